@@ -1,0 +1,70 @@
+// FieldVisitor: how a configuration struct names, explains and bounds its fields, once, for the YAML reader,
+// the dump and the reference document. Holds no YAML.
+//
+// A struct `FooConfig` has beside it a function `void describe(base::FieldVisitor& visitor, FooConfig& config)`
+// that calls one of the functions below for each field, in the order of the documentation.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace rosa::base {
+
+// The closed range of values a number may take.
+template <class Number>
+struct Range {
+  Number min = std::numeric_limits<Number>::lowest();
+  Number max = std::numeric_limits<Number>::max();
+};
+
+class FieldVisitor {
+ public:
+  virtual ~FieldVisitor() = default;
+
+  virtual void field(std::string_view name, bool& value, std::string_view help) = 0;
+  virtual void field(std::string_view name, int64_t& value, std::string_view help, Range<int64_t> range = {}) = 0;
+  virtual void field(std::string_view name, double& value, std::string_view help, Range<double> range = {}) = 0;
+  // An empty `choices` allows any text.
+  virtual void field(std::string_view name, std::string& value, std::string_view help,
+                     const std::vector<std::string>& choices = {}) = 0;
+  virtual void field(std::string_view name, std::vector<int64_t>& value, std::string_view help,
+                     Range<int64_t> range = {}) = 0;
+  virtual void field(std::string_view name, std::vector<double>& value, std::string_view help,
+                     Range<double> range = {}) = 0;
+  virtual void field(std::string_view name, std::vector<std::string>& value, std::string_view help) = 0;
+
+  virtual void begin_section(std::string_view name, std::string_view help) = 0;
+  virtual void end_section() = 0;
+
+  // A nested struct, described by its own `describe`.
+  template <class Section>
+  void section(std::string_view name, Section& value, std::string_view help) {
+    begin_section(name, help);
+    describe(*this, value);
+    end_section();
+  }
+
+  // An enumeration, written by name.
+  template <class Enum>
+  void choice(std::string_view name, Enum& value, const std::vector<std::pair<std::string, Enum>>& names,
+              std::string_view help) {
+    std::string text;
+    std::vector<std::string> choices;
+    for (const auto& [choice_name, choice_value] : names) {
+      choices.push_back(choice_name);
+      if (choice_value == value) text = choice_name;
+    }
+    field(name, text, help, choices);
+    for (const auto& [choice_name, choice_value] : names) {
+      if (choice_name == text) value = choice_value;
+    }
+  }
+};
+
+}  // namespace rosa::base
