@@ -19,7 +19,7 @@ target_compile_options(rosa_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor>
   $<$<AND:$<BOOL:${ROSA_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
 if(ROSA_SANITIZE)
-  add_compile_options(-fsanitize=${ROSA_SANITIZE} -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${ROSA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=${ROSA_SANITIZE})
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" OR CMAKE_CXX_COMPILER_ID STREQUAL "Clang")

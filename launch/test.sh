@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Prepares the checkout as demo.sh does and runs every test: formatting, ctest, the sanitizer builds of what needs no
+# LibTorch, and the CUDA build where nvcc is there. Goes on after a failure; its last line counts.
+#   ./launch/test.sh          everything
+#   ./launch/test.sh quick    formatting and ctest only
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+case "${1:-}" in
+  "" | quick) ;;
+  *) sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+esac
+
+clang_format_version=14.0.6  # another version formats differently
+passed=0
+failed=0
+skipped=0
+failures=()
+
+record() {  # record NAME STATUS: counts one check that isn't a ctest entry
+  if [ "$2" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); failures+=("$1"); fi
+}
+
+skip() {
+  skipped=$((skipped + 1))
+  say "SKIPPED: $*"
+}
+
+check_format() {
+  if ! clang-format --version 2>/dev/null | grep -qF "$clang_format_version"; then
+    skip "clang-format: version $clang_format_version is not installed"
+    return 0
+  fi
+  say "clang-format"
+  local status=0
+  (cd "$rosa_root" && git ls-files -- '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -r clang-format --dry-run --Werror) || status=1
+  record clang-format $status
+}
+
+# run_ctest PRESET [CTEST OPTION...]
+run_ctest() {
+  local preset=$1 folder log counts
+  shift
+  folder=$(build_folder "$preset")
+  log=$folder/ctest.log
+  say "ctest: $preset"
+  (cd "$folder" && timeout -k 30 3600 ctest --output-on-failure --no-tests=error -j "$(nproc)" "$@" </dev/null) 2>&1 | tee "$log" || true
+  # "100% tests passed, 0 tests failed out of 12"
+  counts=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\).*/\1 \2/p' "$log" | tail -n 1)
+  if [ -z "$counts" ]; then
+    record "ctest $preset" 1
+    return 0
+  fi
+  failed=$((failed + ${counts% *}))
+  passed=$((passed + ${counts#* } - ${counts% *}))
+  if [ "${counts% *}" != 0 ]; then failures+=("ctest $preset"); fi
+}
+
+# A build that fails is a failed check, not the end of the run.
+build() {
+  local status=0
+  (configure_and_build "$@") || status=$?
+  if [ $status != 0 ]; then record "build $1" 1; fi
+  return $status
+}
+
+run_sanitizers() {
+  local preset
+  for preset in asan tsan; do
+    if build "$preset" all; then
+      run_ctest "$preset"
+    fi
+  done
+}
+
+install_packages
+check_format
+(prepare all) || { record "build" 1; echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
+run_ctest release
+if [ "${1:-}" != quick ]; then
+  run_sanitizers
+fi
+
+if [ "$failed" != 0 ]; then
+  printf 'failed: %s\n' "${failures[@]}"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
