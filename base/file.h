@@ -1,0 +1,51 @@
+// Reading whole files with a bound, and writing files so that a crash or a full disk never damages the old one.
+// Every failure is a FileError that names the call, the path and the system's reason.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace rosa::base {
+
+// Returns the whole file. Throws FileError if it can't be read and DataError if it is longer than `max_bytes`.
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes);
+
+// A file written beside its destination and renamed onto it by commit(). Destroyed before that, it leaves no trace.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  // Appends. Throws FileError.
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  // Overwrites bytes that were written before (a header whose content is known last). Throws FileError.
+  void write_at(int64_t offset, std::span<const std::byte> bytes);
+  // Makes the file durable and visible: fsync, close, rename, fsync of the folder. Nothing may be written after it.
+  void commit();
+
+ private:
+  void discard() noexcept;
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_path_;
+  int descriptor_ = -1;
+};
+
+// One AtomicFile with this content.
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Makes the names in a folder durable: without it a rename may be lost in a power failure.
+void sync_folder(const std::filesystem::path& path);
+
+// Makes the content of a file that was written by others durable.
+void sync_file(const std::filesystem::path& path);
+
+}  // namespace rosa::base

@@ -1,0 +1,87 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace rosa::base {
+namespace {
+
+class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit ConsoleSink(std::function<void(const std::string&)> console) : console_(std::move(console)) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t buffer;
+    formatter_->format(message, buffer);
+    std::string line(buffer.data(), buffer.size());
+    if (console_) {
+      while (!line.empty() && line.back() == '\n') line.pop_back();
+      console_(line);
+    } else {
+      std::fwrite(line.data(), 1, line.size(), stderr);
+    }
+  }
+  void flush_() override { std::fflush(stderr); }
+
+ private:
+  std::function<void(const std::string&)> console_;
+};
+
+std::shared_ptr<spdlog::logger> make_logger(const LogOptions& options) {
+  std::vector<spdlog::sink_ptr> sinks;
+  sinks.push_back(std::make_shared<ConsoleSink>(options.console));
+  sinks.back()->set_level(options.info_to_console ? spdlog::level::info : spdlog::level::warn);
+  if (!options.file.empty()) {
+    try {
+      sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file.string()));
+    } catch (const spdlog::spdlog_ex& error) {
+      throw FileError(concat("open failed for the log '", options.file.string(), "': ", error.what()));
+    }
+  }
+  auto logger = std::make_shared<spdlog::logger>("rosa", sinks.begin(), sinks.end());
+  logger->set_pattern(options.world_size > 1 ? concat("%H:%M:%S.%e %l [rank ", options.rank, "] %v")
+                                             : std::string("%H:%M:%S.%e %l %v"));
+  logger->flush_on(spdlog::level::warn);
+  return logger;
+}
+
+std::mutex logger_mutex;
+
+std::shared_ptr<spdlog::logger>& logger_slot() {
+  static std::shared_ptr<spdlog::logger> logger = make_logger({});
+  return logger;
+}
+
+std::shared_ptr<spdlog::logger> current_logger() {
+  std::scoped_lock lock(logger_mutex);
+  return logger_slot();
+}
+
+}  // namespace
+
+void start_log(const LogOptions& options) {
+  auto logger = make_logger(options);
+  std::scoped_lock lock(logger_mutex);
+  logger_slot() = std::move(logger);
+}
+
+// The text is an argument, never the format: braces in it stay as they are.
+void log_info(const std::string& text) { current_logger()->log(spdlog::level::info, spdlog::string_view_t(text)); }
+
+void log_warning(const std::string& text) { current_logger()->log(spdlog::level::warn, spdlog::string_view_t(text)); }
+
+void log_error(const std::string& text) { current_logger()->log(spdlog::level::err, spdlog::string_view_t(text)); }
+
+void flush_log() { current_logger()->flush(); }
+
+}  // namespace rosa::base

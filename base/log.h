@@ -1,0 +1,30 @@
+// The program's log: lines with time, level and rank, to stderr and to a file of this rank. Any thread may log.
+// Before start_log() lines go to stderr without a rank.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace rosa::base {
+
+struct LogOptions {
+  int rank = 0;
+  int world_size = 1;           // above 1 every line names the rank
+  std::filesystem::path file;   // appended to; empty: no file
+  bool info_to_console = true;  // false (ranks other than 0): only warnings and errors reach the console
+  // Takes the place of stderr, for instance to draw a progress bar around the lines (they end without a newline).
+  std::function<void(const std::string& line)> console;
+};
+
+// Sets where lines go from now on; may be called again. Throws FileError where the file can't be opened.
+void start_log(const LogOptions& options);
+
+void log_info(const std::string& text);
+void log_warning(const std::string& text);
+void log_error(const std::string& text);
+
+// Writes what is buffered for the file.
+void flush_log();
+
+}  // namespace rosa::base

@@ -1,0 +1,123 @@
+#include "base/file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "tests/support/temporary_folder.h"
+
+namespace rosa::base {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Runs `body` in a child process whose files may not grow beyond `max_bytes`; returns what it returns.
+int with_file_limit(rlim_t max_bytes, const std::function<int()>& body) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    // Without this the signal would end the process before write() could fail with EFBIG.
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{max_bytes, max_bytes};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(99);
+    ::_exit(body());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+}
+
+TEST(File, WritesAndReads) {
+  rosa::testing::TemporaryFolder folder;
+  std::string text("line\nwith\0zero", 14);
+  write_file_atomically(folder / "x", text);
+  EXPECT_EQ(read_file(folder / "x", 14), text);
+  EXPECT_THROW(read_file(folder / "x", 13), DataError);
+  write_file_atomically(folder / "x", std::string_view(""));
+  EXPECT_EQ(read_file(folder / "x", 0), "");
+  // A file whose size the system does not tell.
+  EXPECT_THAT(read_file("/proc/self/status", 1 << 20), HasSubstr("Name:"));
+}
+
+TEST(File, NamesCallPathAndReason) {
+  rosa::testing::TemporaryFolder folder;
+  try {
+    read_file(folder / "absent", 10);
+    ADD_FAILURE();
+  } catch (const FileError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("open"));
+    EXPECT_THAT(error.what(), HasSubstr("absent"));
+    EXPECT_THAT(error.what(), HasSubstr("No such file"));
+  }
+  EXPECT_THROW(read_file(folder.path(), 10), FileError);
+  EXPECT_THROW(write_file_atomically(folder / "absent/x", std::string_view("a")), FileError);
+  EXPECT_THROW(sync_folder(folder / "absent"), FileError);
+}
+
+TEST(File, UncommittedLeavesNoTrace) {
+  rosa::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "x", std::string_view("old"));
+  {
+    AtomicFile file(folder / "x");
+    file.write("new");
+    EXPECT_EQ(read_file(folder / "x", 10), "old");
+  }
+  EXPECT_EQ(read_file(folder / "x", 10), "old");
+  auto begin = std::filesystem::directory_iterator(folder.path());
+  EXPECT_EQ(std::distance(begin, std::filesystem::directory_iterator{}), 1);
+}
+
+TEST(File, HeaderCanBeWrittenLast) {
+  rosa::testing::TemporaryFolder folder;
+  AtomicFile file(folder / "x");
+  file.write("????body");
+  file.write_at(0, std::as_bytes(std::span("head", 4)));
+  file.write("+");
+  file.commit();
+  EXPECT_EQ(read_file(folder / "x", 10), "headbody+");
+  EXPECT_THROW(file.write("late"), ArgumentError);
+}
+
+TEST(File, FailedWriteKeepsTheOldFileAndCleansUp) {
+  rosa::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "x", std::string_view("old"));
+  int result = with_file_limit(1000, [&] {
+    try {
+      write_file_atomically(folder / "x", std::string(5000, 'n'));
+    } catch (const FileError& error) {
+      return std::string(error.what()).find("File too large") != std::string::npos ? 0 : 2;
+    }
+    return 1;
+  });
+  EXPECT_EQ(result, 0);
+  EXPECT_EQ(read_file(folder / "x", 10), "old");
+  auto begin = std::filesystem::directory_iterator(folder.path());
+  EXPECT_EQ(std::distance(begin, std::filesystem::directory_iterator{}), 1);
+}
+
+TEST(MappedFile, ShowsTheContentAndMoves) {
+  rosa::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "x", std::string_view("abc"));
+  MappedFile file(folder / "x");
+  ASSERT_EQ(file.bytes().size(), 3u);
+  EXPECT_EQ(static_cast<char>(file.bytes()[2]), 'c');
+  MappedFile moved(std::move(file));
+  EXPECT_EQ(moved.bytes().size(), 3u);
+  // Replacing the file leaves the mapped content as it was.
+  write_file_atomically(folder / "x", std::string_view("other"));
+  EXPECT_EQ(static_cast<char>(moved.bytes()[0]), 'a');
+  write_file_atomically(folder / "empty", std::string_view(""));
+  EXPECT_TRUE(MappedFile(folder / "empty").bytes().empty());
+  EXPECT_THROW(MappedFile(folder / "absent"), FileError);
+  EXPECT_THROW(MappedFile(folder.path()), FileError);
+  EXPECT_THROW(MappedFile("/dev/null"), FileError);
+}
+
+}  // namespace
+}  // namespace rosa::base

@@ -1,0 +1,51 @@
+#include "base/log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "tests/support/temporary_folder.h"
+
+namespace rosa::base {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Log, NamesTheRankAndWritesBothPlaces) {
+  rosa::testing::TemporaryFolder folder;
+  std::vector<std::string> lines;
+  LogOptions options;
+  options.rank = 3;
+  options.world_size = 4;
+  options.file = folder / "log.txt";
+  options.info_to_console = false;
+  options.console = [&](const std::string& line) { lines.push_back(line); };
+  start_log(options);
+  log_info("quiet");
+  log_warning("braces {} and %v stay");
+  log_error("last");
+  flush_log();
+  start_log({});
+
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_THAT(lines[0], HasSubstr("[rank 3] braces {} and %v stay"));
+  EXPECT_THAT(lines[0], HasSubstr("warning"));
+  EXPECT_EQ(lines[0].find('\n'), std::string::npos);
+  EXPECT_THAT(lines[1], HasSubstr("error"));
+  std::string file = read_file(folder / "log.txt", 10000);
+  EXPECT_THAT(file, HasSubstr("quiet"));
+  EXPECT_THAT(file, HasSubstr("last"));
+}
+
+TEST(Log, UnopenableFileIsAnError) {
+  rosa::testing::TemporaryFolder folder;
+  LogOptions options;
+  options.file = folder.path();
+  EXPECT_THROW(start_log(options), FileError);
+}
+
+}  // namespace
+}  // namespace rosa::base
