@@ -1,0 +1,51 @@
+// StreamingMatcher: the hard ROSA match of a growing sequence, one symbol at a time (match.h).
+// Holds symbols and positions only: values belong to the caller.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rosa/automaton/match.h"
+#include "rosa/automaton/online_automaton.h"
+
+namespace rosa::automaton {
+
+// Copies are independent of each other. Not for use by two threads at once.
+class StreamingMatcher {
+ public:
+  // Appends a query and a key of up to 64 bits. Returns the longest, then latest match among the keys before them in
+  // the same document; its position counts from the beginning of the stream. Amortised O(log n) on every input. Throws
+  // ArgumentError beyond 2^30 symbols.
+  Match append(uint64_t query, uint64_t key);
+
+  // Starts a document: no later match reaches back before this point. Frees the memory of the documents before.
+  void start_document();
+
+  // The number of symbols appended so far, over all documents.
+  int64_t size() const { return document_start_ + static_cast<int64_t>(keys_.size()); }
+
+  // Returns the state as bytes: versioned, with a checksum, independent of the machine.
+  std::vector<std::byte> save() const;
+  // Returns the state that save() wrote; it goes on bit for bit. Takes as long as appending the symbols of the current
+  // document. Throws DataError where the bytes are damaged, cut off or of another version.
+  static StreamingMatcher load(std::span<const std::byte> bytes);
+
+  // Elementary steps so far in this document: the work done, for tests of the running time.
+  int64_t num_steps() const { return automaton_.num_steps(); }
+
+ private:
+  static constexpr int64_t kMaxSize = int64_t{1} << 30;
+
+  // Builds the automaton of keys_, with `match` as the latest match. Throws DataError where that can't be.
+  void rebuild(const Match& match);
+
+  std::vector<uint64_t> keys_;  // of the current document
+  int64_t document_start_ = 0;
+  OnlineAutomaton automaton_;  // of keys_
+  Locus locus_;                // the latest match as a string
+  Match match_;                // the latest match; its position counts from document_start_
+};
+
+}  // namespace rosa::automaton

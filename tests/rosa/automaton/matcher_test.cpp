@@ -1,0 +1,208 @@
+#include "rosa/automaton/matcher.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "rosa/automaton/streaming_matcher.h"
+#include "tests/rosa/automaton/oracle.h"
+
+namespace rosa::automaton {
+namespace {
+
+template <class Symbol>
+std::vector<Match> batch_matches(Matcher& matcher, const Symbols& query, const Symbols& key,
+                                 const std::vector<int32_t>& document_starts = {}) {
+  const std::vector<Symbol> narrow_query(query.begin(), query.end());
+  const std::vector<Symbol> narrow_key(key.begin(), key.end());
+  std::vector<int32_t> positions(query.size(), -7);
+  std::vector<int32_t> lengths(query.size(), -7);
+  matcher.match<Symbol>(narrow_query, narrow_key, positions, lengths, document_starts);
+  std::vector<Match> matches(query.size());
+  for (size_t t = 0; t < query.size(); ++t) matches[t] = {positions[t], lengths[t]};
+  return matches;
+}
+
+void expect_equal(const std::vector<Match>& actual, const std::vector<Match>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t t = 0; t < actual.size(); ++t) {
+    ASSERT_EQ(actual[t].length, expected[t].length) << "at " << t;
+    ASSERT_EQ(actual[t].position, expected[t].position) << "at " << t;
+  }
+}
+
+std::vector<Match> streamed_matches(const Symbols& query, const Symbols& key) {
+  StreamingMatcher stream;
+  std::vector<Match> matches;
+  for (size_t t = 0; t < query.size(); ++t) matches.push_back(stream.append(query[t], key[t]));
+  return matches;
+}
+
+Symbols bits_of(uint64_t word, size_t size) {
+  Symbols symbols(size);
+  for (size_t t = 0; t < size; ++t) symbols[t] = (word >> t) & 1;
+  return symbols;
+}
+
+// All pairs to this length; T = 8 is 65536 pairs.
+constexpr size_t kMaxPairSize = 8;
+constexpr size_t kMaxSelfSize = 14;
+
+TEST(MatcherTest, EveryBinaryPairEqualsTheOracle) {
+  Matcher matcher;
+  for (size_t size = 0; size <= kMaxPairSize; ++size) {
+    for (uint64_t a = 0; a < uint64_t{1} << size; ++a) {
+      for (uint64_t b = 0; b < uint64_t{1} << size; ++b) {
+        const Symbols query = bits_of(a, size);
+        const Symbols key = bits_of(b, size);
+        const auto expected = oracle_matches(query, key);
+        ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key), expected));
+        ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(query, key), expected));
+      }
+    }
+  }
+}
+
+TEST(MatcherTest, EveryBinarySequenceAgainstItselfEqualsTheOracle) {
+  Matcher matcher;
+  for (size_t size = 9; size <= kMaxSelfSize; ++size) {
+    for (uint64_t a = 0; a < uint64_t{1} << size; ++a) {
+      const Symbols symbols = bits_of(a, size);
+      const auto expected = oracle_matches(symbols, symbols);
+      ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, symbols, symbols), expected));
+      ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(symbols, symbols), expected));
+    }
+  }
+}
+
+class MatcherFamilyTest : public testing::TestWithParam<int> {};
+
+TEST_P(MatcherFamilyTest, EveryFamilyEqualsTheOracle) {
+  const int bits = GetParam();
+  Matcher matcher;
+  std::mt19937_64 random(bits);
+  for (const size_t size : {1, 2, 3, 63, 64, 65, 127, 500, 1500}) {
+    for (const Family& keys : families()) {
+      const Symbols key = keys.make(size, bits, random);
+      std::vector<std::pair<std::string, Symbols>> queries{{"itself", key}};
+      queries.emplace_back("same kind", keys.make(size, bits, random));
+      queries.emplace_back("uniform", families()[0].make(size, bits, random));
+      queries.emplace_back("one later", key);
+      queries.back().second.erase(queries.back().second.begin());
+      queries.back().second.push_back(1);
+      for (const auto& [name, query] : queries) {
+        SCOPED_TRACE(keys.name + " against " + name + ", size " + std::to_string(size));
+        const auto expected = oracle_matches(query, key);
+        ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint64_t>(matcher, query, key), expected));
+        if (bits <= 8) {
+          ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key), expected));
+        }
+        ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(query, key), expected));
+      }
+    }
+  }
+}
+
+TEST_P(MatcherFamilyTest, DocumentsEqualEachAlone) {
+  const int bits = GetParam();
+  Matcher matcher;
+  std::mt19937_64 random(bits);
+  const std::vector<int32_t> starts{0, 1, 2, 90, 91, 300, 599};
+  const size_t size = 600;
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Symbols query = family.make(size, bits, random);
+    const Symbols key = family.make(size, bits, random);
+    std::vector<Match> expected;
+    for (size_t d = 0; d < starts.size(); ++d) {
+      const size_t end = d + 1 < starts.size() ? starts[d + 1] : size;
+      const Symbols document_query(query.begin() + starts[d], query.begin() + end);
+      const Symbols document_key(key.begin() + starts[d], key.begin() + end);
+      for (Match match : oracle_matches(document_query, document_key)) {
+        if (match.length > 0) match.position += starts[d];
+        expected.push_back(match);
+      }
+    }
+    ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint64_t>(matcher, query, key, starts), expected));
+    if (bits <= 8) {
+      ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key, starts), expected));
+    }
+  }
+}
+
+TEST_P(MatcherFamilyTest, MaskEqualsTheOracle) {
+  const int bits = GetParam();
+  Matcher matcher;
+  std::mt19937_64 random(bits);
+  const size_t size = 97;
+  const size_t stride = 100;
+  const std::vector<int32_t> starts{0, 40};
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Symbols query = family.make(size, bits, random);
+    const Symbols key = family.make(size, bits, random);
+    const auto mask = std::make_unique<bool[]>(size * stride);
+    for (size_t i = 0; i < size * stride; ++i) mask[i] = random() % 5 != 0;
+    const auto same_document = [](size_t t, size_t i) { return (t < 40) == (i < 40); };
+    for (const bool with_documents : {false, true}) {
+      const auto expected = oracle_matches(query, key, [&](size_t t, size_t i) {
+        return mask[t * stride + i] && (!with_documents || same_document(t, i));
+      });
+      std::vector<int32_t> positions(size);
+      std::vector<int32_t> lengths(size);
+      matcher.match_masked<uint64_t>(query, key, positions, lengths,
+                                     with_documents ? std::span<const int32_t>(starts) : std::span<const int32_t>(),
+                                     mask.get(), stride);
+      std::vector<Match> actual(size);
+      for (size_t t = 0; t < size; ++t) actual[t] = {positions[t], lengths[t]};
+      ASSERT_NO_FATAL_FAILURE(expect_equal(actual, expected));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Bits, MatcherFamilyTest, testing::Values(1, 2, 4, 8, 20, 63));
+
+TEST(MatcherTest, ManyShortRandomSequencesEqualTheOracle) {
+  Matcher matcher;
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 3000; ++round) {
+    const size_t size = 1 + random() % 200;
+    const int bits = 1 + static_cast<int>(random() % 8);
+    const uint64_t keep = 1 + random() % 8;
+    Symbols query(size);
+    Symbols key(size);
+    for (size_t t = 0; t < size; ++t) {
+      key[t] = t > 0 && random() % keep != 0 ? key[random() % t] : symbol_of(random(), bits);
+      query[t] = t > 0 && random() % keep != 0 ? key[t - 1] : symbol_of(random(), bits);
+    }
+    const auto expected = oracle_matches(query, key);
+    ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key), expected)) << "round " << round;
+    ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(query, key), expected)) << "round " << round;
+  }
+}
+
+TEST(MatcherTest, LengthsMayBeLeftOut) {
+  Matcher matcher;
+  const std::vector<uint8_t> symbols{1, 2, 1, 2, 3, 1};
+  std::vector<int32_t> positions(symbols.size());
+  matcher.match<uint8_t>(symbols, symbols, positions, {});
+  EXPECT_EQ(positions, (std::vector<int32_t>{-1, -1, 0, 1, -1, 2}));
+}
+
+TEST(MatcherTest, SpansThatDoNotFitAreRefused) {
+  Matcher matcher;
+  const std::vector<uint8_t> symbols(4);
+  std::vector<int32_t> positions(4);
+  std::vector<int32_t> short_lengths(3);
+  const std::vector<uint8_t> short_symbols(3);
+  EXPECT_THROW(matcher.match<uint8_t>(symbols, short_symbols, positions, {}), base::ArgumentError);
+  EXPECT_THROW(matcher.match<uint8_t>(symbols, symbols, positions, short_lengths), base::ArgumentError);
+  for (const std::vector<int32_t>& starts : {std::vector<int32_t>{1}, {0, 0}, {0, 2, 1}, {0, 4}, {0, -1}}) {
+    EXPECT_THROW(matcher.match<uint8_t>(symbols, symbols, positions, {}, starts), base::ArgumentError);
+  }
+  EXPECT_THROW(matcher.match_masked<uint8_t>(symbols, symbols, positions, {}, {}, nullptr, 4), base::ArgumentError);
+}
+
+}  // namespace
+}  // namespace rosa::automaton

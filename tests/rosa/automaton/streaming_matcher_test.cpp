@@ -1,0 +1,174 @@
+#include "rosa/automaton/streaming_matcher.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tests/rosa/automaton/oracle.h"
+
+namespace rosa::automaton {
+namespace {
+
+TEST(StreamingMatcherTest, DocumentsEqualEachAlone) {
+  std::mt19937_64 random(3);
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    StreamingMatcher stream;
+    int64_t start = 0;
+    for (const size_t size : {1, 50, 0, 120}) {
+      const Symbols symbols = family.make(size, 2, random);
+      const auto expected = oracle_matches(symbols, symbols);
+      for (size_t t = 0; t < size; ++t) {
+        const Match match = stream.append(symbols[t], symbols[t]);
+        ASSERT_EQ(match.length, expected[t].length);
+        ASSERT_EQ(match.position, match.length > 0 ? expected[t].position + start : -1);
+      }
+      start += static_cast<int64_t>(size);
+      ASSERT_EQ(stream.size(), start);
+      stream.start_document();
+    }
+  }
+}
+
+TEST(StreamingMatcherTest, CopiesGoTheirOwnWays) {
+  std::mt19937_64 random(4);
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const size_t size = 200;
+    const Symbols common = family.make(size, 2, random);
+    StreamingMatcher original;
+    for (const uint64_t symbol : common) original.append(symbol, symbol);
+    StreamingMatcher copy = original;
+    StreamingMatcher assigned;
+    assigned.append(1, 1);
+    assigned = original;
+    std::vector<std::pair<StreamingMatcher*, Symbols>> streams{
+        {&original, common}, {&copy, common}, {&assigned, common}};
+    std::vector<std::vector<Match>> matches(streams.size());
+    for (size_t t = 0; t < size; ++t) {
+      for (size_t s = 0; s < streams.size(); ++s) {
+        const uint64_t symbol = s == 0 ? common[t] : random() % 4;
+        streams[s].second.push_back(symbol);
+        matches[s].push_back(streams[s].first->append(symbol, symbol));
+      }
+    }
+    for (size_t s = 0; s < streams.size(); ++s) {
+      const auto expected = oracle_matches(streams[s].second, streams[s].second);
+      for (size_t t = 0; t < size; ++t) ASSERT_EQ(matches[s][t], expected[size + t]);
+    }
+  }
+}
+
+TEST(StreamingMatcherTest, ALoadedStateGoesOnBitForBit) {
+  std::mt19937_64 random(5);
+  for (const int bits : {1, 4, 8, 17, 63}) {
+    for (const Family& family : families()) {
+      SCOPED_TRACE(family.name);
+      const size_t size = 160;
+      const Symbols query = family.make(size, bits, random);
+      const Symbols key = random() % 2 == 0 ? query : family.make(size, bits, random);
+      StreamingMatcher stream;
+      stream.append(1, 1);
+      stream.start_document();
+      for (size_t t = 0; t < size; ++t) {
+        if (t % 13 == 0) {
+          const std::vector<std::byte> bytes = stream.save();
+          StreamingMatcher loaded = StreamingMatcher::load(bytes);
+          ASSERT_EQ(loaded.size(), stream.size());
+          ASSERT_EQ(loaded.save(), bytes);
+          StreamingMatcher going_on = stream;
+          for (size_t u = t; u < std::min(size, t + 40); ++u) {
+            ASSERT_EQ(loaded.append(query[u], key[u]), going_on.append(query[u], key[u])) << "saved at " << t;
+          }
+          ASSERT_EQ(loaded.save(), going_on.save());
+        }
+        stream.append(query[t], key[t]);
+      }
+    }
+  }
+}
+
+TEST(StreamingMatcherTest, DamagedBytesAreRefused) {
+  StreamingMatcher stream;
+  std::mt19937_64 random(6);
+  for (int t = 0; t < 60; ++t) stream.append(random() % 2, random() % 2);
+  const std::vector<std::byte> bytes = stream.save();
+  EXPECT_THROW(StreamingMatcher::load({}), base::DataError);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_THROW(StreamingMatcher::load(std::span(bytes).first(size)), base::DataError) << size;
+  }
+  for (size_t i = 0; i < bytes.size() * 8; ++i) {
+    std::vector<std::byte> damaged = bytes;
+    damaged[i / 8] ^= std::byte{1} << (i % 8);
+    EXPECT_THROW(StreamingMatcher::load(damaged), base::DataError) << "bit " << i;
+  }
+  std::vector<std::byte> longer = bytes;
+  longer.push_back(std::byte{0});
+  EXPECT_THROW(StreamingMatcher::load(longer), base::DataError);
+}
+
+// Writes the checksum anew, as somebody hostile would.
+void seal(std::vector<std::byte>& bytes) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  for (size_t i = 0; i + 8 < bytes.size(); ++i) hash = (hash ^ std::to_integer<uint64_t>(bytes[i])) * 0x100000001B3u;
+  for (size_t i = 0; i < 8; ++i) bytes[bytes.size() - 8 + i] = static_cast<std::byte>(hash >> (8 * i));
+}
+
+TEST(StreamingMatcherTest, HostileBytesWithAGoodChecksumAreRefusedOrHarmless) {
+  StreamingMatcher stream;
+  std::mt19937_64 random(6);
+  for (int t = 0; t < 60; ++t) stream.append(random() % 2, random() % 2);
+  const std::vector<std::byte> bytes = stream.save();
+  int num_refused = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<std::byte> damaged = bytes;
+    const int num_changes = 1 + static_cast<int>(random() % 3);
+    for (int i = 0; i < num_changes; ++i) damaged[random() % damaged.size()] = static_cast<std::byte>(random());
+    if (random() % 8 == 0) damaged.resize(random() % damaged.size());
+    if (damaged.size() >= 8) seal(damaged);
+    try {
+      StreamingMatcher loaded = StreamingMatcher::load(damaged);
+      for (int t = 0; t < 20; ++t) {
+        const uint64_t symbol = random() % 2;
+        const Match match = loaded.append(symbol, symbol);
+        ASSERT_LT(match.position, loaded.size());
+      }
+    } catch (const base::DataError&) {
+      ++num_refused;
+    }
+  }
+  EXPECT_GT(num_refused, 1000);
+}
+
+TEST(StreamingMatcherTest, AnotherVersionIsRefusedByName) {
+  std::vector<std::byte> bytes = StreamingMatcher().save();
+  bytes[8] = std::byte{99};
+  seal(bytes);
+  try {
+    StreamingMatcher::load(bytes);
+    FAIL() << "accepted";
+  } catch (const base::DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("version 99"), std::string::npos) << error.what();
+  }
+}
+
+// Counts work, not time: no input may come near quadratic.
+TEST(StreamingMatcherTest, TheWorkIsNearLinearOnEveryFamily) {
+  std::mt19937_64 random(8);
+  const size_t size = 65536;
+  for (const Family& family : families()) {
+    for (const int bits : {1, 8}) {
+      SCOPED_TRACE(family.name + ", bits " + std::to_string(bits));
+      const Symbols symbols = family.make(size, bits, random);
+      const Symbols other = family.make(size, bits, random);
+      for (const Symbols* query : {&symbols, &other}) {
+        StreamingMatcher stream;
+        for (size_t t = 0; t < size; ++t) stream.append((*query)[t], symbols[t]);
+        EXPECT_LT(stream.num_steps(), static_cast<int64_t>(100 * size));
+        RecordProperty(family.name + std::to_string(bits), std::to_string(stream.num_steps() / size));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rosa::automaton
