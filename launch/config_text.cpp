@@ -1,0 +1,178 @@
+#include "launch/config_text.h"
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "launch/yaml_scalar.h"
+
+namespace rosa::launch {
+namespace {
+
+std::string scalar_text(bool value) { return value ? "true" : "false"; }
+std::string scalar_text(int64_t value) { return std::to_string(value); }
+std::string scalar_text(double value) { return number_text(value); }
+std::string scalar_text(const std::string& value) { return yaml_text(value); }
+
+template <class Value>
+std::string scalar_text(const std::vector<Value>& values) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < values.size(); ++i) text += (i == 0 ? "" : ", ") + scalar_text(values[i]);
+  return text + "]";
+}
+
+// A visitor that sees each field as texts: name, value, type and what is allowed.
+class TextVisitor : public base::FieldVisitor {
+ public:
+  void field(std::string_view name, bool& value, std::string_view help) final {
+    text_field(name, scalar_text(value), "true or false", help);
+  }
+  void field(std::string_view name, int64_t& value, std::string_view help, base::Range<int64_t> range) final {
+    text_field(name, scalar_text(value), expected_integer(range), help);
+  }
+  void field(std::string_view name, double& value, std::string_view help, base::Range<double> range) final {
+    text_field(name, scalar_text(value), expected_number(range), help);
+  }
+  void field(std::string_view name, std::string& value, std::string_view help,
+             const std::vector<std::string>& choices) final {
+    text_field(name, scalar_text(value), choices.empty() ? "text" : expected_choice(choices), help);
+  }
+  void field(std::string_view name, std::vector<int64_t>& value, std::string_view help,
+             base::Range<int64_t> range) final {
+    text_field(name, scalar_text(value), "a list, each element " + expected_integer(range), help);
+  }
+  void field(std::string_view name, std::vector<double>& value, std::string_view help,
+             base::Range<double> range) final {
+    text_field(name, scalar_text(value), "a list, each element " + expected_number(range), help);
+  }
+  void field(std::string_view name, std::vector<std::string>& value, std::string_view help) final {
+    text_field(name, scalar_text(value), "a list of texts", help);
+  }
+  void begin_section(std::string_view name, std::string_view help) final {
+    const std::string key = prefix_ + std::string(name);
+    text_section(name, key, help);
+    prefix_ = key + ".";
+    ++depth_;
+  }
+  void end_section() final {
+    --depth_;
+    const std::size_t dot = prefix_.size() < 2 ? std::string::npos : prefix_.rfind('.', prefix_.size() - 2);
+    prefix_ = dot == std::string::npos ? "" : prefix_.substr(0, dot + 1);
+  }
+
+ protected:
+  virtual void text_field(std::string_view name, const std::string& value, const std::string& allowed,
+                          std::string_view help) = 0;
+  virtual void text_section(std::string_view name, const std::string& key, std::string_view help) = 0;
+
+  std::string prefix_;  // "adapter." or ""
+  std::size_t depth_ = 0;
+};
+
+class Dumper final : public TextVisitor {
+ public:
+  explicit Dumper(const ConfigSources& sources) : sources_(sources) {}
+  std::string text;
+
+ private:
+  void text_field(std::string_view name, const std::string& value, const std::string&, std::string_view) override {
+    text += std::string(2 * depth_, ' ');
+    text += name;
+    text += ": " + value;
+    const auto source = sources_.find(prefix_ + std::string(name));
+    if (source != sources_.end()) text += "  # " + source->second;
+    text += '\n';
+  }
+  void text_section(std::string_view name, const std::string&, std::string_view) override {
+    text += std::string(2 * depth_, ' ');
+    text += name;
+    text += ":\n";
+  }
+
+  const ConfigSources& sources_;
+};
+
+class Flattener final : public TextVisitor {
+ public:
+  std::map<std::string, std::string> values;
+
+ private:
+  void text_field(std::string_view name, const std::string& value, const std::string&, std::string_view) override {
+    values[prefix_ + std::string(name)] = value;
+  }
+  void text_section(std::string_view, const std::string&, std::string_view) override {}
+};
+
+// Collects a table per section: nested sections follow their parent's own keys.
+class ReferenceWriter final : public TextVisitor {
+ public:
+  ReferenceWriter() { tables_.push_back({"", "", ""}); }
+
+  std::string text() const {
+    std::string document;
+    for (const Table& table : tables_) {
+      if (!table.key.empty()) {
+        document += "\n## " + table.key + "\n\n" + table.help + "\n";
+      }
+      if (table.rows.empty()) continue;
+      document += "\n| key | default | allowed | meaning |\n|---|---|---|---|\n" + table.rows;
+    }
+    return document;
+  }
+
+ private:
+  struct Table {
+    std::string key, help, rows;
+  };
+
+  static std::string cell(std::string_view words) {
+    std::string escaped;
+    for (const char character : words) {
+      if (character == '|') escaped += '\\';
+      escaped += character == '\n' ? ' ' : character;
+    }
+    return escaped;
+  }
+  void text_field(std::string_view name, const std::string& value, const std::string& allowed,
+                  std::string_view help) override {
+    const std::string section = prefix_.empty() ? "" : prefix_.substr(0, prefix_.size() - 1);
+    for (Table& table : tables_) {
+      if (table.key != section) continue;
+      table.rows +=
+          "| `" + std::string(name) + "` | `" + cell(value) + "` | " + cell(allowed) + " | " + cell(help) + " |\n";
+    }
+  }
+  void text_section(std::string_view, const std::string& key, std::string_view help) override {
+    tables_.push_back({key, std::string(help), ""});
+  }
+
+  std::vector<Table> tables_;
+};
+
+}  // namespace
+
+std::string dump_config(const Describe& describe, const ConfigSources& sources) {
+  Dumper dumper(sources);
+  describe(dumper);
+  return dumper.text;
+}
+
+std::string reference_document(const Describe& describe) {
+  ReferenceWriter writer;
+  describe(writer);
+  return "# Configuration\n\n"
+         "Generated by `rosa config reference` from the program's own structures; a test keeps it up to date.\n"
+         "A key is written in YAML under its section, or as `--set section.key=value` on the command line.\n"
+         "`rosa config check FILE` reports everything wrong with a file at once, `rosa config dump FILE` shows every "
+         "value\n"
+         "and where it comes from.\n" +
+         writer.text();
+}
+
+std::map<std::string, std::string> flatten_config(const Describe& describe) {
+  Flattener flattener;
+  describe(flattener);
+  return flattener.values;
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,21 @@
+// Writes described structs as text: the resolved configuration as YAML with the source of each value, and the
+// reference document of all keys.
+#pragma once
+
+#include <string>
+
+#include "launch/yaml_config.h"
+
+namespace rosa::launch {
+
+// YAML that reads back as exactly these values; the source of each stands behind it as a comment.
+// A key that `sources` does not name gets no comment.
+std::string dump_config(const Describe& describe, const ConfigSources& sources = {});
+
+// Markdown: a table for each section with key, type, default, allowed values and meaning.
+std::string reference_document(const Describe& describe);
+
+// Every key with its value as YAML writes it; for comparing two configurations.
+std::map<std::string, std::string> flatten_config(const Describe& describe);
+
+}  // namespace rosa::launch

@@ -1,0 +1,305 @@
+// The strict YAML reader: every slip is reported, all at once, with file, line, key, expectation and nearest name.
+#include "launch/yaml_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <vector>
+
+#include "base/error.h"
+#include "launch/config_text.h"
+
+namespace rosa::launch {
+
+enum class Colour { red, dark_blue };
+
+struct Inner {
+  int64_t bits = 8;
+  double tau = 1.0;
+  Colour colour = Colour::red;
+  std::vector<int64_t> layers;
+};
+
+struct Deep {
+  bool on = false;
+};
+
+struct Outer {
+  int64_t steps = 100;
+  double learning_rate = 5e-5;
+  bool fast = true;
+  std::string name = "run";
+  std::vector<double> weights = {0.5, 1};
+  std::vector<std::string> files;
+  Inner adapter;
+  Deep deep;
+};
+
+void describe(base::FieldVisitor& visitor, Inner& config) {
+  visitor.field("bits", config.bits, "Bits of a symbol.", {1, 8});
+  visitor.field("tau", config.tau, "Temperature.", {0.0, 100.0});
+  visitor.choice("colour", config.colour, {{"red", Colour::red}, {"dark_blue", Colour::dark_blue}}, "A | colour.");
+  visitor.field("layers", config.layers, "Layers.", {0, 1000});
+}
+
+void describe(base::FieldVisitor& visitor, Deep& config) { visitor.field("on", config.on, "Whether."); }
+
+void describe(base::FieldVisitor& visitor, Outer& config) {
+  visitor.field("steps", config.steps, "Steps.", {0, std::numeric_limits<int64_t>::max()});
+  visitor.field("learning_rate", config.learning_rate, "Rate.");
+  visitor.field("fast", config.fast, "Fast.");
+  visitor.field("name", config.name, "Name.");
+  visitor.field("weights", config.weights, "Weights.");
+  visitor.field("files", config.files, "Files.");
+  visitor.section("adapter", config.adapter, "The adapter.");
+  visitor.section("deep", config.deep, "Deep.");
+}
+
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// What loading `text` (and overrides) says is wrong; empty where nothing is.
+std::string errors_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    ConfigInput input = ConfigInput::from_text(text, "run.yaml");
+    for (const std::string& assignment : overrides) input.set(assignment);
+    Outer config;
+    load_config(input, config);
+    return "";
+  } catch (const base::ConfigError& error) {
+    return error.what();
+  }
+}
+
+TEST(YamlConfig, FillsEveryKindOfField) {
+  const std::string text = R"(
+steps: 7
+learning_rate: 1e-3
+fast: false
+name: a name: with no colon trouble
+weights: [1, -2.5, 3e2]
+files:
+  - data/a.bin
+  - "b c.bin"
+adapter:
+  bits: 4
+  tau: 0.5
+  colour: dark_blue
+  layers: [0, 3]
+)";
+  // A plain scalar can't hold ": ".
+  EXPECT_THAT(errors_of(text), HasSubstr("run.yaml:5: not valid YAML"));
+  std::string good = text;
+  good.replace(good.find("a name: with no colon trouble"), 29, "\"a name: quoted\"");
+  Outer config;
+  const ConfigSources sources = load_config(ConfigInput::from_text(good, "run.yaml"), config);
+  EXPECT_EQ(config.steps, 7);
+  EXPECT_DOUBLE_EQ(config.learning_rate, 1e-3);
+  EXPECT_FALSE(config.fast);
+  EXPECT_EQ(config.name, "a name: quoted");
+  EXPECT_THAT(config.weights, ElementsAre(1, -2.5, 300));
+  EXPECT_THAT(config.files, ElementsAre("data/a.bin", "b c.bin"));
+  EXPECT_EQ(config.adapter.bits, 4);
+  EXPECT_EQ(config.adapter.colour, Colour::dark_blue);
+  EXPECT_THAT(config.adapter.layers, ElementsAre(0, 3));
+  EXPECT_EQ(sources.at("steps"), "run.yaml:2");
+  EXPECT_EQ(sources.at("adapter.tau"), "run.yaml:12");
+  EXPECT_EQ(sources.at("deep.on"), "default");
+}
+
+TEST(YamlConfig, EmptyFilesAndSectionsAreDefaults) {
+  EXPECT_EQ(errors_of(""), "");
+  EXPECT_EQ(errors_of("# nothing\n"), "");
+  EXPECT_EQ(errors_of("adapter:\n  # bits: 4\n"), "");
+}
+
+TEST(YamlConfig, ReportsEverythingAtOnceInTheOrderOfTheFile) {
+  const std::string errors = errors_of(R"(stepps: 3
+fast: yes
+adapter:
+  bits: 9
+  colour: drak_blue
+  tau: warm
+  tau: 2
+deep: 5
+)");
+  EXPECT_THAT(errors, HasSubstr("run.yaml has 7 errors:"));
+  const std::vector<std::string> lines = {
+      "run.yaml:1: stepps: unknown key; did you mean steps?",
+      "run.yaml:2: fast: expected true or false, got 'yes' (write true)",
+      "run.yaml:4: adapter.bits: expected an integer from 1 to 8, got '9'",
+      "run.yaml:5: adapter.colour: expected one of red, dark_blue, got 'drak_blue'; did you mean dark_blue?",
+      "run.yaml:6: adapter.tau: expected a number from 0 to 100, got 'warm'",
+      "run.yaml:7: adapter.tau: duplicate key; it is also in line 6, remove one of them",
+      "run.yaml:8: deep: expected a section (indented keys), got '5'",
+  };
+  std::size_t position = 0;
+  for (const std::string& line : lines) {
+    const std::size_t found = errors.find(line);
+    EXPECT_NE(found, std::string::npos) << line << "\n" << errors;
+    EXPECT_GE(found, position) << line;
+    position = found;
+  }
+}
+
+// {YAML, part of the message}
+using Slip = std::pair<std::string, std::string>;
+
+TEST(YamlConfig, EverySlipIsNamed) {
+  const std::vector<Slip> slips = {
+      {"stesp: 1", "stesp: unknown key; did you mean steps?"},
+      {"Steps: 1", "Steps: unknown key; did you mean steps?"},
+      {"learning-rate: 1", "did you mean learning_rate?"},
+      {"leraning_rate: 1", "did you mean learning_rate?"},
+      {"bits: 4", "bits: unknown key; did you mean adapter.bits?"},
+      {"adapter: {on: true}", "adapter.on: unknown key; did you mean deep.on?"},
+      {"adapter: {bist: 4}", "adapter.bist: unknown key; did you mean adapter.bits?"},
+      {"adaptor: {bits: 4}", "adaptor: unknown key; did you mean adapter?"},
+      {"adapter.bits: 4", "adapter.bits: unknown key; did you mean adapter.bits?"},
+      {"steps: 010", "got '010' (write it without the leading zero)"},
+      {"steps: 0x10", "expected an integer of at least 0, got '0x10'"},
+      {"steps: 1e3", "got '1e3' (write it out as an integer)"},
+      {"steps: 3.0", "got '3.0' (write it out as an integer)"},
+      {"steps: 1_000", "got '1_000' (write it without underscores)"},
+      {"steps: 1,000", "got '1,000'"},
+      {"steps: -1", "expected an integer of at least 0, got '-1'"},
+      {"steps: 99999999999999999999", "(more than 64 bits)"},
+      {"steps: \"5\"", "got the text \"5\" (remove the quotes)"},
+      {"steps:", "steps: expected an integer of at least 0, got nothing"},
+      {"steps: ~", "got nothing"},
+      {"steps: [5]", "got a list"},
+      {"steps: {a: 5}", "got a section"},
+      {"steps: true", "got 'true'"},
+      {"steps: 5 6", "got '5 6'"},
+      {"learning_rate: .5", "got '.5' (write a digit before the point)"},
+      {"learning_rate: 5.", "got '5.' (write a digit after the point)"},
+      {"learning_rate: 1e", "expected a number, got '1e'"},
+      {"learning_rate: nan", "expected a number, got 'nan'"},
+      {"learning_rate: .inf", "got '.inf'"},
+      {"learning_rate: 1e999", "(beyond double precision)"},
+      {"learning_rate: 1:30", "got '1:30'"},
+      {"fast: no", "got 'no' (write false)"},
+      {"fast: off", "(write false)"},
+      {"fast: True", "got 'True' (write true)"},
+      {"fast: 1", "expected true or false, got '1'"},
+      {"fast: 'true'", "(remove the quotes)"},
+      {"name:", "expected text, got nothing (write \"\" for an empty text)"},
+      {"name: [a]", "expected text, got a list"},
+      {"weights: 3", "got '3' (write [3])"},
+      {"weights: [1, x]", "weights[1]: expected a number, got 'x'"},
+      {"weights:", "got nothing (write [] for none)"},
+      {"files: [[a]]", "files[0]: expected text, got a list"},
+      {"adapter: {layers: [1, -1, 5000]}", "adapter.layers[1]: expected an integer from 0 to 1000, got '-1'"},
+      {"adapter: {layers: [1, -1, 5000]}", "adapter.layers[2]: expected an integer from 0 to 1000, got '5000'"},
+      {"adapter: {colour: Red}", "did you mean red?"},
+      {"adapter: {colour: 3}", "expected one of red, dark_blue, got '3'"},
+      {"adapter: [1]", "expected a section (indented keys), got a list"},
+      {"steps: 1\nsteps: 1", "run.yaml:2: steps: duplicate key; it is also in line 1"},
+      {"adapter: {tau: 1}\nadapter: {bits: 1}", "run.yaml:2: adapter: duplicate key"},
+      {"<<: {steps: 4}", "<<: unknown key"},
+      {"? [a]\n: 1", "a key must be a plain name"},
+      {"- a", "expected keys with values"},
+      {"5", "expected keys with values ('steps: 100'), got '5'"},
+      {"steps: 1\n---\nsteps: 2", "2 YAML documents"},
+      {"steps: [1", "not valid YAML"},
+      {"\tsteps: 1", "not valid YAML"},
+      {"adapter:\n  bits: 4\n tau: 1", "run.yaml:3: not valid YAML"},
+      {"name: *x", "not valid YAML"},
+  };
+  for (const auto& [text, message] : slips) {
+    EXPECT_THAT(errors_of(text), HasSubstr(message)) << text;
+    EXPECT_THAT(errors_of(text), HasSubstr("run.yaml")) << text;
+  }
+}
+
+TEST(YamlConfig, FarNamesGetNoSuggestion) { EXPECT_THAT(errors_of("zzzzzz: 1"), Not(HasSubstr("did you mean"))); }
+
+TEST(YamlConfig, WhatLooksLikeAnotherTypeIsTextWhereTextIsExpected) {
+  for (const std::string text : {"010", "no", "1e3", "true", "\"\"", "'x y'", "2024-01-01"}) {
+    EXPECT_EQ(errors_of("name: " + text), "") << text;
+  }
+  EXPECT_EQ(errors_of("steps: +5"), "");
+  EXPECT_EQ(errors_of("learning_rate: -0.5E+2"), "");
+}
+
+TEST(YamlConfig, OverridesWinAndNameThemselves) {
+  ConfigInput input = ConfigInput::from_text("steps: 3\nadapter:\n  tau: 0.5\n", "run.yaml");
+  for (const char* assignment :
+       {"steps=4", "steps=5", "adapter.layers=[1,2]", "name=a=b: c", "fast=false", "weights=[]"}) {
+    input.set(assignment);
+  }
+  Outer config;
+  const ConfigSources sources = load_config(input, config);
+  EXPECT_EQ(config.steps, 5);
+  EXPECT_EQ(config.name, "a=b: c");
+  EXPECT_THAT(config.adapter.layers, ElementsAre(1, 2));
+  EXPECT_TRUE(config.weights.empty());
+  EXPECT_DOUBLE_EQ(config.adapter.tau, 0.5);
+  EXPECT_EQ(sources.at("steps"), "--set");
+  EXPECT_EQ(sources.at("adapter.tau"), "run.yaml:3");
+}
+
+TEST(YamlConfig, OverridesAreCheckedLikeTheFile) {
+  EXPECT_THAT(errors_of("", {"steps=010"}), HasSubstr("--set steps: expected an integer of at least 0, got '010'"));
+  EXPECT_THAT(errors_of("", {"stepz=1"}), HasSubstr("--set stepz: unknown key; did you mean steps?"));
+  EXPECT_THAT(errors_of("", {"bits=1"}), HasSubstr("did you mean adapter.bits?"));
+  EXPECT_THAT(errors_of("", {"adapter.bist=1"}), HasSubstr("did you mean adapter.bits?"));
+  EXPECT_THAT(errors_of("", {"adapter=1"}), HasSubstr("--set adapter: this is a section"));
+  EXPECT_THAT(errors_of("", {"steps"}), HasSubstr("expected KEY=VALUE"));
+  EXPECT_THAT(errors_of("", {"=1"}), HasSubstr("expected KEY=VALUE"));
+  EXPECT_THAT(errors_of("", {"steps="}), HasSubstr("got nothing"));
+  EXPECT_THAT(errors_of("", {"steps=[1"}), HasSubstr("--set steps: expected an integer"));
+  EXPECT_THAT(errors_of("", {"adapter.colour=blue"}), HasSubstr("expected one of red, dark_blue"));
+  EXPECT_THAT(errors_of("stepps: 1", {"fast=maybe"}), HasSubstr("has 2 errors"));
+}
+
+TEST(YamlConfig, AWrongConfigurationChangesNothingPartly) {
+  Outer config;
+  EXPECT_THROW(load_config(ConfigInput::from_text("weights: [3, x]", "run.yaml"), config), base::ConfigError);
+  EXPECT_THAT(config.weights, ElementsAre(0.5, 1));
+}
+
+TEST(YamlConfig, FilesThatCannotBeReadAreFileErrors) {
+  EXPECT_THROW(ConfigInput::from_file("does/not/exist.yaml"), base::FileError);
+  EXPECT_THROW(ConfigInput::from_file(ROSA_SOURCE_DIR), base::Error);
+  const std::string path = ::testing::TempDir() + "large.yaml";
+  std::ofstream(path) << std::string(std::size_t{2} << 20, '#');
+  EXPECT_THROW(ConfigInput::from_file(path), base::ConfigError);
+}
+
+TEST(ConfigText, TheDumpReadsBackAsTheSameConfigurationAndNamesSources) {
+  Outer config;
+  config.name = "1e3: \"quoted\" # \\ \n no";
+  config.weights = {1e-300, -0.1, 1e22, 1.0 / 3};
+  config.files = {"", "null", "-x", "a b", "caf\xc3\xa9", "/tmp/x", "12"};
+  config.adapter.layers = {0, 27};
+  config.adapter.colour = Colour::dark_blue;
+  const auto describe_it = [](Outer& what) {
+    return [&what](base::FieldVisitor& visitor) { describe(visitor, what); };
+  };
+  const std::string text = dump_config(describe_it(config), {{"steps", "run.yaml:3"}, {"adapter.tau", "default"}});
+  EXPECT_THAT(text, HasSubstr("steps: 100  # run.yaml:3\n"));
+  EXPECT_THAT(text, HasSubstr("  tau: 1  # default\n"));
+  Outer again;
+  load_config(ConfigInput::from_text(text, "dump"), again);
+  EXPECT_EQ(flatten_config(describe_it(again)), flatten_config(describe_it(config))) << text;
+  EXPECT_EQ(again.name, config.name);
+  EXPECT_EQ(again.files, config.files);
+  EXPECT_EQ(again.weights, config.weights);
+}
+
+TEST(ConfigText, TheReferenceShowsEveryKeyOnceInItsSection) {
+  Outer config;
+  const std::string text = reference_document([&](base::FieldVisitor& visitor) { describe(visitor, config); });
+  EXPECT_THAT(text, HasSubstr("| `learning_rate` | `5e-05` | a number | Rate. |"));
+  EXPECT_THAT(text, HasSubstr("\n## adapter\n\nThe adapter.\n"));
+  EXPECT_THAT(text, HasSubstr("| `colour` | `red` | one of red, dark_blue | A \\| colour. |"));
+  EXPECT_THAT(text, HasSubstr("| `bits` | `8` | an integer from 1 to 8 | Bits of a symbol. |"));
+}
+
+}  // namespace
+}  // namespace rosa::launch
