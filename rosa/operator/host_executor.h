@@ -1,0 +1,66 @@
+// HostExecutor: runs the automata of a batch on the rank's own threads while the device (or the CPU's compute thread)
+// does something else. submit() returns at once, wait() joins. What crosses is packed symbols and the matched bit.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/thread_pool.h"
+
+namespace rosa {
+
+// What the automata gave; tensors on the device of the submitted symbols.
+struct HardResult {
+  at::Tensor value_symbols;  // [B,H,T] packed value bits of the retrieved rows (uint8, or int64 above 8 bits); 0: none
+  at::Tensor matched;        // bool [B,H,T]
+  at::Tensor positions;      // int32 [B,H,T]: i*, -1 for none; only where the request asked for them
+
+  bool defined() const { return matched.defined(); }
+};
+
+// One call's work: packed symbols of B sequences (see symbols.h), all on one device.
+struct MatchRequest {
+  at::Tensor query_symbols;  // [B,H,T] uint8 or int64, contiguous
+  at::Tensor key_symbols;    // [B,G,T], the dtype of query_symbols
+  at::Tensor value_symbols;  // [B,G,T] uint8 or int64
+  at::Tensor mask;           // undefined, or bool [1|B,1|H,T,T]; makes the matching quadratic in T
+  // Undefined, or int64 [B,T] on the CPU or the device: number of the document, non-decreasing along T.
+  at::Tensor documents;
+  bool want_positions = false;
+};
+
+class HostExecutor {
+ public:
+  // One submitted request; hand it to wait() once.
+  class Job;
+  using Ticket = std::shared_ptr<Job>;
+
+  // `num_threads` workers, each with its own matcher.
+  explicit HostExecutor(int num_threads);
+  ~HostExecutor();
+
+  int num_threads() const { return pool_.num_threads(); }
+
+  // Checks the shapes (ArgumentError), starts the matching of all sequences and returns at once.
+  Ticket submit(MatchRequest request);
+  // Joins. Rethrows the first exception of a worker.
+  HardResult wait(const Ticket& ticket);
+
+  // For tests: called by the worker that begins each piece of a job. Set it while nothing is in flight.
+  void set_work_hook(std::function<void()> hook) { work_hook_ = std::move(hook); }
+
+ private:
+  struct Worker;
+
+  void run_pieces(Job& job);
+
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::function<void()> work_hook_;
+  base::ThreadPool pool_;  // last: its threads end before what they use goes away
+};
+
+}  // namespace rosa

@@ -1,0 +1,221 @@
+#include "rosa/operator/proxies.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "rosa/operator/document_runs.h"
+
+namespace rosa {
+namespace {
+
+using at::indexing::Slice;
+
+constexpr double kPositionScale = 8192;
+// Cells (batch x heads x T x T) that one block of the composition may hold at once.
+constexpr int64_t kBlockCells = int64_t{1} << 21;
+
+at::ScalarType compute_dtype(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// Repeats each key/value head for the query heads that read it.
+at::Tensor widen_heads(const at::Tensor& tensor, int64_t heads) {
+  return tensor.size(1) == heads ? tensor : tensor.repeat_interleave(heads / tensor.size(1), 1);
+}
+
+// [T,T] bool: what the proxy may see, j <= t and, with a sliding window, j > t - window.
+at::Tensor visible_cells(int64_t length, const OperatorOptions& options, at::Device device) {
+  const at::Tensor causal = at::ones({length, length}, at::TensorOptions(at::kBool).device(device)).tril();
+  if (options.proxy_mask == ProxyMask::causal || options.sliding_window >= length) return causal;
+  return causal.logical_and(causal.triu(1 - options.sliding_window));
+}
+
+// Column block w holds the rows shifted down by `shift` + w; rows that would come from before the start are 0.
+at::Tensor concatenate_earlier_rows(const at::Tensor& rows, int64_t num_rows, int64_t shift) {
+  const int64_t length = rows.size(2);
+  const at::Tensor padded = at::constant_pad_nd(rows, {0, 0, num_rows - 1 + shift, 0});
+  std::vector<at::Tensor> parts;
+  for (int64_t w = 0; w < num_rows; ++w) parts.push_back(padded.narrow(2, num_rows - 1 - w, length));
+  return at::cat(parts, 3);
+}
+
+at::Tensor position_bias(int64_t length, const at::TensorOptions& options) {
+  const at::Tensor position = at::arange(length, options);
+  return ((position.unsqueeze(0) - position.unsqueeze(1) - 1) / kPositionScale).exp();
+}
+
+// One document a batch row.
+at::Tensor sufa(const OperatorInput& input, const OperatorOptions& options) {
+  const at::ScalarType dtype = compute_dtype(input.query);
+  const int64_t heads = input.query.size(1), length = input.query.size(2);
+  const int64_t num_symbols = options.sufa_head_dim / input.query.size(3);
+  const at::Tensor query = at::tanh(input.query.to(dtype) / options.bits_tau);
+  const at::Tensor key = widen_heads(at::tanh(input.key.to(dtype) / options.bits_tau), heads);
+  const at::Tensor value = widen_heads(at::sigmoid(input.value.to(dtype) / options.bits_tau), heads);
+  const double scale = 1.0 / (options.attn_tau * std::sqrt(static_cast<double>(options.sufa_head_dim)));
+  at::Tensor scores = at::matmul(concatenate_earlier_rows(query, num_symbols, 0) * scale,
+                                 concatenate_earlier_rows(key, num_symbols, 1).transpose(2, 3));
+  if (options.position_bias) scores = scores + position_bias(length, query.options()) / options.attn_tau;
+  at::Tensor visible = visible_cells(length, options, query.device());
+  if (input.mask.defined()) visible = visible.logical_and(input.mask);
+  scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
+  // A row without any visible cell would be NaN: it gives 0, in the output and in the gradient.
+  const at::Tensor empty = visible.any(-1, true).logical_not();
+  const at::Tensor weights = at::softmax(scores.masked_fill(empty, 0), -1).masked_fill(empty, 0);
+  return at::matmul(weights, value);
+}
+
+// [T,T] int64: entry (t, delta) is the column t - delta, clamped to 0 where there is none.
+at::Tensor diagonal_columns(int64_t length, at::Device device) {
+  const at::Tensor position = at::arange(length, at::TensorOptions(at::kLong).device(device));
+  return (position.unsqueeze(1) - position.unsqueeze(0)).clamp_min(0);
+}
+
+// One document a batch row. Works on diagonals: column delta of a skewed matrix holds the cells (t, t - delta).
+at::Tensor soft_rosa(const OperatorInput& input, const OperatorOptions& options) {
+  const at::ScalarType dtype = compute_dtype(input.query);
+  const int64_t heads = input.query.size(1), length = input.query.size(2), num_bits = input.query.size(3);
+  const at::Tensor query = at::tanh(input.query.to(dtype) / options.bits_tau);
+  const at::Tensor key = widen_heads(at::tanh(input.key.to(dtype) / options.bits_tau), heads);
+  const at::Tensor value = widen_heads(at::sigmoid(input.value.to(dtype) / options.bits_tau), heads);
+  const double offset = static_cast<double>(num_bits - 1) * (1 - options.bits_tau);
+  const at::Tensor agreement = at::sigmoid((at::matmul(query, key.transpose(2, 3)) - offset) / options.bits_tau);
+  at::Tensor visible = visible_cells(length, options, query.device()).tril(-1);
+  if (input.mask.defined()) visible = visible.logical_and(input.mask);
+  const at::Tensor masked = agreement.masked_fill(visible.logical_not(), 0);
+
+  const at::Tensor columns = diagonal_columns(length, query.device());
+  const at::Tensor exists = at::ones({length, length}, at::TensorOptions(at::kBool).device(query.device())).tril();
+  const at::Tensor skewed =
+      masked.gather(3, columns.expand_as(masked)).masked_fill(exists.logical_not(), 0);  // (t, delta)
+  const at::Tensor total = skewed.cumsum(2);
+  const at::Tensor best = std::get<0>((total * (1 - skewed)).cummax(2));
+  // S(t, t - delta) = s(t, t - delta - 1): one diagonal further, and 0 where j = 0.
+  const at::Tensor run = at::constant_pad_nd((total - best).narrow(3, 1, length - 1), {0, 1});
+  const at::Tensor confidence = run.amax(-1, true).clamp(0, 1);
+  const at::Tensor delta = at::arange(length, query.options());
+  const at::Tensor bias = (-(delta + 1) / kPositionScale).exp();
+  const at::Tensor logits =
+      ((run + bias) / options.attn_tau).masked_fill(exists.logical_not(), -std::numeric_limits<double>::infinity());
+  // The weights go back to columns j; the map delta -> t - delta is its own inverse.
+  const at::Tensor weights = at::softmax(logits, -1);
+  const at::Tensor by_column = weights.gather(3, columns.expand_as(weights)).masked_fill(exists.logical_not(), 0);
+  return confidence * at::matmul(by_column, value);
+}
+
+at::Tensor one_block(const OperatorInput& block, const OperatorOptions& options) {
+  return options.proxy == Proxy::sufa ? sufa(block, options) : soft_rosa(block, options);
+}
+
+// The part of `input` in batch row `row`, key/value heads [group, group + num_groups), positions [begin, end).
+OperatorInput cut(const OperatorInput& input, int64_t row, int64_t group, int64_t num_groups, int64_t begin,
+                  int64_t end) {
+  const int64_t share = input.query.size(1) / input.key.size(1);
+  const auto part = [&](const at::Tensor& tensor, int64_t first, int64_t count) {
+    return tensor.narrow(0, row, 1).narrow(1, first, count).narrow(2, begin, end - begin);
+  };
+  OperatorInput block{part(input.query, group * share, num_groups * share),
+                      part(input.key, group, num_groups),
+                      part(input.value, group, num_groups),
+                      {},
+                      {}};
+  if (input.mask.defined()) {
+    const at::Tensor rows = input.mask.size(0) == 1 ? input.mask : input.mask.narrow(0, row, 1);
+    const at::Tensor heads = rows.size(1) == 1 ? rows : rows.narrow(1, group * share, num_groups * share);
+    block.mask = heads.narrow(2, begin, end - begin).narrow(3, begin, end - begin);
+  }
+  return block;
+}
+
+// Calls body(block, row, first head, number of heads, begin, end) for blocks that together cover the input; each is
+// one document of one row, and some heads of it. The blocks depend on the shapes only.
+template <class Body>
+void for_each_block(const OperatorInput& input, const Body& body) {
+  const int64_t groups = input.key.size(1), share = input.query.size(1) / groups;
+  for (int64_t row = 0; row < input.query.size(0); ++row) {
+    for (const auto& [begin, end] : document_runs(input.documents, row, input.query.size(2))) {
+      const int64_t cells = share * (end - begin) * (end - begin);
+      const int64_t step = std::clamp<int64_t>(kBlockCells / cells, 1, groups);
+      for (int64_t group = 0; group < groups; group += step) {
+        const int64_t count = std::min(step, groups - group);
+        body(cut(input, row, group, count, begin, end), row, group, count, begin, end);
+      }
+    }
+  }
+}
+
+at::Tensor block_of(const at::Tensor& whole, int64_t row, int64_t first_head, int64_t num_heads, int64_t begin,
+                    int64_t end) {
+  return whole.narrow(0, row, 1).narrow(1, first_head, num_heads).narrow(2, begin, end - begin);
+}
+
+// [B,H,T,bits] as a transposed view of a contiguous [B,T,H,bits].
+at::Tensor empty_output(const OperatorInput& input, int64_t heads, int64_t bits, const at::TensorOptions& options) {
+  return at::empty({input.query.size(0), input.query.size(2), heads, bits}, options).transpose(1, 2);
+}
+
+}  // namespace
+
+at::Tensor proxy_composition(const OperatorInput& input, const OperatorOptions& options) {
+  std::vector<at::Tensor> rows;
+  for (int64_t row = 0; row < input.query.size(0); ++row) {
+    std::vector<at::Tensor> documents;
+    for (const auto& [begin, end] : document_runs(input.documents, row, input.query.size(2))) {
+      documents.push_back(one_block(cut(input, row, 0, input.key.size(1), begin, end), options));
+    }
+    rows.push_back(at::cat(documents, 2));
+  }
+  return at::cat(rows, 0);
+}
+
+at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options) {
+  const at::NoGradGuard no_grad;
+  const int64_t share = input.query.size(1) / input.key.size(1);
+  at::Tensor output = empty_output(input, input.query.size(1), input.value.size(3),
+                                   input.query.options().dtype(compute_dtype(input.query)));
+  for_each_block(
+      input, [&](const OperatorInput& block, int64_t row, int64_t group, int64_t count, int64_t begin, int64_t end) {
+        block_of(output, row, group * share, count * share, begin, end).copy_(one_block(block, options));
+      });
+  return output;
+}
+
+std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const OperatorOptions& options,
+                                         const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
+  const int64_t share = input.query.size(1) / input.key.size(1);
+  const at::Tensor* const inputs[] = {&input.query, &input.key, &input.value};
+  std::array<at::Tensor, 3> gradients;
+  for (size_t i = 0; i < 3; ++i) {
+    if (needed[i]) gradients[i] = empty_output(input, inputs[i]->size(1), inputs[i]->size(3), inputs[i]->options());
+  }
+  for_each_block(input,
+                 [&](OperatorInput block, int64_t row, int64_t group, int64_t count, int64_t begin, int64_t end) {
+                   const at::AutoGradMode grad_mode(true);
+                   at::Tensor* const parts[] = {&block.query, &block.key, &block.value};
+                   std::vector<at::Tensor> leaves;
+                   for (size_t i = 0; i < 3; ++i) {
+                     *parts[i] = parts[i]->detach();
+                     if (needed[i]) leaves.push_back(parts[i]->requires_grad_());
+                   }
+                   const at::Tensor output = one_block(block, options);
+                   const at::Tensor upstream =
+                       block_of(grad_output, row, group * share, count * share, begin, end).to(output.scalar_type());
+                   const auto block_gradients = torch::autograd::grad({output}, leaves, {upstream});
+                   const at::NoGradGuard no_grad;
+                   auto next = block_gradients.begin();
+                   for (size_t i = 0; i < 3; ++i) {
+                     if (!needed[i]) continue;
+                     const int64_t ratio = i == 0 ? share : 1;
+                     block_of(gradients[i], row, group * ratio, count * ratio, begin, end).copy_(*next++);
+                   }
+                 });
+  return gradients;
+}
+
+}  // namespace rosa

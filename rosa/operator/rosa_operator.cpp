@@ -1,0 +1,184 @@
+#include "rosa/operator/rosa_operator.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "rosa/operator/controls.h"
+#include "rosa/operator/proxies.h"
+#include "rosa/operator/symbols.h"
+
+namespace rosa {
+namespace {
+
+using base::require;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+void check_input(const OperatorInput& input) {
+  for (const auto& [tensor, name] : {std::pair{&input.query, "query"}, {&input.key, "key"}, {&input.value, "value"}}) {
+    require(tensor->defined() && tensor->dim() == 4 && at::isFloatingType(tensor->scalar_type()),
+            "rosa_operator: ", name, " must be a floating point tensor of shape [batch, heads, length, bits]");
+    require(tensor->size(0) == input.query.size(0) && tensor->size(2) == input.query.size(2) && tensor->size(2) >= 1 &&
+                tensor->device() == input.query.device(),
+            "rosa_operator: ", name, " has shape ", tensor->sizes(), " on ", tensor->device(),
+            ", expected batch, length (at least 1) and device of the query's ", input.query.sizes());
+    require(tensor->size(3) >= 1 && tensor->size(3) <= kMaxSymbolBits, "rosa_operator: ", name, " has ",
+            tensor->size(3), " bits, expected 1 to ", kMaxSymbolBits);
+  }
+  const int64_t heads = input.query.size(1), kv_heads = input.key.size(1);
+  require(kv_heads >= 1 && heads % kv_heads == 0 && input.value.size(1) == kv_heads, "rosa_operator: got ", heads,
+          " query heads on ", kv_heads, " key and ", input.value.size(1),
+          " value heads, expected a multiple of two equal numbers");
+  require(input.query.size(3) == input.key.size(3), "rosa_operator: queries have ", input.query.size(3),
+          " bits and keys ", input.key.size(3), ", expected the same number");
+}
+
+void check_options(const OperatorInput& input, const OperatorOptions& options) {
+  require(std::isfinite(options.bits_tau) && options.bits_tau > 0 && std::isfinite(options.attn_tau) &&
+              options.attn_tau > 0,
+          "rosa_operator: got bits_tau ", options.bits_tau, " and attn_tau ", options.attn_tau,
+          ", expected positive numbers");
+  require(options.alpha >= 0 && options.alpha <= 1, "rosa_operator: got alpha ", options.alpha, ", expected 0 to 1");
+  require(
+      options.proxy != Proxy::sufa || (options.sufa_head_dim > 0 && options.sufa_head_dim % input.query.size(3) == 0),
+      "rosa_operator: got sufa_head_dim ", options.sufa_head_dim, " at ", input.query.size(3),
+      " query bits, expected a multiple of the query bits");
+  const bool uses_window =
+      options.proxy_mask == ProxyMask::sliding_window || options.control == OperatorControl::windowed;
+  require(!uses_window || options.sliding_window >= 1, "rosa_operator: got sliding_window ", options.sliding_window,
+          ", expected at least 1");
+  require(!options.training || options.control == OperatorControl::none,
+          "rosa_operator: the controls (zeroed, shuffled, windowed) are for evaluation, but training is on");
+}
+
+at::ScalarType bits_dtype(const OperatorInput& input) {
+  return input.query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+MatchRequest make_request(const OperatorInput& input, const OperatorOptions& options) {
+  MatchRequest request{pack_symbols(input.query), pack_symbols(input.key),
+                       pack_symbols(input.value), input.mask,
+                       input.documents,           options.training && options.exact_value_gradient};
+  apply_control(options, request);
+  return request;
+}
+
+// Begins the matching, or finds its result recorded.
+class HardOutput {
+ public:
+  HardOutput(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor, HardResult* recorded)
+      : executor_(executor), recorded_(recorded) {
+    if (recorded == nullptr || !recorded->defined()) ticket_ = executor.submit(make_request(input, options));
+  }
+
+  HardResult wait() {
+    if (!ticket_) return *recorded_;
+    HardResult result = executor_.wait(ticket_);
+    if (recorded_ != nullptr) *recorded_ = result;
+    return result;
+  }
+
+ private:
+  HostExecutor& executor_;
+  HardResult* recorded_;
+  HostExecutor::Ticket ticket_;
+};
+
+// The straight-through gradient of the retrieved rows: d bit / d v = sigmoid'(v / tau) / tau at row i* + 1.
+at::Tensor exact_value_gradient(const at::Tensor& value, const at::Tensor& positions, const at::Tensor& grad_output,
+                                double bits_tau) {
+  const int64_t batch = value.size(0), kv_heads = value.size(1), length = value.size(2), num_bits = value.size(3);
+  const int64_t share = positions.size(1) / kv_heads;
+  // Row 0 collects what has no match: no match retrieves row 0, since i* + 1 >= 1.
+  const at::Tensor row = positions.to(at::kLong) + 1;
+  const at::Tensor index =
+      row.reshape({batch, kv_heads, share * length, 1}).expand({batch, kv_heads, share * length, num_bits});
+  const at::Tensor upstream = grad_output.reshape({batch, kv_heads, share * length, num_bits});
+  at::Tensor collected = at::zeros(value.sizes(), upstream.options()).scatter_add_(2, index, upstream);
+  collected.select(2, 0).zero_();
+  const at::Tensor soft = at::sigmoid(value.to(collected.scalar_type()) / bits_tau);
+  return (collected * soft * (1 - soft) / bits_tau).to(value.scalar_type());
+}
+
+// What the backward needs besides the logits.
+struct SavedCall : torch::CustomClassHolder {
+  OperatorOptions options;
+  at::Tensor mask, documents;
+  at::Tensor positions;  // with exact_value_gradient only
+};
+
+struct Call {
+  const OperatorInput& input;
+  const OperatorOptions& options;
+  HostExecutor& executor;
+  HardResult* recorded;
+};
+
+class RosaFunction : public torch::autograd::Function<RosaFunction> {
+ public:
+  static variable_list forward(AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
+                               const at::Tensor& value, const Call& call) {
+    const OperatorInput input{query.detach(), key.detach(), value.detach(), call.input.mask, call.input.documents};
+    HardOutput hard_output(input, call.options, call.executor, call.recorded);
+    at::Tensor soft;
+    if (call.options.alpha < 1) soft = proxy_forward(input, call.options);
+    const HardResult hard = hard_output.wait();
+    at::Tensor bits = unpack_symbols(hard.value_symbols, value.size(3), bits_dtype(input));
+    if (soft.defined()) bits.sub_(soft).mul_(call.options.alpha).add_(soft);
+
+    auto saved = c10::make_intrusive<SavedCall>();
+    saved->options = call.options;
+    saved->mask = call.input.mask;
+    saved->documents = call.input.documents;
+    if (call.options.exact_value_gradient) saved->positions = hard.positions;
+    context->save_for_backward({query, key, value});
+    context->saved_data["call"] = c10::IValue::make_capsule(std::move(saved));
+    context->mark_non_differentiable({hard.matched});
+    return {bits, hard.matched};
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list logits = context->get_saved_variables();
+    const auto holder = context->saved_data["call"].toCapsule();
+    const auto& call = static_cast<const SavedCall&>(*holder);
+    const OperatorInput input{logits[0].detach(), logits[1].detach(), logits[2].detach(), call.mask, call.documents};
+    const bool exact = call.options.exact_value_gradient;
+    std::array<bool, 3> needed{context->needs_input_grad(0), context->needs_input_grad(1),
+                               context->needs_input_grad(2) && !exact};
+    std::array<at::Tensor, 3> result;
+    if (!gradients[0].defined()) return {{}, {}, {}, {}};
+    if (needed[0] || needed[1] || needed[2]) result = proxy_backward(input, call.options, gradients[0], needed);
+    if (exact && context->needs_input_grad(2)) {
+      const at::NoGradGuard no_grad;
+      result[2] = exact_value_gradient(input.value, call.positions, gradients[0], call.options.bits_tau);
+    }
+    return {result[0], result[1], result[2], {}};
+  }
+};
+
+}  // namespace
+
+OperatorOutput rosa_operator(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor,
+                             HardResult* recorded) {
+  check_input(input);
+  check_options(input, options);
+  if (options.training) {
+    const variable_list outputs =
+        RosaFunction::apply(input.query, input.key, input.value, Call{input, options, executor, recorded});
+    return {outputs[0], outputs[1]};
+  }
+  const at::NoGradGuard no_grad;
+  const HardResult hard = HardOutput(input, options, executor, recorded).wait();
+  OperatorOutput output{unpack_symbols(hard.value_symbols, input.value.size(3), bits_dtype(input)), hard.matched};
+  if (options.control == OperatorControl::zeroed) {
+    output.bits.zero_();
+    output.matched = at::zeros_like(output.matched);
+  }
+  return output;
+}
+
+}  // namespace rosa

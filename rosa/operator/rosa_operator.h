@@ -1,0 +1,61 @@
+// The tensor operator of ROSA: what its options and tensors are, and the one call that models use.
+// Hard output from the automata (host executor), gradients from a differentiable proxy (proxies.h). Mathematics: SPEC
+// sections 1 and 2, docs/architecture.md.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "rosa/operator/host_executor.h"
+
+namespace rosa {
+
+// Which differentiable stand-in carries the gradient.
+enum class Proxy { sufa, soft_rosa };
+// What the proxy may see: every earlier position, or the student's sliding window.
+enum class ProxyMask { causal, sliding_window };
+// Evaluation-only controls. zeroed: every bit 0 and nothing matched. shuffled: the value symbols are permuted in time
+// within each sequence or document, by a fixed seed. windowed: the hard operator sees only t - i < sliding_window.
+enum class OperatorControl { none, zeroed, shuffled, windowed };
+
+struct OperatorOptions {
+  Proxy proxy = Proxy::sufa;
+  ProxyMask proxy_mask = ProxyMask::causal;
+  int64_t sliding_window = 128;  // of the student; for proxy_mask sliding_window and control windowed
+  double bits_tau = 1;
+  double attn_tau = 1;
+  double alpha = 1;             // y = soft + alpha (hard - soft) in training
+  int64_t sufa_head_dim = 128;  // a multiple of the query bits: W = sufa_head_dim / D symbols are compared
+  bool position_bias = true;    // SUFA only; soft ROSA always has it
+  // The value logits get the straight-through gradient of the retrieved row instead of the proxy's: row i*(t) + 1
+  // receives grad(t) * sigmoid'(v / bits_tau) / bits_tau; a position without a match gives none.
+  bool exact_value_gradient = false;
+  bool training = false;
+  OperatorControl control = OperatorControl::none;
+};
+
+// Logits and what restricts them; one device. The hard operator uses documents and mask, the proxy these and
+// proxy_mask.
+struct OperatorInput {
+  at::Tensor query;      // [B,H,T,D] floating point
+  at::Tensor key;        // [B,G,T,D], H a multiple of G
+  at::Tensor value;      // [B,G,T,M], 1 <= D, M <= 63
+  at::Tensor mask;       // undefined, or bool [1|B,1|H,T,T]: false where (t,i) may not match
+  at::Tensor documents;  // undefined, or int64 [B,T]: number of the document, non-decreasing along T
+};
+
+struct OperatorOutput {
+  at::Tensor bits;     // [B,H,T,M] of the query's dtype (at least float32), a transposed view of a contiguous
+                       // [B,T,H,M]; in training blended with alpha, in evaluation 0 or 1
+  at::Tensor matched;  // bool [B,H,T]: whether position t had a match
+};
+
+// `recorded`: null: nothing is kept; an empty result: filled; a filled one: used, and the automata are not run (for
+// activation checkpointing, where the same forward is run twice).
+// In training with alpha == 1 the forward is exactly the hard operator and the proxy runs only in the backward; with
+// alpha < 1 it runs beside the automata. Throws ArgumentError for shapes, dtypes and options that don't fit.
+OperatorOutput rosa_operator(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor,
+                             HardResult* recorded = nullptr);
+
+}  // namespace rosa

@@ -1,0 +1,32 @@
+// RosaState: the streaming form of the operator, for generation. Appending rows equals the batch form bit for bit.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "rosa/operator/host_executor.h"
+#include "rosa/operator/rosa_operator.h"
+
+namespace rosa {
+
+// The state of B sequences in one adapter. Copying copies the state.
+class RosaState {
+ public:
+  // `heads` query heads on `kv_heads` key/value heads; 1 to 63 bits.
+  RosaState(int64_t batch, int64_t heads, int64_t kv_heads, int64_t query_bits, int64_t value_bits);
+
+  int64_t size() const { return size_; }
+
+  // From the next position on, batch row `row` is in a new document.
+  void start_document(int64_t row);
+
+  // Appends n positions: query [B,H,n,D], key [B,G,n,D], value [B,G,n,M] logits. Returns the n hard output rows
+  // (bits [B,H,n,M] 0 or 1, matched [B,H,n]) on the device of `query`. No gradients.
+  OperatorOutput append(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                        HostExecutor& executor);
+
+ private:
+};
+
+}  // namespace rosa
