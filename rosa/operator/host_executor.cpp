@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "rosa/automaton/matcher.h"
 #include "rosa/operator/device_transfer.h"
 #include "rosa/operator/document_runs.h"
-#include "rosa/operator/quadratic_matcher.h"
 
 namespace rosa {
 
@@ -17,7 +17,7 @@ using base::require;
 
 // What one worker thread keeps from call to call.
 struct HostExecutor::Worker {
-  QuadraticMatcher matcher;
+  automaton::Matcher matcher;
   std::vector<int32_t> positions;
   std::vector<int32_t> document_starts;
 };
@@ -84,9 +84,9 @@ std::span<const Symbol> symbols_of(const at::Tensor& tensor, int64_t row, int64_
   return {data + row * length, static_cast<size_t>(length)};
 }
 
-template <class Matcher, class Symbol>
-void match_row(const MatchRequest& request, int64_t batch, int64_t head, Matcher& matcher, std::span<int32_t> positions,
-               std::span<const int32_t> starts) {
+template <class Symbol>
+void match_row(const MatchRequest& request, int64_t batch, int64_t head, automaton::Matcher& matcher,
+               std::span<int32_t> positions, std::span<const int32_t> starts) {
   const int64_t heads = request.query_symbols.size(1), kv_heads = request.key_symbols.size(1);
   const int64_t length = request.query_symbols.size(2);
   const auto query = symbols_of<Symbol>(request.query_symbols, batch * heads + head, length);
@@ -164,6 +164,10 @@ HardResult HostExecutor::wait(const Ticket& ticket) {
   return result;
 }
 
+void HostExecutor::parallel_for(int64_t count, const std::function<void(int64_t)>& body) {
+  pool_.parallel_for(count, body);
+}
+
 void HostExecutor::run_pieces(Job& job) {
   Worker& worker = *workers_[pool_.worker_index()];
   if (work_hook_) work_hook_();
@@ -184,9 +188,9 @@ void HostExecutor::run_pieces(Job& job) {
       positions = {job.result.positions.mutable_data_ptr<int32_t>() + piece * length, positions.size()};
     }
     if (request.query_symbols.scalar_type() == at::kByte) {
-      match_row<QuadraticMatcher, uint8_t>(request, batch, head, worker.matcher, positions, worker.document_starts);
+      match_row<uint8_t>(request, batch, head, worker.matcher, positions, worker.document_starts);
     } else {
-      match_row<QuadraticMatcher, uint64_t>(request, batch, head, worker.matcher, positions, worker.document_starts);
+      match_row<uint64_t>(request, batch, head, worker.matcher, positions, worker.document_starts);
     }
     const int64_t value_row = batch * kv_heads + head / (heads / kv_heads);
     bool* matched = job.result.matched.mutable_data_ptr<bool>() + piece * length;

@@ -50,6 +50,9 @@ class HostExecutor {
   // Joins. Rethrows the first exception of a worker.
   HardResult wait(const Ticket& ticket);
 
+  // Runs body(0) ... body(count - 1) on the workers and returns when all have run; rethrows what they threw.
+  void parallel_for(int64_t count, const std::function<void(int64_t)>& body);
+
   // For tests: called by the worker that begins each piece of a job. Set it while nothing is in flight.
   void set_work_hook(std::function<void()> hook) { work_hook_ = std::move(hook); }
 

@@ -4,7 +4,9 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <vector>
 
+#include "rosa/automaton/streaming_matcher.h"
 #include "rosa/operator/host_executor.h"
 #include "rosa/operator/rosa_operator.h"
 
@@ -27,6 +29,10 @@ class RosaState {
                         HostExecutor& executor);
 
  private:
+  int64_t batch_, heads_, kv_heads_, query_bits_, value_bits_;
+  int64_t size_ = 0;
+  std::vector<automaton::StreamingMatcher> matchers_;  // [batch][heads]
+  std::vector<std::vector<uint64_t>> values_;          // [batch][kv_heads]: every value symbol so far
 };
 
 }  // namespace rosa

@@ -40,6 +40,16 @@ at::ScalarType dtype_of_name(const std::string& name) {
       base::concat("unknown tensor dtype '", name, "', expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL"));
 }
 
+at::Tensor to_tensor(const base::TensorView& view) { return copy_of_bytes(view.dtype, view.shape, view.bytes); }
+
+base::TensorView view_bytes(const at::Tensor& tensor) {
+  base::require(tensor.is_cpu() && tensor.is_contiguous(), "view_bytes: got a tensor on ", tensor.device(),
+                " with strides ", tensor.strides(), ", expected a contiguous one on the CPU");
+  return {dtype_name(tensor.scalar_type()),
+          tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
+}
+
 base::StateTensor to_state(const at::Tensor& tensor) {
   const at::Tensor contiguous = tensor.detach().to(at::kCPU).contiguous();
   base::StateTensor state{dtype_name(contiguous.scalar_type()), contiguous.sizes().vec(), {}};

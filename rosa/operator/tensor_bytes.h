@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "base/safetensors.h"
 #include "base/stateful.h"
 
 namespace rosa {
@@ -13,9 +14,14 @@ namespace rosa {
 std::string dtype_name(at::ScalarType dtype);
 at::ScalarType dtype_of_name(const std::string& name);
 
+// A new CPU tensor with a copy of the bytes. Throws DataError where dtype, shape and number of bytes disagree.
+at::Tensor to_tensor(const base::TensorView& view);
+// The bytes of a contiguous CPU tensor, which must outlive the view. Throws ArgumentError for any other tensor.
+base::TensorView view_bytes(const at::Tensor& tensor);
+
 // A copy of any tensor (any device, any strides) as contiguous bytes.
 base::StateTensor to_state(const at::Tensor& tensor);
-// A new CPU tensor with a copy of the bytes. Throws DataError where dtype, shape and number of bytes disagree.
+// As to_tensor.
 at::Tensor from_state(const base::StateTensor& state);
 
 }  // namespace rosa

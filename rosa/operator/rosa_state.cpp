@@ -1,0 +1,76 @@
+#include "rosa/operator/rosa_state.h"
+
+#include "base/error.h"
+#include "rosa/operator/symbols.h"
+
+namespace rosa {
+
+using base::require;
+
+namespace {
+
+// Symbols [B,H,n] on the host, one 64-bit integer each.
+at::Tensor host_symbols(const at::Tensor& logits) { return pack_symbols(logits).to(at::kCPU).to(at::kLong); }
+
+void check_shape(const at::Tensor& tensor, const char* name, int64_t batch, int64_t heads, int64_t length,
+                 int64_t bits) {
+  require(tensor.defined() && tensor.dim() == 4 && tensor.size(0) == batch && tensor.size(1) == heads &&
+              tensor.size(2) == length && tensor.size(3) == bits,
+          "RosaState::append: ", name, " has shape ", tensor.sizes(), ", expected [", batch, ", ", heads, ", ", length,
+          ", ", bits, "]");
+}
+
+}  // namespace
+
+RosaState::RosaState(int64_t batch, int64_t heads, int64_t kv_heads, int64_t query_bits, int64_t value_bits)
+    : batch_(batch), heads_(heads), kv_heads_(kv_heads), query_bits_(query_bits), value_bits_(value_bits) {
+  require(batch >= 1 && heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0, "RosaState: got batch ", batch, ", ",
+          heads, " heads on ", kv_heads, " key/value heads, expected positive numbers and a multiple");
+  require(query_bits >= 1 && query_bits <= kMaxSymbolBits && value_bits >= 1 && value_bits <= kMaxSymbolBits,
+          "RosaState: got ", query_bits, " query and ", value_bits, " value bits, expected 1 to ", kMaxSymbolBits);
+  matchers_.resize(batch * heads);
+  values_.resize(batch * kv_heads);
+}
+
+void RosaState::start_document(int64_t row) {
+  require(row >= 0 && row < batch_, "RosaState::start_document: got row ", row, " of ", batch_);
+  for (int64_t head = 0; head < heads_; ++head) matchers_[row * heads_ + head].start_document();
+}
+
+OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                 HostExecutor& executor) {
+  const at::NoGradGuard no_grad;
+  require(query.defined() && query.dim() == 4, "RosaState::append: the query must have shape [batch, heads, n, bits]");
+  const int64_t count = query.size(2);
+  check_shape(query, "query", batch_, heads_, count, query_bits_);
+  check_shape(key, "key", batch_, kv_heads_, count, query_bits_);
+  check_shape(value, "value", batch_, kv_heads_, count, value_bits_);
+
+  const at::Tensor query_symbols = host_symbols(query), key_symbols = host_symbols(key);
+  const at::Tensor value_symbols = host_symbols(value);
+  for (int64_t row = 0; row < batch_ * kv_heads_; ++row) {
+    const int64_t* symbols = value_symbols.const_data_ptr<int64_t>() + row * count;
+    values_[row].insert(values_[row].end(), symbols, symbols + count);
+  }
+  at::Tensor retrieved = at::empty({batch_, heads_, count}, at::kLong);
+  at::Tensor matched = at::empty({batch_, heads_, count}, at::kBool);
+  int64_t* retrieved_data = retrieved.mutable_data_ptr<int64_t>();
+  bool* matched_data = matched.mutable_data_ptr<bool>();
+  executor.parallel_for(batch_ * heads_, [&](int64_t row) {
+    const int64_t kv_row = row / heads_ * kv_heads_ + row % heads_ / (heads_ / kv_heads_);
+    const int64_t* queries = query_symbols.const_data_ptr<int64_t>() + row * count;
+    const int64_t* keys = key_symbols.const_data_ptr<int64_t>() + kv_row * count;
+    for (int64_t t = 0; t < count; ++t) {
+      const automaton::Match match = matchers_[row].append(queries[t], keys[t]);
+      matched_data[row * count + t] = match.position >= 0;
+      // A match ends before the newest position, so the row after it is there already.
+      retrieved_data[row * count + t] =
+          match.position >= 0 ? static_cast<int64_t>(values_[kv_row][match.position + 1]) : 0;
+    }
+  });
+  size_ += count;
+  const at::ScalarType dtype = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return {unpack_symbols(retrieved.to(query.device()), value_bits_, dtype), matched.to(query.device())};
+}
+
+}  // namespace rosa
