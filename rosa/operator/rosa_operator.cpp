@@ -43,10 +43,10 @@ void check_options(const OperatorInput& input, const OperatorOptions& options) {
           "rosa_operator: got bits_tau ", options.bits_tau, " and attn_tau ", options.attn_tau,
           ", expected positive numbers");
   require(options.alpha >= 0 && options.alpha <= 1, "rosa_operator: got alpha ", options.alpha, ", expected 0 to 1");
-  require(
-      options.proxy != Proxy::sufa || (options.sufa_head_dim > 0 && options.sufa_head_dim % input.query.size(3) == 0),
-      "rosa_operator: got sufa_head_dim ", options.sufa_head_dim, " at ", input.query.size(3),
-      " query bits, expected a multiple of the query bits");
+  require(!options.training || options.proxy != Proxy::sufa ||
+              (options.sufa_head_dim > 0 && options.sufa_head_dim % input.query.size(3) == 0),
+          "rosa_operator: got sufa_head_dim ", options.sufa_head_dim, " at ", input.query.size(3),
+          " query bits, expected a multiple of the query bits");
   const bool uses_window =
       options.proxy_mask == ProxyMask::sliding_window || options.control == OperatorControl::windowed;
   require(!uses_window || options.sliding_window >= 1, "rosa_operator: got sliding_window ", options.sliding_window,
