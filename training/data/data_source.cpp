@@ -1,0 +1,42 @@
+#include "training/data/data_source.h"
+
+#include "base/error.h"
+#include "training/data/crop_source.h"
+#include "training/data/phrase_source.h"
+#include "training/data/token_source.h"
+
+namespace rosa::training {
+
+std::vector<DataStage> stages_of(const DataConfig& config, DataSplit split) {
+  std::vector<DataStage> result = stages(config);
+  if (split == DataSplit::train) return result;
+  DataStage last = result.back();
+  last.index = 0;
+  last.first_step = 0;
+  last.unrecallable_weight = 1.0;
+  return {last};
+}
+
+std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit split, uint64_t seed,
+                                             int64_t samples_per_step) {
+  base::require(samples_per_step >= 1, "make_data_source: got ", samples_per_step, " samples per step");
+  const DataConfig resolved = resolve(config);
+  const bool train = split == DataSplit::train;
+  const std::string& path = train ? resolved.train_path : resolved.held_out_path;
+  base::require<base::ConfigError>(resolved.kind == DataKind::phrases || !path.empty(),
+                                   train ? "data.train_path" : "data.held_out_path",
+                                   " is empty: name a text or token file");
+  switch (resolved.kind) {
+    case DataKind::phrases:
+      return std::make_unique<RandomPhraseSource>(resolved, split, seed);
+    case DataKind::lines:
+      return std::make_unique<LineSource>(resolved, split, seed, path);
+    case DataKind::crops:
+      return std::make_unique<CropSource>(resolved, split, seed, path);
+    case DataKind::token_file:
+      return std::make_unique<TokenSource>(resolved, split, seed, path, samples_per_step);
+  }
+  throw base::ConfigError("data.kind is unknown");
+}
+
+}  // namespace rosa::training

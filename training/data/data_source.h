@@ -1,0 +1,42 @@
+// DataSource: the sequences to train or evaluate on. The global batch of a step is a pure function of (seed, step), so
+// resuming needs no state, costs nothing and does not depend on the number of ranks.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "training/data/batch.h"
+#include "training/data/data_config.h"
+
+namespace rosa::training {
+
+class DataSource {
+ public:
+  virtual ~DataSource() = default;
+
+  // Samples [first_sample, first_sample + num_samples) of the global batch of `step`. Sequences of one step are equally
+  // long. May be called from any thread. Throws DataError for tokens that are out of range.
+  virtual Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const = 0;
+  // Every token id is below it.
+  virtual int64_t vocabulary_size() const = 0;
+  // Changes when the sequences of any step would: compared on resume.
+  virtual std::string fingerprint() const = 0;
+};
+
+enum class DataSplit {
+  train,
+  held_out,  // other random numbers and the held-out file, without curriculum and loss weights
+};
+
+// `samples_per_step`: sequences of a global batch; for token files the samples of successive steps follow each other
+// in the shuffled order of an epoch. Evaluation may stay at step 0 and count samples beyond samples_per_step.
+// Throws ConfigError, and FileError or DataError for a file that can't be used.
+std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit split, uint64_t seed,
+                                             int64_t samples_per_step);
+
+// The stages a source of this split goes through (held out: only the last).
+std::vector<DataStage> stages_of(const DataConfig& config, DataSplit split);
+
+}  // namespace rosa::training
