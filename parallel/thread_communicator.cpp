@@ -1,0 +1,266 @@
+#include "parallel/thread_communicator.h"
+
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+
+namespace rosa::parallel {
+namespace {
+
+using base::CommunicationError;
+using base::concat;
+
+// What one rank brings to a collective.
+struct Part {
+  const char* operation = nullptr;
+  std::vector<at::Tensor> sends;
+  std::vector<at::Tensor> receives;
+  int root = 0;
+  Reduction reduction = Reduction::sum;
+};
+
+// One collective: the ranks leave their parts, the last to come does the work.
+struct Meeting {
+  std::vector<Part> parts;
+  int num_arrived = 0;
+  bool done = false;
+  std::string error;
+};
+
+void copy_elements(const at::Tensor& from, const at::Tensor& to) { to.view({-1}).copy_(from.view({-1})); }
+
+void accumulate(const at::Tensor& into, const at::Tensor& more, Reduction reduction) {
+  if (reduction == Reduction::sum) into.add_(more);
+  if (reduction == Reduction::max) into.copy_(at::maximum(into, more));
+  if (reduction == Reduction::min) into.copy_(at::minimum(into, more));
+}
+
+at::Tensor reduce(const std::vector<Part>& parts) {
+  const at::Tensor result = parts[0].sends[0].view({-1}).clone();
+  for (size_t other = 1; other < parts.size(); ++other) {
+    accumulate(result, parts[other].sends[0].view({-1}), parts[0].reduction);
+  }
+  return result;
+}
+
+// Throws CommunicationError unless the parts belong to the same collective.
+void check_parts(const std::vector<Part>& parts) {
+  const std::string operation = parts[0].operation;
+  for (size_t other = 1; other < parts.size(); ++other) {
+    base::require<CommunicationError>(parts[other].operation == operation,
+                                      "the ranks called different collectives: ", "rank 0 called ", operation,
+                                      ", rank ", other, " called ", parts[other].operation);
+    base::require<CommunicationError>(
+        parts[other].root == parts[0].root && parts[other].reduction == parts[0].reduction, operation, ": ranks 0 and ",
+        other, " differ in the root or the reduction");
+  }
+}
+
+void check_pair(const char* operation, size_t sender, const at::Tensor& send, size_t receiver,
+                const at::Tensor& receive) {
+  base::require<CommunicationError>(send.scalar_type() == receive.scalar_type() && send.numel() == receive.numel(),
+                                    operation, ": rank ", sender, " sends ", send.numel(), " elements of ",
+                                    c10::toString(send.scalar_type()), " to rank ", receiver, ", which expects ",
+                                    receive.numel(), " of ", c10::toString(receive.scalar_type()));
+}
+
+void exchange(const std::vector<Part>& parts, bool same_to_all) {
+  for (size_t to = 0; to < parts.size(); ++to) {
+    for (size_t from = 0; from < parts.size(); ++from) {
+      const at::Tensor& send = parts[from].sends[same_to_all ? 0 : to];
+      check_pair(parts[0].operation, from, send, to, parts[to].receives[from]);
+      copy_elements(send, parts[to].receives[from]);
+    }
+  }
+}
+
+void carry_out(const std::vector<Part>& parts) {
+  check_parts(parts);
+  const std::string operation = parts[0].operation;
+  if (operation == "barrier") return;
+  if (operation == "all_gather") return exchange(parts, true);
+  if (operation == "all_to_all") return exchange(parts, false);
+  for (size_t other = 1; other < parts.size(); ++other) {
+    check_pair(parts[0].operation, other, parts[other].sends[0], 0, parts[0].sends[0]);
+  }
+  if (operation == "broadcast") {
+    const size_t root = static_cast<size_t>(parts[0].root);
+    for (size_t other = 0; other < parts.size(); ++other) {
+      if (other != root) copy_elements(parts[root].sends[0], parts[other].sends[0]);
+    }
+    return;
+  }
+  const at::Tensor result = reduce(parts);
+  const std::vector<at::Tensor> slices = result.chunk(static_cast<int64_t>(parts.size()));
+  for (size_t other = 0; other < parts.size(); ++other) {
+    if (operation == "all_reduce") copy_elements(result, parts[other].sends[0]);
+    if (operation == "reduce_scatter") copy_elements(slices[other], parts[other].receives[0]);
+  }
+}
+
+// What the ranks of one group share.
+class Group {
+ public:
+  explicit Group(int num_ranks) : num_ranks_(num_ranks) {}
+
+  int num_ranks() const { return num_ranks_; }
+
+  std::shared_ptr<Meeting> arrive(int64_t sequence_number, int rank, Part part) {
+    std::shared_ptr<Meeting> meeting;
+    {
+      const std::lock_guard lock(mutex_);
+      throw_if_aborted();
+      std::shared_ptr<Meeting>& entry = meetings_[sequence_number];
+      if (!entry) {
+        entry = std::make_shared<Meeting>();
+        entry->parts.resize(static_cast<size_t>(num_ranks_));
+      }
+      meeting = entry;
+      meeting->parts[static_cast<size_t>(rank)] = std::move(part);
+      if (++meeting->num_arrived < num_ranks_) return meeting;
+      meetings_.erase(sequence_number);
+    }
+    std::string error;
+    try {
+      carry_out(meeting->parts);
+    } catch (const std::exception& exception) {
+      error = exception.what();
+    }
+    const std::lock_guard lock(mutex_);
+    meeting->parts.clear();
+    meeting->error = error;
+    meeting->done = true;
+    changed_.notify_all();
+    return meeting;
+  }
+
+  void wait(const Meeting& meeting) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return meeting.done || aborted_; });
+    if (!meeting.done) throw_if_aborted();
+    if (!meeting.error.empty()) throw CommunicationError(meeting.error);
+  }
+
+  bool is_complete(const Meeting& meeting) {
+    const std::lock_guard lock(mutex_);
+    if (!meeting.done) throw_if_aborted();
+    return meeting.done;
+  }
+
+  void abort(const std::string& message) {
+    const std::lock_guard lock(mutex_);
+    if (!aborted_) abort_message_ = message;
+    aborted_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  void throw_if_aborted() const {
+    if (aborted_) throw CommunicationError("the group was aborted: " + abort_message_);
+  }
+
+  const int num_ranks_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<int64_t, std::shared_ptr<Meeting>> meetings_;
+  bool aborted_ = false;
+  std::string abort_message_;
+};
+
+class ThreadWork final : public Work {
+ public:
+  ThreadWork(std::shared_ptr<Group> group, std::shared_ptr<Meeting> meeting)
+      : group_(std::move(group)), meeting_(std::move(meeting)) {}
+
+  void wait() override { group_->wait(*meeting_); }
+  bool is_complete() override { return group_->is_complete(*meeting_); }
+
+ private:
+  std::shared_ptr<Group> group_;
+  std::shared_ptr<Meeting> meeting_;
+};
+
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(std::shared_ptr<Group> group, int rank)
+      : Communicator({rank, group->num_ranks(), rank, group->num_ranks()}), group_(std::move(group)) {}
+
+  std::string backend_name() const override { return "threads"; }
+
+  [[noreturn]] void abort(int exit_code, const std::string& message) override {
+    const std::string text = concat(who(), " aborts with exit code ", exit_code, ": ", message);
+    group_->abort(text);
+    throw CommunicationError(text);
+  }
+
+ protected:
+  std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction reduction, bool) override {
+    return start({"all_reduce", {tensor}, {}, 0, reduction});
+  }
+  std::unique_ptr<Work> start_broadcast(const at::Tensor& tensor, int root, bool) override {
+    return start({"broadcast", {tensor}, {}, root});
+  }
+  std::unique_ptr<Work> start_all_gather(const at::Tensor& send, const std::vector<at::Tensor>& receives,
+                                         bool) override {
+    return start({"all_gather", {send}, receives});
+  }
+  std::unique_ptr<Work> start_reduce_scatter(const at::Tensor& send, const at::Tensor& receive, Reduction reduction,
+                                             bool) override {
+    return start({"reduce_scatter", {send}, {receive}, 0, reduction});
+  }
+  std::unique_ptr<Work> start_all_to_all(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives,
+                                         bool) override {
+    return start({"all_to_all", sends, receives});
+  }
+  void run_barrier() override { start({"barrier", {}, {}})->wait(); }
+
+ private:
+  std::unique_ptr<Work> start(Part part) {
+    return std::make_unique<ThreadWork>(group_, group_->arrive(num_calls_++, rank(), std::move(part)));
+  }
+
+  std::shared_ptr<Group> group_;
+  int64_t num_calls_ = 0;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int num_ranks) {
+  base::require(num_ranks >= 1, "make_thread_communicators: got ", num_ranks, " ranks, expected at least 1");
+  const auto group = std::make_shared<Group>(num_ranks);
+  std::vector<std::unique_ptr<Communicator>> communicators;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    communicators.push_back(std::make_unique<ThreadCommunicator>(group, rank));
+  }
+  return communicators;
+}
+
+void run_on_thread_ranks(int num_ranks, const std::function<void(Communicator&)>& body) {
+  const auto communicators = make_thread_communicators(num_ranks);
+  std::mutex mutex;
+  std::exception_ptr first_error;
+  std::vector<std::thread> threads;
+  for (const auto& communicator : communicators) {
+    threads.emplace_back([&, rank = communicator.get()] {
+      try {
+        body(*rank);
+      } catch (const std::exception& exception) {
+        {
+          const std::lock_guard lock(mutex);
+          if (!first_error) first_error = std::current_exception();
+        }
+        try {
+          rank->abort(1, exception.what());
+        } catch (const CommunicationError&) {
+          // The others have been told; the first error is thrown below.
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (first_error) std::rethrow_exception(first_error);
+}
+
+}  // namespace rosa::parallel

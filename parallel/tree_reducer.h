@@ -1,0 +1,82 @@
+// TreeReducer: sums the gradients of the micro-batches of a global batch in one fixed order, so that any number of
+// ranks gives the same bits. Owns which rank has which micro-batches; knows no models.
+//
+// The order: leaf i is micro-batch i; leaves merge like a binary counter (two complete neighbouring subtrees of equal
+// size become one); the complete subtrees left at the end are added from the smallest (last) to the largest (first).
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace rosa::parallel {
+
+// The run [first, end) of micro-batches that `rank` owns. Throws ConfigError, which lists the numbers of ranks and of
+// micro-batches that would work, unless world_size divides num_micro_batches.
+std::pair<int64_t, int64_t> owned_micro_batches(int64_t num_micro_batches, int rank, int world_size);
+
+// A complete subtree: leaves [first, first + size), size a power of two that divides first.
+struct TreeNode {
+  int64_t first = 0;
+  int64_t size = 1;
+};
+
+// Appends `node`'s leaves to the run that ends where it begins: merges trailing nodes like a binary counter and calls
+// add(into, from) (indices into `nodes` before the merge) for each pair that becomes one.
+template <class Add>
+void push_tree_node(std::vector<TreeNode>& nodes, TreeNode node, const Add& add) {
+  nodes.push_back(node);
+  while (nodes.size() >= 2) {
+    TreeNode& left = nodes[nodes.size() - 2];
+    const TreeNode right = nodes.back();
+    if (left.size != right.size || left.first % (2 * left.size) != 0) return;
+    add(nodes.size() - 2, nodes.size() - 1);
+    left.size *= 2;
+    nodes.pop_back();
+  }
+}
+
+// The maximal aligned subtrees of leaves [first, end), in leaf order.
+std::vector<TreeNode> maximal_subtrees(int64_t first, int64_t end);
+
+class TreeReducer {
+ public:
+  // `communicator` outlives the reducer. Throws as owned_micro_batches.
+  TreeReducer(Communicator& communicator, int64_t num_micro_batches);
+
+  // This rank's run [first, end) of micro-batches.
+  std::pair<int64_t, int64_t> owned() const { return {first_, end_}; }
+
+  // Takes the flat gradient of this rank's next micro-batch: 1-D, contiguous, float32 or float64, of one length
+  // throughout; the reducer may overwrite it. Holds at most log2(num_micro_batches) + 1 buffers at any time.
+  void add(at::Tensor leaf);
+
+  // Returns the sum over all micro-batches of all ranks, with equal bits on every rank, and starts anew. To be called
+  // after the last leaf of the run. Collective: every rank calls it.
+  at::Tensor finish();
+
+  // The most buffers that were alive at once since construction, for tests and reports.
+  int64_t max_live_buffers() const { return max_live_buffers_; }
+
+ private:
+  std::vector<at::Tensor> exchange_slices(const std::vector<int64_t>& slice_begins, int64_t length);
+
+  Communicator& communicator_;
+  int64_t num_micro_batches_;
+  int64_t first_ = 0;
+  int64_t end_ = 0;
+  int64_t next_ = 0;
+  std::vector<TreeNode> nodes_;
+  std::vector<at::Tensor> buffers_;
+  int64_t max_live_buffers_ = 0;
+};
+
+// Sums values (losses, counts) of the micro-batches in the order 0, 1, 2 ... in float64: `owned_values` holds this
+// rank's micro-batches in order, each with the same number of values on every rank; every rank gets the sums, with
+// equal bits for any number of ranks. Collective: every rank calls it.
+std::vector<double> sum_in_micro_batch_order(Communicator& communicator, int64_t num_micro_batches,
+                                             const std::vector<std::vector<double>>& owned_values);
+
+}  // namespace rosa::parallel
