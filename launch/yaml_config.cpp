@@ -3,21 +3,19 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "launch/yaml_scalar.h"
 
 namespace rosa::launch {
 namespace {
 
-constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
+constexpr int64_t kMaxFileBytes = int64_t{1} << 20;
 
 // A value as found: in the file (a node and the line of its key) or given as an override (a text).
 struct Found {
@@ -54,16 +52,13 @@ ConfigInput::ConfigInput()
     : parsed_(std::make_shared<Parsed>(Parsed{"(defaults)", YAML::Node(YAML::NodeType::Null)})) {}
 
 ConfigInput ConfigInput::from_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  base::require<base::FileError>(file.good(), "cannot read the configuration ", path.string(), ": ",
-                                 std::strerror(errno), "; check the path");
-  base::require<base::ConfigError>(!std::filesystem::is_directory(path), path.string(),
-                                   " is a folder, not a configuration file");
-  std::string text(kMaxFileBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  base::require<base::ConfigError>(text.size() <= kMaxFileBytes, path.string(), " is larger than ", kMaxFileBytes,
-                                   " bytes: this is no configuration");
+  std::string text;
+  try {
+    text = base::read_file(path, kMaxFileBytes);
+  } catch (const base::Error& error) {
+    // For whoever starts the program a wrong path is a wrong configuration.
+    throw base::ConfigError(base::concat("cannot read the configuration ", path.string(), ": ", error.what()));
+  }
   return from_text(text, path.string());
 }
 

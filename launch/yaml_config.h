@@ -27,7 +27,7 @@ class ConfigInput {
   // No file: defaults and overrides only.
   ConfigInput();
 
-  // Throws FileError where the file can't be read, ConfigError (file, line) where it isn't YAML.
+  // Throws ConfigError where the file can't be read or isn't YAML (file, line).
   static ConfigInput from_file(const std::filesystem::path& path);
   // `name` stands for the file in messages.
   static ConfigInput from_text(std::string_view text, const std::string& name);

@@ -263,9 +263,9 @@ TEST(YamlConfig, AWrongConfigurationChangesNothingPartly) {
   EXPECT_THAT(config.weights, ElementsAre(0.5, 1));
 }
 
-TEST(YamlConfig, FilesThatCannotBeReadAreFileErrors) {
-  EXPECT_THROW(ConfigInput::from_file("does/not/exist.yaml"), base::FileError);
-  EXPECT_THROW(ConfigInput::from_file(ROSA_SOURCE_DIR), base::Error);
+TEST(YamlConfig, FilesThatCannotBeReadAreConfigErrors) {
+  EXPECT_THROW(ConfigInput::from_file("does/not/exist.yaml"), base::ConfigError);
+  EXPECT_THROW(ConfigInput::from_file(ROSA_SOURCE_DIR), base::ConfigError);
   const std::string path = ::testing::TempDir() + "large.yaml";
   std::ofstream(path) << std::string(std::size_t{2} << 20, '#');
   EXPECT_THROW(ConfigInput::from_file(path), base::ConfigError);

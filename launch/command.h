@@ -1,0 +1,20 @@
+// How a subcommand joins the program: one function each, that declares its options and what is run for it.
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace rosa::launch {
+
+// Runs a subcommand; returns an exit code (launch/exit_code.h) or throws.
+using Action = std::function<int()>;
+
+// Each adds its subcommand to `program`; parsing a command line with it sets `action`.
+void add_doctor_command(CLI::App& program, Action& action);
+void add_config_command(CLI::App& program, Action& action);
+void add_data_command(CLI::App& program, Action& action);
+
+}  // namespace rosa::launch

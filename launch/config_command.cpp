@@ -1,0 +1,73 @@
+// `rosa config check|dump|reference`: looks at configurations without running them.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "launch/command.h"
+#include "launch/config_text.h"
+#include "launch/exit_code.h"
+#include "launch/run_config_file.h"
+
+namespace rosa::launch {
+namespace {
+
+struct ConfigOptions {
+  std::vector<std::string> files;
+  std::vector<std::string> overrides;
+};
+
+int check(const ConfigOptions& options) {
+  int status = kExitOk;
+  for (const std::string& file : options.files) {
+    try {
+      load_run_config(file, options.overrides);
+      std::cout << file << ": good" << std::endl;
+    } catch (const base::ConfigError& error) {
+      // One wrong file does not hide what is wrong with the next.
+      std::cerr << error.what() << std::endl;
+      status = kExitConfiguration;
+    }
+  }
+  return status;
+}
+
+int dump(const ConfigOptions& options) {
+  std::cout << load_run_config(options.files.front(), options.overrides).text;
+  return kExitOk;
+}
+
+int reference() {
+  std::cout << run_config_reference();
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_config_command(CLI::App& program, Action& action) {
+  CLI::App* command = program.add_subcommand("config", "Checks and explains configurations.");
+  command->require_subcommand(1);
+  const auto options = std::make_shared<ConfigOptions>();
+
+  CLI::App* check_command = command->add_subcommand("check", "Reports everything wrong with YAML files at once.");
+  check_command->add_option("FILE", options->files, "YAML configurations")->required();
+  check_command->add_option("--set", options->overrides, "KEY=VALUE in place of the file's, e.g. train.num_steps=10")
+      ->take_all()
+      ->allow_extra_args(false);
+  check_command->callback([&action, options] { action = [options] { return check(*options); }; });
+
+  CLI::App* dump_command =
+      command->add_subcommand("dump", "Writes the resolved configuration with the source of each value.");
+  dump_command->add_option("FILE", options->files, "YAML configuration")->required()->expected(1);
+  dump_command->add_option("--set", options->overrides, "KEY=VALUE in place of the file's")
+      ->take_all()
+      ->allow_extra_args(false);
+  dump_command->callback([&action, options] { action = [options] { return dump(*options); }; });
+
+  CLI::App* reference_command =
+      command->add_subcommand("reference", "Writes the reference of all keys (docs/configuration.md).");
+  reference_command->callback([&action] { action = reference; });
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,177 @@
+// `rosa doctor`: what a bug report must say about program, machine and launch, and what looks wrong with them.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "launch/build_info.h"
+#include "launch/command.h"
+#include "launch/exit_code.h"
+#include "launch/host_facts.h"
+#include "parallel/mpi_communicator.h"
+#include "parallel/mpi_session.h"
+
+namespace rosa::launch {
+namespace {
+
+// One finding: a line of the report, with a warning where something looks wrong.
+struct Finding {
+  std::string name, value, warning;
+};
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "not set" : value;
+}
+
+std::string mkl_version() {
+  // "Intel(R) oneAPI Math Kernel Library Version 2024.2-Product Build ..."
+  const std::string version = at::get_mkl_version();
+  return version.substr(0, version.find("-Product"));
+}
+
+std::vector<Finding> program_findings() {
+  return {
+      {"rosa", kBuildVersion, ""},
+      {"compiler", kBuildCompiler, ""},
+      {"LibTorch", kBuildTorch, ""},
+      {"MKL", mkl_version(), ""},
+      {"MKL_CBWR", environment("MKL_CBWR"),
+       environment("MKL_CBWR") == "AUTO,STRICT" ? "" : "another value than AUTO,STRICT gives up reproducible bits"},
+      {"OpenMP", at::get_openmp_version(), ""},
+  };
+}
+
+std::vector<Finding> gpu_findings() {
+  if (!kBuildCuda) return {{"GPU", "this build has no CUDA (ROSA_CUDA=ON builds it)", ""}};
+  if (!at::globalContext().hasCUDA()) {
+    return {{"GPU", "built with CUDA, and no GPU answers", "nvidia-smi tells whether the driver sees one"}};
+  }
+  return {{"GPU", base::concat(at::detail::getCUDAHooks().deviceCount(), " visible"), ""}};
+}
+
+std::vector<Finding> machine_findings(const HostFacts& facts) {
+  std::string cores =
+      base::concat(core_list_text(facts.cores), " (", facts.cores.size(), " of ", facts.num_cores_of_machine, ")");
+  Finding cgroup{"core limit", facts.cgroup_cores > 0 ? base::concat(facts.cgroup_cores, " cores (cgroup)") : "none",
+                 ""};
+  if (facts.cgroup_cores > 0 && facts.cgroup_cores < static_cast<double>(facts.cores.size())) {
+    cgroup.warning = "more cores are visible than may be used: give threads by number in the configuration";
+  }
+  Finding memory{"memory",
+                 bytes_text(facts.memory_bytes) + ", available " + bytes_text(facts.available_memory_bytes) +
+                     (facts.cgroup_memory_bytes > 0 ? ", limited to " + bytes_text(facts.cgroup_memory_bytes) : ""),
+                 ""};
+  if (facts.available_memory_bytes < (int64_t{2} << 30)) memory.warning = "less than 2 GiB are available";
+  Finding shared{"/dev/shm", bytes_text(facts.free_shared_memory_bytes) + " free", ""};
+  if (facts.free_shared_memory_bytes < (int64_t{64} << 20)) {
+    shared.warning = "MPI needs more between the ranks of a host (container: --shm-size)";
+  }
+  const int64_t disk = free_disk_bytes(std::filesystem::current_path());
+  Finding here{"disk here", bytes_text(disk) + " free", disk < (int64_t{1} << 30) ? "less than 1 GiB is free" : ""};
+  return {{"host", facts.host, ""},
+          {"system", facts.system, ""},
+          {"CPU", facts.cpu, ""},
+          {"CPU capability", at::get_cpu_capability(), ""},
+          {"cores", cores, ""},
+          cgroup,
+          {"compute threads",
+           base::concat(at::get_num_threads(), " by default; OMP_NUM_THREADS ", environment("OMP_NUM_THREADS")), ""},
+          memory,
+          shared,
+          here,
+          {"temporary folder", std::filesystem::temp_directory_path().string(), ""}};
+}
+
+// What one rank tells rank 0; all on one line, fields separated by tabs.
+std::string rank_line(const parallel::Communicator& communicator, const HostFacts& facts) {
+  return base::concat(facts.host, "\tlocal rank ", communicator.local_rank(), " of ", communicator.local_size(),
+                      "\tcores ", core_list_text(facts.cores), "\t", at::get_cpu_capability());
+}
+
+std::vector<Finding> launch_findings(const parallel::MpiSession& session, parallel::Communicator& communicator,
+                                     const HostFacts& facts) {
+  std::vector<Finding> findings = {
+      {"MPI", parallel::MpiSession::library_version(), ""},
+      {"thread level", session.thread_level(),
+       session.thread_level() == "MPI_THREAD_MULTIPLE" ? "" : "overlap of collectives needs MPI_THREAD_MULTIPLE"},
+      {"ranks",
+       parallel::MpiSession::started_by_launcher() ? std::to_string(communicator.world_size())
+                                                   : "1 (no launcher; mpirun -np N rosa doctor shows a job)",
+       ""},
+  };
+  const std::vector<std::string> lines = communicator.all_gather_text(rank_line(communicator, facts));
+  const std::string& first = lines.front();
+  for (std::size_t rank = 0; rank < lines.size(); ++rank) {
+    std::string line = lines[rank];
+    Finding finding{base::concat("rank ", rank), "", ""};
+    if (line.substr(line.rfind('\t')) != first.substr(first.rfind('\t'))) {
+      finding.warning =
+          "another CPU capability than rank 0: results would depend on the placement; set "
+          "ATEN_CPU_CAPABILITY alike everywhere";
+    }
+    std::replace(line.begin(), line.end(), '\t', ' ');
+    finding.value = line;
+    findings.push_back(finding);
+  }
+  if (communicator.world_size() > 1 && facts.cores.size() == 1 && facts.num_cores_of_machine > 1) {
+    findings.push_back(
+        {"binding", "every rank is bound to one core", "its automaton threads starve there: mpirun --bind-to none"});
+  }
+  const int usable = usable_cores(facts);
+  if (communicator.local_size() > usable) {
+    findings.push_back({"oversubscription", base::concat(communicator.local_size(), " ranks on ", usable, " cores"),
+                        "waiting ranks take the cores from working ones: mpirun --mca mpi_yield_when_idle 1"});
+  }
+  return findings;
+}
+
+int print(const std::string& title, const std::vector<Finding>& findings) {
+  constexpr std::size_t kNameColumns = 18;
+  int num_warnings = 0;
+  std::cout << title << '\n';
+  for (const Finding& finding : findings) {
+    std::string name = finding.name;
+    name.resize(std::max(kNameColumns, name.size() + 1), ' ');
+    std::cout << "  " << name << finding.value << '\n';
+    if (finding.warning.empty()) continue;
+    ++num_warnings;
+    std::cout << "  " << std::string(kNameColumns, ' ') << "WARNING: " << finding.warning << '\n';
+  }
+  return num_warnings;
+}
+
+int run_doctor() {
+  parallel::MpiSession session(nullptr, nullptr);
+  const auto communicator = parallel::make_mpi_communicator();
+  const HostFacts facts = read_host_facts();
+  const std::vector<Finding> launch = launch_findings(session, *communicator, facts);
+  if (communicator->rank() != 0) return kExitOk;
+  int num_warnings = print("Program", program_findings());
+  num_warnings += print("Machine (rank 0)", machine_findings(facts));
+  num_warnings += print("Device", gpu_findings());
+  num_warnings += print("Launch", launch);
+  std::cout << (num_warnings == 0 ? "Nothing looks wrong." : base::concat(num_warnings, " warnings.")) << std::endl;
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_doctor_command(CLI::App& program, Action& action) {
+  CLI::App* command = program.add_subcommand(
+      "doctor", "Says what program, machine and launch are like: the first thing in a bug report.");
+  command->footer("Under mpirun it reports every rank: mpirun -np 2 --bind-to none rosa doctor");
+  command->callback([&action] { action = run_doctor; });
+}
+
+}  // namespace rosa::launch

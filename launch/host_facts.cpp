@@ -1,0 +1,152 @@
+#include "launch/host_facts.h"
+
+#include <sched.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <system_error>
+
+#include "launch/process.h"
+
+namespace rosa::launch {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string first_line(const fs::path& path) {
+  std::string line;
+  std::getline(std::ifstream(path), line);
+  return line;
+}
+
+// The text behind "key   : value" or "key: value", or "KEY=value".
+std::string value_of(const fs::path& path, const std::string& key, char separator) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(key)) continue;
+    std::size_t at = line.find(separator);
+    if (at == std::string::npos) continue;
+    at = line.find_first_not_of(" \t\"", at + 1);
+    if (at == std::string::npos) return "";
+    const std::size_t end = line.find_last_not_of(" \t\"");
+    return line.substr(at, end - at + 1);
+  }
+  return "";
+}
+
+int64_t kib_of(const fs::path& path, const std::string& key) {
+  int64_t kib = 0;
+  std::istringstream(value_of(path, key, ':')) >> kib;
+  return kib * 1024;
+}
+
+// The folders of this process's cgroup (version 2), innermost first: a limit of any of them holds.
+std::vector<fs::path> cgroup_folders(const fs::path& root) {
+  std::string own;
+  std::ifstream file(root / "proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("0::")) own = line.substr(3);
+  }
+  std::vector<fs::path> folders;
+  const fs::path top = root / "sys/fs/cgroup";
+  for (fs::path inner = fs::path(own).relative_path(); !inner.empty(); inner = inner.parent_path()) {
+    folders.push_back(top / inner);
+  }
+  folders.push_back(top);
+  return folders;
+}
+
+void read_cgroup_limits(const fs::path& root, HostFacts& facts) {
+  for (const fs::path& folder : cgroup_folders(root)) {
+    double quota = 0, period = 0;
+    if (std::istringstream(first_line(folder / "cpu.max")) >> quota >> period &&
+        period > 0) {  // "max 100000": no limit
+      const double cores = quota / period;
+      if (facts.cgroup_cores == 0 || cores < facts.cgroup_cores) facts.cgroup_cores = cores;
+    }
+    int64_t bytes = 0;
+    if (std::istringstream(first_line(folder / "memory.max")) >> bytes && bytes > 0) {
+      if (facts.cgroup_memory_bytes == 0 || bytes < facts.cgroup_memory_bytes) facts.cgroup_memory_bytes = bytes;
+    }
+  }
+}
+
+std::vector<int> affinity() {
+  // Larger than any machine's number of cores; the kernel refuses a set that is too small.
+  constexpr int kMaxCores = 1 << 14;
+  std::vector<int> cores;
+  cpu_set_t* set = CPU_ALLOC(kMaxCores);
+  const std::size_t num_bytes = CPU_ALLOC_SIZE(kMaxCores);
+  CPU_ZERO_S(num_bytes, set);
+  if (sched_getaffinity(0, num_bytes, set) == 0) {
+    for (int core = 0; core < kMaxCores; ++core) {
+      if (CPU_ISSET_S(static_cast<std::size_t>(core), num_bytes, set)) cores.push_back(core);
+    }
+  }
+  CPU_FREE(set);
+  return cores;
+}
+
+}  // namespace
+
+HostFacts read_host_facts(const fs::path& root) {
+  HostFacts facts;
+  facts.host = host_name();
+  utsname names{};
+  uname(&names);
+  facts.system = value_of(root / "etc/os-release", "PRETTY_NAME", '=') + ", " + names.sysname + " " + names.release;
+  facts.cpu = value_of(root / "proc/cpuinfo", "model name", ':');
+  if (facts.cpu.empty()) facts.cpu = names.machine;
+  facts.cores = affinity();
+  facts.num_cores_of_machine = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  facts.memory_bytes = kib_of(root / "proc/meminfo", "MemTotal");
+  facts.available_memory_bytes = kib_of(root / "proc/meminfo", "MemAvailable");
+  read_cgroup_limits(root, facts);
+  facts.free_shared_memory_bytes = free_disk_bytes(root / "dev/shm");
+  return facts;
+}
+
+int64_t free_disk_bytes(const fs::path& path) {
+  std::error_code error;
+  const fs::space_info space = fs::space(path, error);
+  return error ? 0 : static_cast<int64_t>(space.available);
+}
+
+std::string core_list_text(const std::vector<int>& cores) {
+  std::string text;
+  for (std::size_t i = 0; i < cores.size();) {
+    std::size_t last = i;
+    while (last + 1 < cores.size() && cores[last + 1] == cores[last] + 1) ++last;
+    if (!text.empty()) text += ',';
+    text += std::to_string(cores[i]);
+    if (last > i) text += "-" + std::to_string(cores[last]);
+    i = last + 1;
+  }
+  return text;
+}
+
+std::string bytes_text(int64_t bytes) {
+  std::array<char, 32> text{};
+  const double gib = static_cast<double>(bytes) / (1 << 30);
+  if (gib >= 1) {
+    std::snprintf(text.data(), text.size(), "%.1f GiB", gib);
+  } else {
+    std::snprintf(text.data(), text.size(), "%.0f MiB", static_cast<double>(bytes) / (1 << 20));
+  }
+  return text.data();
+}
+
+int usable_cores(const HostFacts& facts) {
+  const int by_affinity = std::max(1, static_cast<int>(facts.cores.size()));
+  if (facts.cgroup_cores <= 0) return by_affinity;
+  return std::max(1, std::min(by_affinity, static_cast<int>(std::floor(facts.cgroup_cores))));
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,37 @@
+// What the operating system says about this machine and this process: cores, affinity, limits, memory, disk.
+// Reads /proc and /sys; a value that can't be found is 0 or empty, never an error.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace rosa::launch {
+
+struct HostFacts {
+  std::string host, system, cpu;
+  std::vector<int> cores;  // this process may run on these
+  int num_cores_of_machine = 0;
+  double cgroup_cores = 0.0;  // 0: no limit
+  int64_t memory_bytes = 0, available_memory_bytes = 0;
+  int64_t cgroup_memory_bytes = 0;       // 0: no limit
+  int64_t free_shared_memory_bytes = 0;  // in /dev/shm, which MPI uses between ranks of a host
+};
+
+// `root` stands for "/" (tests give another).
+HostFacts read_host_facts(const std::filesystem::path& root = "/");
+
+// Free bytes for this user on the file system of `path`; 0 where it can't be told.
+int64_t free_disk_bytes(const std::filesystem::path& path);
+
+// "0-3,8" for {0,1,2,3,8}.
+std::string core_list_text(const std::vector<int>& cores);
+
+// "23.4 GiB".
+std::string bytes_text(int64_t bytes);
+
+// Cores that this process can really use: the smaller of affinity and cgroup limit, at least 1.
+int usable_cores(const HostFacts& facts);
+
+}  // namespace rosa::launch

@@ -1,0 +1,59 @@
+// The program `rosa`: picks the subcommand, and is the only place that catches everything.
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "launch/build_info.h"
+#include "launch/command.h"
+#include "launch/exit_code.h"
+#include "launch/process.h"
+#include "parallel/mpi_session.h"
+
+namespace {
+
+using namespace rosa::launch;
+
+// Writes the error with rank and host, ends every rank, and returns the exit code.
+int report(const std::string& what, int exit_code) {
+  std::cerr << "rosa: rank " << rank_of_process() << " on " << host_name() << ": " << what << std::endl;
+  // The other ranks wait in a collective that this one never enters.
+  rosa::parallel::MpiSession::abort_all_ranks(exit_code);
+  return exit_code;
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App program("Distils and trains language models augmented with ROSA.", "rosa");
+  program.footer(exit_code_help());
+  program.set_version_flag("--version", kBuildVersion);
+  program.require_subcommand(1);
+  program.get_formatter()->column_width(32);
+  Action action;
+  add_doctor_command(program, action);
+  add_config_command(program, action);
+  add_data_command(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Every rank has the same command line: one of them speaks.
+    const bool is_help = error.get_exit_code() == 0;
+    if (rank_of_process() == 0) program.exit(error);
+    return is_help ? kExitOk : kExitConfiguration;
+  }
+  return action();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Makes MKL's results independent of threads and neighbouring rows; it is read once, at the first MKL call.
+  setenv("MKL_CBWR", "AUTO,STRICT", 0);
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const std::exception& error) {
+    return report(error.what(), exit_code_of(error));
+  } catch (...) {
+    return report("unknown exception", kExitInternal);
+  }
+}

@@ -1,0 +1,135 @@
+#include "launch/progress.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "launch/terminal_line.h"
+
+namespace rosa::launch {
+namespace {
+
+using training::EvaluationMetrics;
+using training::StepMetrics;
+
+constexpr double kSecondsBetweenDraws = 0.1;
+constexpr double kStepMeanWeight = 0.1;  // of the newest step in the moving average behind the ETA
+constexpr int kMaxBarColumns = 30;
+
+__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
+  std::array<char, 256> text{};
+  va_list arguments;
+  va_start(arguments, pattern);
+  const int length = std::vsnprintf(text.data(), text.size(), pattern, arguments);
+  va_end(arguments);
+  return {text.data(), static_cast<std::size_t>(std::clamp(length, 0, static_cast<int>(text.size()) - 1))};
+}
+
+std::string counter_text(const StepMetrics& metrics) {
+  const std::string total = std::to_string(metrics.num_steps);
+  return format("%*lld/%s", static_cast<int>(total.size()), static_cast<long long>(metrics.step + 1), total.c_str());
+}
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  if (!std::isfinite(seconds)) return "?";
+  const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
+  if (whole >= 3600) return format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+  return format("%lld:%02lld", whole / 60, whole % 60);
+}
+
+std::string count_text(double count) {
+  if (count < 1000) return format("%.0f", count);
+  if (count < 1e6) return format("%.1fk", count / 1e3);
+  return format("%.1fM", count / 1e6);
+}
+
+std::string step_text(const StepMetrics& metrics, double eta_seconds) {
+  std::string parts;
+  if (metrics.kl != 0.0) parts = format("kl %.4f", metrics.kl);
+  if (metrics.ce != 0.0) parts += (parts.empty() ? "" : ", ") + format("ce %.4f", metrics.ce);
+  return format("loss %.4f", metrics.loss) + (parts.empty() ? "" : " (" + parts + ")") +
+         format("  alpha %.2f  lr %.1e  ", metrics.alpha, metrics.learning_rate) +
+         count_text(metrics.tokens_per_second) + " tok/s  ETA " + duration_text(eta_seconds);
+}
+
+std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_columns) {
+  const std::string counter = counter_text(metrics);
+  const std::string numbers = step_text(metrics, eta_seconds);
+  const double share =
+      metrics.num_steps > 0 ? static_cast<double>(metrics.step + 1) / static_cast<double>(metrics.num_steps) : 0.0;
+  const int percent = static_cast<int>(100 * share);
+  std::string line = counter + format(" %3d%%  ", percent);
+  // The bar takes what the numbers leave; on a narrow terminal there is none.
+  const int room = num_columns - 1 - static_cast<int>(line.size() + numbers.size()) - 4;
+  const int width = std::min(room, kMaxBarColumns);
+  if (width >= 8) {
+    const int filled = std::clamp(static_cast<int>(share * width), 0, width);
+    std::string bar(static_cast<std::size_t>(filled), '=');
+    if (filled < width) bar += '>';
+    bar.resize(static_cast<std::size_t>(width), ' ');
+    line += "[" + bar + "]  ";
+  }
+  line += numbers;
+  // A line that wraps can't be redrawn.
+  return line.substr(0, static_cast<std::size_t>(std::max(0, num_columns - 1)));
+}
+
+ProgressDisplay::ProgressDisplay(bool is_terminal, int num_columns, double seconds_between_lines)
+    : is_terminal_(is_terminal), num_columns_(num_columns), seconds_between_lines_(seconds_between_lines) {}
+
+ProgressDisplay::~ProgressDisplay() {
+  if (is_terminal_) clear_terminal_line();
+}
+
+void ProgressDisplay::on_start(int64_t first_step, int64_t num_steps) {
+  has_shown_ = false;
+  mean_step_ms_ = 0.0;
+  if (first_step > 0) {
+    base::log_info(base::concat("going on from step ", first_step, " of ", num_steps));
+  }
+}
+
+double ProgressDisplay::remaining_seconds(const StepMetrics& metrics) {
+  mean_step_ms_ = mean_step_ms_ == 0.0 ? metrics.step_ms
+                                       : (1 - kStepMeanWeight) * mean_step_ms_ + kStepMeanWeight * metrics.step_ms;
+  return static_cast<double>(metrics.num_steps - metrics.step - 1) * mean_step_ms_ / 1000.0;
+}
+
+void ProgressDisplay::on_step(const StepMetrics& metrics) {
+  const double eta_seconds = remaining_seconds(metrics);
+  const bool is_last = metrics.step + 1 >= metrics.num_steps;
+  const auto now = Clock::now();
+  const double pause = is_terminal_ ? kSecondsBetweenDraws : seconds_between_lines_;
+  if (has_shown_ && !is_last && std::chrono::duration<double>(now - last_shown_).count() < pause) return;
+  has_shown_ = true;
+  last_shown_ = now;
+  if (is_terminal_) {
+    draw_terminal_line(bar_text(metrics, eta_seconds, num_columns_));
+  } else {
+    base::log_info("step " + counter_text(metrics) + "  " + step_text(metrics, eta_seconds));
+  }
+}
+
+void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
+  base::log_info(format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f (%lld tokens, hard operator)",
+                        static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity,
+                        static_cast<long long>(metrics.num_tokens)));
+}
+
+void ProgressDisplay::on_checkpoint(int64_t step, const std::filesystem::path& folder) {
+  base::log_info(base::concat("saved step ", step, " in ", folder.string()));
+}
+
+void ProgressDisplay::on_notice(const std::string& text) { base::log_info(text); }
+
+void ProgressDisplay::on_end() {
+  if (is_terminal_) clear_terminal_line();
+}
+
+}  // namespace rosa::launch

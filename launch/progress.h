@@ -1,0 +1,55 @@
+// Shows how a run goes: a bar that is redrawn on a terminal, lines from time to time elsewhere. The texts are plain
+// functions of the numbers of a step.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "training/metrics.h"
+
+namespace rosa::launch {
+
+// "0:07", "12:05", "3:20:00".
+std::string duration_text(double seconds);
+
+// "12.3k", "950", "1.2M".
+std::string count_text(double count);
+
+// "loss 1.2346 (kl 1.10, ce 1.30)  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:45"
+std::string step_text(const training::StepMetrics& metrics, double eta_seconds);
+
+// "  120/600 [=====>          ]  20% " + step_text, cut to num_columns.
+std::string bar_text(const training::StepMetrics& metrics, double eta_seconds, int num_columns);
+
+class ProgressDisplay : public training::TrainingObserver {
+ public:
+  // Draws on standard error where `is_terminal`; else writes log lines at most every `seconds_between_lines`.
+  // Give `console()` to base::start_log so that log lines and the bar do not overwrite each other.
+  ProgressDisplay(bool is_terminal, int num_columns, double seconds_between_lines = 10.0);
+  ~ProgressDisplay() override;
+  ProgressDisplay(const ProgressDisplay&) = delete;
+  ProgressDisplay& operator=(const ProgressDisplay&) = delete;
+
+  void on_start(int64_t first_step, int64_t num_steps) override;
+  void on_step(const training::StepMetrics& metrics) override;
+  void on_evaluation(const training::EvaluationMetrics& metrics) override;
+  void on_checkpoint(int64_t step, const std::filesystem::path& folder) override;
+  void on_notice(const std::string& text) override;
+  void on_end() override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  double remaining_seconds(const training::StepMetrics& metrics);
+
+  bool is_terminal_;
+  int num_columns_;
+  double seconds_between_lines_;
+  double mean_step_ms_ = 0.0;
+  Clock::time_point last_shown_;
+  bool has_shown_ = false;
+};
+
+}  // namespace rosa::launch

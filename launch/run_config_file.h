@@ -1,0 +1,24 @@
+// The configuration of a run (training/config.h) from a YAML file and `--set` overrides, with the defaults of the
+// recipe that it names.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "training/config.h"
+
+namespace rosa::launch {
+
+struct LoadedConfig {
+  training::RunConfig config;
+  std::string text;  // the resolved configuration as YAML, with the source of each value as a comment
+};
+
+// Throws ConfigError with everything wrong; a file that can't be read is a ConfigError too.
+LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+
+// docs/configuration.md
+std::string run_config_reference();
+
+}  // namespace rosa::launch

@@ -1,0 +1,112 @@
+// The program from outside: exit codes, help, and the subcommands that need no run.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Result {
+  int exit_code = -1;
+  std::string output;  // both streams
+};
+
+Result run(const std::string& command) {
+  Result result;
+  FILE* pipe = popen(("timeout -k 5 120 " + command + " 2>&1 </dev/null").c_str(), "r");
+  if (pipe == nullptr) return result;
+  std::array<char, 4096> buffer{};
+  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+    result.output.append(buffer.data(), count);
+  }
+  const int status = pclose(pipe);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  return result;
+}
+
+Result rosa(const std::string& arguments) { return run(std::string(ROSA_BINARY_DIR) + "/bin/rosa " + arguments); }
+
+std::string write_yaml(const std::string& text) {
+  const std::string path = ::testing::TempDir() + "program_test.yaml";
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST(Program, HelpNamesEverySubcommandAndTheExitCodes) {
+  const Result result = rosa("--help");
+  EXPECT_EQ(result.exit_code, 0);
+  for (const char* word : {"doctor", "config", "Exit codes", "--version"}) EXPECT_THAT(result.output, HasSubstr(word));
+}
+
+TEST(Program, WrongUsageIsExitCode2) {
+  EXPECT_EQ(rosa("").exit_code, 2);
+  EXPECT_EQ(rosa("trian").exit_code, 2);
+  EXPECT_EQ(rosa("config").exit_code, 2);
+  EXPECT_EQ(rosa("config check").exit_code, 2);
+  EXPECT_EQ(rosa("doctor --nonsense").exit_code, 2);
+}
+
+TEST(Program, AWrongConfigurationIsExitCode2WithEveryError) {
+  const std::string path = write_yaml("trian:\n  num_steps: 3\ntrain:\n  num_steps: 0\n");
+  const Result result = rosa("config check " + path + " --set run.sede=3");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.output, HasSubstr(path + ":1: trian: unknown key; did you mean train?"));
+  EXPECT_THAT(result.output, HasSubstr(path + ":4: train.num_steps: expected an integer of at least 1, got '0'"));
+  EXPECT_THAT(result.output, HasSubstr("--set run.sede: unknown key; did you mean run.seed?"));
+}
+
+TEST(Program, AMissingConfigurationIsExitCode2) {
+  const Result result = rosa("config dump /no/such.yaml");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.output, HasSubstr("/no/such.yaml"));
+  EXPECT_THAT(result.output, HasSubstr("rosa: rank 0 on "));
+}
+
+TEST(Program, TheDumpShowsSourcesAndReadsBack) {
+  const std::string path = write_yaml("recipe: rosa_soft\ntrain:\n  num_steps: 7\n");
+  const Result first = rosa("config dump " + path + " --set run.seed=5");
+  EXPECT_EQ(first.exit_code, 0) << first.output;
+  EXPECT_THAT(first.output, HasSubstr("num_steps: 7  # " + path + ":3"));
+  EXPECT_THAT(first.output, HasSubstr("seed: 5  # --set"));
+  EXPECT_THAT(first.output, HasSubstr("# recipe rosa_soft"));
+  EXPECT_THAT(first.output, HasSubstr("# default"));
+  const std::string again = ::testing::TempDir() + "program_test_dump.yaml";
+  std::ofstream(again) << first.output;
+  EXPECT_EQ(rosa("config check " + again).exit_code, 0);
+}
+
+TEST(Program, TheCommittedReferenceIsTheProgramsOwn) {
+  const Result result = rosa("config reference");
+  std::ifstream file(ROSA_SOURCE_DIR "/docs/configuration.md");
+  const std::string committed{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(result.output, committed) << "run: build/bin/rosa config reference > docs/configuration.md";
+}
+
+TEST(Program, EveryShippedConfigurationIsGood) {
+  std::string files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(ROSA_SOURCE_DIR "/configs")) {
+    if (entry.path().extension() == ".yaml") files += " " + entry.path().string();
+  }
+  ASSERT_FALSE(files.empty());
+  const Result result = rosa("config check" + files);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+TEST(Program, DoctorDescribesProgramMachineAndLaunch) {
+  const Result result = rosa("doctor");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  for (const char* word : {"rosa", "LibTorch", "CPU capability", "thread level", "memory", "disk here", "MPI_THREAD"}) {
+    EXPECT_THAT(result.output, HasSubstr(word));
+  }
+  EXPECT_THAT(result.output, Not(HasSubstr("rank 1")));
+}
+
+}  // namespace

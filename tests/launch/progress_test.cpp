@@ -1,0 +1,86 @@
+// The texts of the progress display.
+#include "launch/progress.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/log.h"
+
+namespace rosa::launch {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+training::StepMetrics example() {
+  training::StepMetrics metrics;
+  metrics.step = 299;
+  metrics.num_steps = 600;
+  metrics.loss = 1.23456;
+  metrics.kl = 1.1;
+  metrics.ce = 1.3;
+  metrics.learning_rate = 9.8e-4;
+  metrics.alpha = 1.0;
+  metrics.step_ms = 100;
+  metrics.tokens_per_second = 12345;
+  return metrics;
+}
+
+TEST(Progress, Durations) {
+  EXPECT_EQ(duration_text(7.4), "0:07");
+  EXPECT_EQ(duration_text(725), "12:05");
+  EXPECT_EQ(duration_text(12000), "3:20:00");
+  EXPECT_EQ(duration_text(-1), "0:00");
+  EXPECT_EQ(duration_text(std::numeric_limits<double>::infinity()), "?");
+}
+
+TEST(Progress, Counts) {
+  EXPECT_EQ(count_text(950), "950");
+  EXPECT_EQ(count_text(12345), "12.3k");
+  EXPECT_EQ(count_text(1.25e6), "1.2M");
+}
+
+TEST(Progress, TheLineShowsLossPartsAlphaRateThroughputAndEta) {
+  EXPECT_EQ(step_text(example(), 30),
+            "loss 1.2346 (kl 1.1000, ce 1.3000)  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:30");
+  training::StepMetrics only_ce = example();
+  only_ce.kl = 0;
+  EXPECT_THAT(step_text(only_ce, 30), HasSubstr("loss 1.2346 (ce 1.3000)  alpha"));
+}
+
+TEST(Progress, TheBarFitsTheTerminalAndShrinksToNothing) {
+  const std::string wide = bar_text(example(), 30, 140);
+  EXPECT_THAT(wide, HasSubstr("300/600  50%  [===============>              ]  loss"));
+  for (const int columns : {140, 120, 100, 80, 40, 10, 1}) {
+    EXPECT_LT(bar_text(example(), 30, columns).size(), static_cast<std::size_t>(columns)) << columns;
+  }
+  EXPECT_EQ(bar_text(example(), 30, 90).find('['), std::string::npos);
+}
+
+TEST(Progress, AFileGetsFewLines) {
+  std::vector<std::string> lines;
+  base::LogOptions options;
+  options.console = [&lines](const std::string& line) { lines.push_back(line); };
+  base::start_log(options);
+  ProgressDisplay display(false, 80, 3600);
+  display.on_start(10, 600);
+  for (int64_t step = 10; step < 600; ++step) {
+    training::StepMetrics metrics = example();
+    metrics.step = step;
+    display.on_step(metrics);
+  }
+  display.on_evaluation({600, 1.5, 4.48, 1000});
+  display.on_end();
+  base::start_log({});
+  ASSERT_THAT(lines, SizeIs(4));
+  EXPECT_THAT(lines[0], HasSubstr("going on from step 10 of 600"));
+  EXPECT_THAT(lines[1], HasSubstr("step  11/600  loss 1.2346"));
+  EXPECT_THAT(lines[1], HasSubstr("ETA 0:59"));
+  EXPECT_THAT(lines[2], HasSubstr("step 600/600"));
+  EXPECT_THAT(lines[3], HasSubstr("evaluation after step 600: cross-entropy 1.5000, perplexity 4.480"));
+}
+
+}  // namespace
+}  // namespace rosa::launch
