@@ -8,15 +8,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "rosa/operator/document_runs.h"
+#include "rosa/operator/fused_sufa.h"
 
 namespace rosa {
 namespace {
 
 using at::indexing::Slice;
 
-constexpr double kPositionScale = 8192;
 // Cells (batch x heads x T x T) that one block of the composition may hold at once.
 constexpr int64_t kBlockCells = int64_t{1} << 21;
 
@@ -174,7 +173,7 @@ at::Tensor proxy_composition(const OperatorInput& input, const OperatorOptions& 
   return at::cat(rows, 0);
 }
 
-at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options) {
+at::Tensor proxy_blocks_forward(const OperatorInput& input, const OperatorOptions& options) {
   const at::NoGradGuard no_grad;
   const int64_t share = input.query.size(1) / input.key.size(1);
   at::Tensor output = empty_output(input, input.query.size(1), input.value.size(3),
@@ -186,8 +185,8 @@ at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& opti
   return output;
 }
 
-std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const OperatorOptions& options,
-                                         const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
+std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, const OperatorOptions& options,
+                                                const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
   const int64_t share = input.query.size(1) / input.key.size(1);
   const at::Tensor* const inputs[] = {&input.query, &input.key, &input.value};
   std::array<at::Tensor, 3> gradients;
@@ -216,6 +215,18 @@ std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const Opera
                    }
                  });
   return gradients;
+}
+
+at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options) {
+  const at::NoGradGuard no_grad;
+  return can_fuse(input, options) ? fused_forward(input, options) : proxy_blocks_forward(input, options);
+}
+
+std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const OperatorOptions& options,
+                                         const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
+  if (!can_fuse(input, options)) return proxy_blocks_backward(input, options, grad_output, needed);
+  const at::NoGradGuard no_grad;
+  return fused_backward(input, options, grad_output, needed);
 }
 
 }  // namespace rosa

@@ -54,8 +54,14 @@ void check_proxy(const base::SafetensorsFile& file, const std::string& name, con
                                                      load_tensor(file, name + ".grad_key"),
                                                      load_tensor(file, name + ".grad_value")};
   expect_close(proxy_forward(input, options), expected, kTolerance, "forward");
-  const auto gradients = proxy_backward(input, options, grad_output, {true, true, true});
-  for (size_t i = 0; i < 3; ++i) expect_close(gradients[i], expected_gradients[i], kTolerance, "backward");
+  expect_close(proxy_blocks_forward(input, options), expected, kTolerance, "blocks forward");
+  const std::array<bool, 3> all{true, true, true};
+  const auto gradients = proxy_backward(input, options, grad_output, all);
+  const auto blocks_gradients = proxy_blocks_backward(input, options, grad_output, all);
+  for (size_t i = 0; i < 3; ++i) {
+    expect_close(gradients[i], expected_gradients[i], kTolerance, "backward");
+    expect_close(blocks_gradients[i], expected_gradients[i], kTolerance, "blocks backward");
+  }
 
   const auto leaf = [](const at::Tensor& tensor) { return tensor.detach().clone().requires_grad_(); };
   const OperatorInput leaves{leaf(input.query), leaf(input.key), leaf(input.value), input.mask, input.documents};

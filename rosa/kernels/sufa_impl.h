@@ -1,0 +1,417 @@
+// The arithmetic of sufa.h. Compiled once per instruction set: the including file defines ROSA_KERNEL_NAMESPACE and
+// ROSA_KERNEL_LANES. Includes no header with code of its own, so that no function compiled for a newer processor can
+// replace another file's copy of it.
+//
+// Scores are sums along diagonals: with delta = t - j and d_t(delta) = <q_t, k_{t-1-delta}>, row t needs the sum of d
+// over the rows t-W+1 ... t. Rows are taken in blocks of W: that window is the first rows of t's block (a running
+// prefix) and the last rows of the block before (suffix sums). Nothing is ever subtracted, so nothing drifts. The
+// backward is the mirror image: the gradient of d_t is the sum of the score gradients of rows t ... t+W-1. Arrays over
+// delta are contiguous because keys and values are kept reversed in time.
+#pragma once
+
+#include <cstdint>
+
+#include "rosa/kernels/sufa.h"
+
+namespace rosa::kernels::ROSA_KERNEL_NAMESPACE {
+
+constexpr int64_t kLanes = ROSA_KERNEL_LANES;
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+#define ROSA_INLINE static inline __attribute__((always_inline))
+
+ROSA_INLINE Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
+ROSA_INLINE void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(to) = value; }
+ROSA_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+ROSA_INLINE int64_t num_vecs(int64_t size) { return (size + kLanes - 1) / kLanes; }
+
+ROSA_INLINE float sum_of(Vec value) {
+  float lanes[kLanes];
+  store(lanes, value);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+ROSA_INLINE float max_of(Vec value) {
+  float lanes[kLanes];
+  store(lanes, value);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  }
+  return lanes[0];
+}
+
+// exp(x) for x <= 0, to 2 ulp; what is below -87 counts as -87. Range reduction and polynomial of Cephes' expf.
+ROSA_INLINE Vec exp_of(Vec x) {
+  const Vec lowest = Vec{} - 87.0F;
+  x = x > lowest ? x : lowest;
+  const float magic = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
+  const Vec n = (x * 1.44269504F + magic) - magic;
+  x = x - n * 0.693359375F;
+  x = x + n * 2.12194440e-4F;
+  Vec y = x * 1.9875691500e-4F + 1.3981999507e-3F;
+  y = y * x + 8.3334519073e-3F;
+  y = y * x + 4.1665795894e-2F;
+  y = y * x + 1.6666665459e-1F;
+  y = y * x + 5.0000001201e-1F;
+  y = y * (x * x) + (x + 1.0F);
+  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
+  return y * (Vec)exponent;  // the cast keeps the bits
+}
+
+// All ones in the lanes whose index is below `count`.
+ROSA_INLINE IntVec lanes_below(int64_t count) {
+  IntVec index;
+  for (int i = 0; i < kLanes; ++i) index[i] = i;
+  const auto bound = static_cast<int32_t>(count < kLanes ? count : kLanes);
+  return index < (IntVec{} + bound);
+}
+
+// Sizes, and the arrays of the workspace, of one call.
+struct Layout {
+  explicit Layout(const SufaProblem& problem)
+      : length(problem.length),
+        block(smaller(problem.num_symbols, problem.length)),
+        distances(num_vecs(smaller(problem.max_distance, problem.length)) * kLanes),
+        pitch(problem.length + 2 * block + 2 * kLanes) {}
+
+  int64_t length, block, distances;
+  int64_t pitch;  // of the reversed arrays: room for reads beyond both ends of the valid distances
+};
+
+ROSA_INLINE float* take(float*& workspace, int64_t count) {
+  float* taken = workspace;
+  workspace += count;
+  return taken;
+}
+
+ROSA_INLINE void zero(float* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = 0;
+}
+
+// reversed[bit][length - 1 - t] = rows[t][bit]; 0 beyond.
+ROSA_INLINE void reverse_rows(const ConstRows& rows, int64_t num_bits, const Layout& layout, float* reversed) {
+  zero(reversed, num_bits * layout.pitch);
+  for (int64_t t = 0; t < layout.length; ++t) {
+    for (int64_t bit = 0; bit < num_bits; ++bit) {
+      reversed[bit * layout.pitch + layout.length - 1 - t] = rows.data[t * rows.row_stride + bit];
+    }
+  }
+}
+
+ROSA_INLINE void unreverse_rows(const float* reversed, int64_t num_bits, const Layout& layout, const Rows& rows) {
+  for (int64_t t = 0; t < layout.length; ++t) {
+    for (int64_t bit = 0; bit < num_bits; ++bit) {
+      rows.data[t * rows.row_stride + bit] = reversed[bit * layout.pitch + layout.length - 1 - t];
+    }
+  }
+}
+
+// products[r][delta] = scale * d_t(delta) for t = begin + r < end, 0 for delta >= t; `count` vectors a row.
+template <int kBits>
+ROSA_INLINE void diagonal_products(const SufaProblem& problem, const Layout& layout, const float* query,
+                                   int64_t row_stride, const float* keys, int64_t begin, int64_t end, int64_t count,
+                                   float* products) {
+  const int64_t bits = kBits > 0 ? kBits : problem.query_bits;
+  float scaled[64];
+  for (int64_t t = begin; t < end; ++t, products += layout.distances) {
+    for (int64_t bit = 0; bit < bits; ++bit) scaled[bit] = query[t * row_stride + bit] * problem.scale;
+    const float* shifted = keys + layout.length - t;
+    const int64_t filled = smaller(num_vecs(t), count);
+    for (int64_t e = 0; e < filled; ++e) {
+      Vec sum = scaled[0] * load(shifted + e * kLanes);
+      for (int64_t bit = 1; bit < bits; ++bit) sum += scaled[bit] * load(shifted + bit * layout.pitch + e * kLanes);
+      store(products + e * kLanes, sum);
+    }
+    zero(products + filled * kLanes, (count - filled) * kLanes);
+  }
+}
+
+// suffixes[r] = sum of products[r ... num_rows-1]; the two may be the same array.
+ROSA_INLINE void suffix_sums(const Layout& layout, const float* products, int64_t num_rows, int64_t count,
+                             float* suffixes) {
+  const int64_t last = (num_rows - 1) * layout.distances;
+  if (suffixes != products) {
+    for (int64_t e = 0; e < count * kLanes; ++e) suffixes[last + e] = products[last + e];
+  }
+  for (int64_t r = num_rows - 2; r >= 0; --r) {
+    const float* below = suffixes + (r + 1) * layout.distances;
+    for (int64_t e = 0; e < count; ++e) {
+      store(suffixes + r * layout.distances + e * kLanes,
+            load(products + r * layout.distances + e * kLanes) + load(below + e * kLanes));
+    }
+  }
+}
+
+// Adds the row's products to the running prefix, writes the logits of the `visible` distances, returns their maximum.
+ROSA_INLINE float logits_of_row(const float* products, const float* suffix, const float* bias, int64_t visible,
+                                float* prefix, int64_t count, float* logits) {
+  const Vec lowest = Vec{} - 3.0e38F;
+  Vec best = lowest;
+  const int64_t filled = num_vecs(visible);
+  for (int64_t e = 0; e < count; ++e) {
+    const Vec running = load(prefix + e * kLanes) + load(products + e * kLanes);
+    store(prefix + e * kLanes, running);
+    if (e >= filled) continue;
+    Vec logit = running + load(bias + e * kLanes);
+    if (suffix != nullptr) logit += load(suffix + e * kLanes);
+    if (e == filled - 1) logit = lanes_below(visible - e * kLanes) ? logit : lowest;
+    store(logits + e * kLanes, logit);
+    best = best > logit ? best : logit;
+  }
+  return max_of(best);
+}
+
+template <int kQueryBits, int kValueBits>
+void forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, Rows output,
+             float* workspace) {
+  const Layout layout(problem);
+  const int64_t length = layout.length, value_bits = kValueBits > 0 ? kValueBits : problem.value_bits;
+  float* keys = take(workspace, problem.query_bits * layout.pitch);
+  float* values = take(workspace, value_bits * layout.pitch);
+  float* products = take(workspace, layout.block * layout.distances);
+  float* suffixes = take(workspace, layout.block * layout.distances);
+  float* prefix = take(workspace, layout.distances);
+  float* logits = take(workspace, layout.distances);
+  reverse_rows(key, problem.query_bits, layout, keys);
+  reverse_rows(value, value_bits, layout, values);
+  for (int64_t head = 0; head < problem.num_heads; ++head) {
+    // Beyond the distances of a block its arrays must be 0: the next block reads on.
+    zero(products, layout.block * layout.distances);
+    zero(suffixes, layout.block * layout.distances);
+    for (int64_t begin = 0; begin < length; begin += layout.block) {
+      const int64_t end = smaller(begin + layout.block, length);
+      const int64_t count = num_vecs(smaller(problem.max_distance, end));
+      diagonal_products<kQueryBits>(problem, layout, query.data + head * query.head_stride, query.row_stride, keys,
+                                    begin, end, count, products);
+      zero(prefix, count * kLanes);
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t r = t - begin, visible = smaller(t + 1, problem.max_distance);
+        const float* suffix = r + 1 < layout.block ? suffixes + (r + 1) * layout.distances : nullptr;
+        const float best =
+            logits_of_row(products + r * layout.distances, suffix, problem.bias, visible, prefix, count, logits);
+        const float* shifted = values + length - 1 - t;
+        Vec total = Vec{};
+        Vec sums[kValueBits > 0 ? kValueBits : 64];
+        for (int64_t bit = 0; bit < value_bits; ++bit) sums[bit] = Vec{};
+        const int64_t filled = num_vecs(visible);
+        for (int64_t e = 0; e < filled; ++e) {
+          Vec weight = exp_of(load(logits + e * kLanes) - best);
+          if (e == filled - 1) weight = lanes_below(visible - e * kLanes) ? weight : Vec{};
+          total += weight;
+          for (int64_t bit = 0; bit < value_bits; ++bit) {
+            sums[bit] += weight * load(shifted + bit * layout.pitch + e * kLanes);
+          }
+        }
+        const float inverse = 1.0F / sum_of(total);
+        float* row = output.data + head * output.head_stride + t * output.row_stride;
+        for (int64_t bit = 0; bit < value_bits; ++bit) row[bit] = sum_of(sums[bit]) * inverse;
+      }
+      suffix_sums(layout, products, end - begin, count, products);
+      float* swapped = products;
+      products = suffixes;
+      suffixes = swapped;
+    }
+  }
+}
+
+// The arrays of the backward.
+struct BackwardArrays {
+  BackwardArrays(const SufaProblem& problem, const Layout& layout, float* workspace) {
+    const int64_t rows = layout.block * layout.distances;
+    keys = take(workspace, problem.query_bits * layout.pitch);
+    grad_keys = take(workspace, problem.query_bits * layout.pitch);
+    values = take(workspace, problem.value_bits * layout.pitch);
+    grad_values = take(workspace, problem.value_bits * layout.pitch);
+    products = take(workspace, rows);
+    products_before = take(workspace, rows);
+    suffixes = take(workspace, rows);
+    grad_logits = take(workspace, rows);
+    grad_prefixes = take(workspace, rows);
+    running = take(workspace, layout.distances);
+    logits = take(workspace, layout.distances);
+    grad_weights = take(workspace, layout.distances);
+  }
+
+  float *keys, *grad_keys, *values, *grad_values;  // [bit][pitch], reversed in time
+  float* products;                                 // of the current block
+  float* products_before;                          // of the block before
+  float* suffixes;                                 // of products_before
+  float* grad_logits;                              // of the current block
+  float* grad_prefixes;                            // row r: the sum of the first r rows of the next block's grad_logits
+  float *running, *logits, *grad_weights;          // one row
+};
+
+// From the logits of row t: the gradient of the logits, and what the row gives to grad_values.
+template <int kValueBits>
+ROSA_INLINE void backward_of_row(const SufaProblem& problem, const Layout& layout, const BackwardArrays& arrays,
+                                 int64_t t, float best, const float* upstream, int64_t count, bool want_values,
+                                 float* grad_logits) {
+  const int64_t value_bits = kValueBits > 0 ? kValueBits : problem.value_bits;
+  const int64_t visible = smaller(t + 1, problem.max_distance), filled = num_vecs(visible);
+  const float* values = arrays.values + layout.length - 1 - t;
+  float* grad_values = arrays.grad_values + layout.length - 1 - t;
+  Vec total = Vec{}, weighted = Vec{};
+  for (int64_t e = 0; e < filled; ++e) {
+    Vec weight = exp_of(load(arrays.logits + e * kLanes) - best);
+    if (e == filled - 1) weight = lanes_below(visible - e * kLanes) ? weight : Vec{};
+    Vec grad = upstream[0] * load(values + e * kLanes);
+    for (int64_t bit = 1; bit < value_bits; ++bit)
+      grad += upstream[bit] * load(values + bit * layout.pitch + e * kLanes);
+    total += weight;
+    weighted += weight * grad;
+    store(arrays.logits + e * kLanes, weight);
+    store(arrays.grad_weights + e * kLanes, grad);
+  }
+  const float inverse = 1.0F / sum_of(total);
+  const float mean = sum_of(weighted) * inverse;
+  for (int64_t e = 0; e < filled; ++e) {
+    const Vec weight = load(arrays.logits + e * kLanes) * inverse;
+    store(grad_logits + e * kLanes, weight * (load(arrays.grad_weights + e * kLanes) - mean));
+    if (!want_values) continue;
+    for (int64_t bit = 0; bit < value_bits; ++bit) {
+      float* to = grad_values + bit * layout.pitch + e * kLanes;
+      store(to, load(to) + upstream[bit] * weight);
+    }
+  }
+  zero(grad_logits + filled * kLanes, (count - filled) * kLanes);
+}
+
+// From grad_logits of rows begin ... end-1 (and of the next block): grad_query of these rows, and their part of
+// grad_keys.
+template <int kQueryBits>
+ROSA_INLINE void backward_of_products(const SufaProblem& problem, const Layout& layout, const BackwardArrays& arrays,
+                                      int64_t begin, int64_t end, int64_t count, const float* query,
+                                      int64_t query_stride, float* grad_query, int64_t grad_query_stride) {
+  const int64_t bits = kQueryBits > 0 ? kQueryBits : problem.query_bits;
+  zero(arrays.running, count * kLanes);
+  float scaled[64];
+  for (int64_t t = end - 1; t >= begin; --t) {
+    const int64_t r = t - begin;
+    for (int64_t bit = 0; bit < bits; ++bit) scaled[bit] = query[t * query_stride + bit] * problem.scale;
+    const float* keys = arrays.keys + layout.length - t;
+    float* grad_keys = arrays.grad_keys + layout.length - t;
+    Vec sums[kQueryBits > 0 ? kQueryBits : 64];
+    for (int64_t bit = 0; bit < bits; ++bit) sums[bit] = Vec{};
+    for (int64_t e = 0; e < count; ++e) {
+      const int64_t at = r * layout.distances + e * kLanes;
+      const Vec running = load(arrays.running + e * kLanes) + load(arrays.grad_logits + at);
+      store(arrays.running + e * kLanes, running);
+      if (e * kLanes >= t) continue;
+      // Beyond delta = t - 1 the keys are 0 and grad_keys is room that nobody reads.
+      const Vec grad = running + load(arrays.grad_prefixes + at);
+      for (int64_t bit = 0; bit < bits; ++bit) {
+        const int64_t offset = bit * layout.pitch + e * kLanes;
+        sums[bit] += grad * load(keys + offset);
+        store(grad_keys + offset, load(grad_keys + offset) + scaled[bit] * grad);
+      }
+    }
+    float* row = grad_query + t * grad_query_stride;
+    for (int64_t bit = 0; bit < bits; ++bit) row[bit] = sum_of(sums[bit]) * problem.scale;
+  }
+}
+
+// Turns grad_logits of a block into the exclusive prefix sums that the block before needs.
+ROSA_INLINE void prefix_sums(const Layout& layout, int64_t num_rows, int64_t count, float* grad_logits,
+                             float* running) {
+  zero(running, count * kLanes);
+  for (int64_t r = 0; r < layout.block; ++r) {
+    float* row = grad_logits + r * layout.distances;
+    for (int64_t e = 0; e < count; ++e) {
+      const Vec before = load(running + e * kLanes);
+      if (r < num_rows) store(running + e * kLanes, before + load(row + e * kLanes));
+      store(row + e * kLanes, before);
+    }
+  }
+}
+
+template <int kQueryBits, int kValueBits>
+void backward_of_head(const SufaProblem& problem, const Layout& layout, BackwardArrays arrays, const float* query,
+                      int64_t query_stride, const float* upstream, int64_t upstream_stride, float* grad_query,
+                      int64_t grad_query_stride, bool want_values) {
+  const int64_t length = layout.length;
+  const int64_t last_begin = (length - 1) / layout.block * layout.block;
+  diagonal_products<kQueryBits>(problem, layout, query, query_stride, arrays.keys, last_begin, length,
+                                num_vecs(smaller(problem.max_distance, length)), arrays.products);
+  zero(arrays.grad_prefixes, layout.block * layout.distances);
+  for (int64_t begin = last_begin; begin >= 0; begin -= layout.block) {
+    const int64_t end = smaller(begin + layout.block, length);
+    const int64_t count = num_vecs(smaller(problem.max_distance, end));
+    if (begin > 0) {
+      diagonal_products<kQueryBits>(problem, layout, query, query_stride, arrays.keys, begin - layout.block, begin,
+                                    count, arrays.products_before);
+      suffix_sums(layout, arrays.products_before, layout.block, count, arrays.suffixes);
+    }
+    zero(arrays.running, count * kLanes);
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t r = t - begin;
+      const float* suffix = begin > 0 && r + 1 < layout.block ? arrays.suffixes + (r + 1) * layout.distances : nullptr;
+      const float best = logits_of_row(arrays.products + r * layout.distances, suffix, problem.bias,
+                                       smaller(t + 1, problem.max_distance), arrays.running, count, arrays.logits);
+      backward_of_row<kValueBits>(problem, layout, arrays, t, best, upstream + t * upstream_stride, count, want_values,
+                                  arrays.grad_logits + r * layout.distances);
+    }
+    if (grad_query != nullptr) {
+      backward_of_products<kQueryBits>(problem, layout, arrays, begin, end, count, query, query_stride, grad_query,
+                                       grad_query_stride);
+      prefix_sums(layout, end - begin, count, arrays.grad_logits, arrays.running);
+    }
+    float* swapped = arrays.grad_logits;
+    arrays.grad_logits = arrays.grad_prefixes;
+    arrays.grad_prefixes = swapped;
+    swapped = arrays.products;
+    arrays.products = arrays.products_before;
+    arrays.products_before = swapped;
+  }
+}
+
+template <int kQueryBits, int kValueBits>
+void backward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, ConstRows grad_output,
+              Rows grad_query, Rows grad_key, Rows grad_value, float* workspace) {
+  const Layout layout(problem);
+  const BackwardArrays arrays(problem, layout, workspace);
+  reverse_rows(key, problem.query_bits, layout, arrays.keys);
+  reverse_rows(value, problem.value_bits, layout, arrays.values);
+  zero(arrays.grad_keys, problem.query_bits * layout.pitch);
+  zero(arrays.grad_values, problem.value_bits * layout.pitch);
+  for (int64_t head = 0; head < problem.num_heads; ++head) {
+    float* head_grad_query = grad_query.data == nullptr ? nullptr : grad_query.data + head * grad_query.head_stride;
+    backward_of_head<kQueryBits, kValueBits>(problem, layout, arrays, query.data + head * query.head_stride,
+                                             query.row_stride, grad_output.data + head * grad_output.head_stride,
+                                             grad_output.row_stride, head_grad_query, grad_query.row_stride,
+                                             grad_value.data != nullptr);
+  }
+  if (grad_key.data != nullptr) unreverse_rows(arrays.grad_keys, problem.query_bits, layout, grad_key);
+  if (grad_value.data != nullptr) unreverse_rows(arrays.grad_values, problem.value_bits, layout, grad_value);
+}
+
+// The common sizes have their own code, in which the loops over bits are unrolled.
+void sufa_forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, Rows output,
+                  float* workspace) {
+  const int64_t bits = problem.query_bits == problem.value_bits ? problem.query_bits : 0;
+  const auto run = bits == 8   ? forward<8, 8>
+                   : bits == 4 ? forward<4, 4>
+                   : bits == 2 ? forward<2, 2>
+                   : bits == 1 ? forward<1, 1>
+                               : forward<0, 0>;
+  run(problem, query, key, value, output, workspace);
+}
+
+void sufa_backward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, ConstRows grad_output,
+                   Rows grad_query, Rows grad_key, Rows grad_value, float* workspace) {
+  const int64_t bits = problem.query_bits == problem.value_bits ? problem.query_bits : 0;
+  const auto run = bits == 8   ? backward<8, 8>
+                   : bits == 4 ? backward<4, 4>
+                   : bits == 2 ? backward<2, 2>
+                   : bits == 1 ? backward<1, 1>
+                               : backward<0, 0>;
+  run(problem, query, key, value, grad_output, grad_query, grad_key, grad_value, workspace);
+}
+
+}  // namespace rosa::kernels::ROSA_KERNEL_NAMESPACE
+
+#undef ROSA_INLINE
