@@ -49,4 +49,14 @@ inline void expect_close(const at::Tensor& actual, const at::Tensor& expected, d
   EXPECT_TRUE(is_close(actual, expected, tolerance)) << what;
 }
 
+// Every entry within the absolute `tolerance`.
+inline void expect_near(const at::Tensor& actual, const at::Tensor& expected, double tolerance,
+                        const std::string& what = "") {
+  ASSERT_TRUE(actual.defined()) << what;
+  ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
+  const double difference =
+      (actual.detach().to(at::kDouble) - expected.detach().to(at::kDouble)).abs().max().item<double>();
+  EXPECT_TRUE(difference <= tolerance) << what << ": differs by " << difference << ", expected at most " << tolerance;
+}
+
 }  // namespace rosa::testing

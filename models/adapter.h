@@ -1,0 +1,102 @@
+// The ROSA adapters of a model: their configuration, weights, initialisation, files, and the layer itself.
+// An adapter takes a layer's input after input_layernorm; its output is added to the self-attention's.
+// adapter(h) = o_proj(v_emb1 * x + v_emb0 * (1 - x)) with x the operator's bits (SPEC section 3, after rosa_soft).
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/fields.h"
+#include "models/qwen3_config.h"
+#include "rosa/operator/rosa_operator.h"
+#include "rosa/operator/rosa_state.h"
+
+namespace rosa::models {
+
+struct AdapterConfig {
+  std::vector<int64_t> layers;      // empty: all
+  int64_t num_heads = 0;            // 0: hidden_size / query_key_bits
+  int64_t num_key_value_heads = 0;  // 0: num_heads
+  int64_t query_key_bits = 8;
+  int64_t value_bits = 8;
+  bool bias = false;
+  std::string tie_start = "query_key";
+  double value_embedding_scale = 1.0;
+  bool zero_output_start = true;
+  bool no_match_embedding = true;
+  Proxy proxy = Proxy::sufa;
+  ProxyMask proxy_mask = ProxyMask::causal;
+  int64_t sufa_head_dim = 128;
+  bool position_bias = true;
+  bool exact_value_gradient = false;
+};
+
+void describe(base::FieldVisitor& visitor, AdapterConfig& config);
+
+// The settings of rosa_soft, the reference (RECIPES: why they learn nothing): to reproduce it.
+AdapterConfig rosa_soft_adapter_config();
+
+// Fills in what 0 or empty stands for and checks the whole. Throws ConfigError naming the key.
+AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model);
+
+// One operator call: what the adapter of a layer gets besides its input.
+struct AdapterCall {
+  OperatorOptions options;
+  at::Tensor documents;  // undefined, or int64 [B,T]
+  HostExecutor* executor = nullptr;
+  HardResult* recorded = nullptr;  // see rosa_operator()
+};
+
+class AdapterSet {
+ public:
+  // Fresh adapters in float32, a pure function of the seed: linear layers uniform in +-1/sqrt(inputs), as PyTorch's
+  // default, then what the options of `config` change. All weights require a gradient.
+  AdapterSet(const AdapterConfig& config, const Qwen3Config& model, uint64_t seed);
+
+  // Resolved: nothing is 0 or empty any more.
+  const AdapterConfig& config() const { return config_; }
+  bool has_layer(int64_t layer) const;
+
+  // The configuration's share of the operator's options put over `running` (alpha, temperatures, training, control).
+  OperatorOptions operator_options(const OperatorOptions& running, int64_t sliding_window) const;
+
+  // normed [B,T,hidden] of any floating dtype -> [B,T,hidden] float32. Differentiable.
+  at::Tensor forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
+
+  // The incremental form: n further positions [B,n,hidden] of the sequences in `state`. The hard operator; no gradient.
+  at::Tensor append(int64_t layer, const at::Tensor& normed, RosaState& state, HostExecutor& executor) const;
+  RosaState make_state(int64_t batch) const;
+
+  // By the names under which rosa_soft saves them; ordered. Replace or move them, but keep the shapes.
+  std::map<std::string, at::Tensor>& parameters() { return parameters_; }
+  const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
+  // Those of one layer.
+  std::vector<at::Tensor> layer_parameters(int64_t layer) const;
+
+  // Writes a safetensors file, atomically. Throws FileError.
+  void save(const std::filesystem::path& path) const;
+  // Copies the weights of such a file into these (a warm start). A rosa_soft file has no v_emb_no_match: it starts at
+  // v_emb0, which is the same function. Throws DataError, naming them, for missing or unexpected tensors, shapes,
+  // dtypes.
+  void load(const std::filesystem::path& path);
+
+ private:
+  struct Projections {
+    at::Tensor query, key, value;  // [B,H,T,D], [B,G,T,D], [B,G,T,M]
+  };
+  Projections project(int64_t layer, const at::Tensor& normed) const;
+  at::Tensor output(int64_t layer, const OperatorOutput& result) const;
+  const at::Tensor& weight(int64_t layer, const char* name) const;
+  at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;
+  void apply_start_options(int64_t layer);
+
+  AdapterConfig config_;
+  std::map<std::string, at::Tensor> parameters_;
+};
+
+}  // namespace rosa::models

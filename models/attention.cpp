@@ -1,0 +1,131 @@
+#include "models/attention.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace rosa::models {
+namespace {
+
+// Smaller blocks cost more in overhead than they save in masked cells.
+constexpr int64_t kMinBlock = 32;
+// Rows of a masked global attention that are computed at once, so that no [T,T] mask exists for long T.
+constexpr int64_t kRowChunk = 1024;
+
+// 0 where allowed, -infinity elsewhere.
+at::Tensor additive(const at::Tensor& allowed, const at::Tensor& like) {
+  const at::Tensor mask = at::zeros(allowed.sizes(), like.options().requires_grad(false));
+  return mask.masked_fill_(allowed.logical_not(), -std::numeric_limits<double>::infinity());
+}
+
+// The three in [B,T,heads,d] -> [B,T,H,d].
+at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& mask,
+                  bool is_causal) {
+  const bool grouped = query.size(2) != key.size(2);
+  return at::scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2),
+                                          mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, 0.0,
+                                          is_causal, std::nullopt, grouped)
+      .transpose(1, 2);
+}
+
+}  // namespace
+
+CausalAttention::CausalAttention(int64_t batch, int64_t length, int64_t window, const at::Tensor& documents,
+                                 const at::Tensor& like)
+    : batch_(batch), length_(length), window_(window < length ? window : 0), documents_(documents) {
+  const int64_t block = std::max(window_, kMinBlock);
+  if (window_ > 0 && 2 * block < length) {
+    block_ = block;
+    num_blocks_ = (length + block - 1) / block;
+    mask_ = blocked_mask(documents, like);
+  } else if ((window_ > 0 || documents.defined()) && length <= kRowChunk) {
+    mask_ = rows_mask(0, length, like);
+  }
+}
+
+at::Tensor CausalAttention::operator()(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) const {
+  at::Tensor result;
+  if (block_ > 0) {
+    result = in_blocks(query, key, value);
+  } else if (mask_.defined()) {
+    result = attend(query, key, value, mask_, false);
+  } else if (window_ > 0 || documents_.defined()) {
+    result = in_row_chunks(query, key, value);
+  } else {
+    result = attend(query, key, value, {}, true);
+  }
+  return result.reshape({batch_, length_, query.size(2) * query.size(3)});
+}
+
+// [B * blocks, 1, block, 2 * block]: row a of block n is position n*block + a, column b is (n-1)*block + b.
+at::Tensor CausalAttention::blocked_mask(const at::Tensor& documents, const at::Tensor& like) const {
+  const at::TensorOptions integers = like.options().dtype(at::kLong).requires_grad(false);
+  const at::Tensor row = at::arange(block_, integers).view({1, 1, block_, 1});
+  const at::Tensor column = at::arange(2 * block_, integers).view({1, 1, 1, 2 * block_}) - block_;
+  const at::Tensor first = at::arange(num_blocks_, integers).view({1, num_blocks_, 1, 1}) * block_;
+  at::Tensor allowed = column.le(row).logical_and_(column.gt(row - window_)).logical_and((first + column).ge(0));
+  if (documents.defined()) {
+    const int64_t padding = num_blocks_ * block_ - length_;
+    const at::Tensor last = documents.narrow(1, length_ - 1, 1).expand({batch_, padding});
+    const at::Tensor padded = at::cat({documents, last}, 1).view({batch_, num_blocks_, block_});
+    const at::Tensor before = at::cat({padded.narrow(1, 0, 1), padded.narrow(1, 0, num_blocks_ - 1)}, 1);
+    allowed = allowed.logical_and(padded.unsqueeze(3).eq(at::cat({before, padded}, 2).unsqueeze(2)));
+  }
+  return additive(allowed, like)
+      .expand({batch_, num_blocks_, block_, 2 * block_})
+      .reshape({batch_ * num_blocks_, 1, block_, 2 * block_});
+}
+
+at::Tensor CausalAttention::in_blocks(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) const {
+  const int64_t padding = num_blocks_ * block_ - length_;
+  const auto blocks = [&](const at::Tensor& rows) {
+    const at::Tensor padded = padding > 0 ? at::constant_pad_nd(rows, {0, 0, 0, 0, 0, padding}) : rows;
+    return padded.reshape({batch_, num_blocks_, block_, rows.size(2), rows.size(3)});
+  };
+  // The keys a block may see: those of the block before (masked for the first) and its own.
+  const auto with_previous = [&](const at::Tensor& rows) {
+    const at::Tensor own = blocks(rows);
+    const at::Tensor zeros = at::zeros({1}, rows.options()).expand_as(own.narrow(1, 0, 1));
+    const at::Tensor previous = at::cat({zeros, own.narrow(1, 0, num_blocks_ - 1)}, 1);
+    return at::cat({previous, own}, 2).view({batch_ * num_blocks_, 2 * block_, rows.size(2), rows.size(3)});
+  };
+  const at::Tensor result = attend(blocks(query).view({batch_ * num_blocks_, block_, query.size(2), query.size(3)}),
+                                   with_previous(key), with_previous(value), mask_, false)
+                                .reshape({batch_, num_blocks_ * block_, query.size(2), query.size(3)});
+  return padding > 0 ? result.narrow(1, 0, length_) : result;
+}
+
+// Rows first .. last-1 against columns 0 .. last-1: [1|B, 1, rows, last].
+at::Tensor CausalAttention::rows_mask(int64_t first, int64_t last, const at::Tensor& like) const {
+  const at::TensorOptions integers = like.options().dtype(at::kLong).requires_grad(false);
+  const at::Tensor row = at::arange(first, last, integers).view({1, 1, last - first, 1});
+  const at::Tensor column = at::arange(last, integers).view({1, 1, 1, last});
+  at::Tensor allowed = column.le(row);
+  if (window_ > 0) allowed = allowed.logical_and(column.gt(row - window_));
+  if (documents_.defined()) {
+    const at::Tensor row_documents = documents_.narrow(1, first, last - first).view({batch_, 1, last - first, 1});
+    allowed = allowed.logical_and(row_documents.eq(documents_.narrow(1, 0, last).view({batch_, 1, 1, last})));
+  }
+  return additive(allowed, like);
+}
+
+at::Tensor CausalAttention::in_row_chunks(const at::Tensor& query, const at::Tensor& key,
+                                          const at::Tensor& value) const {
+  std::vector<at::Tensor> chunks;
+  for (int64_t first = 0; first < length_; first += kRowChunk) {
+    const int64_t last = std::min(first + kRowChunk, length_);
+    chunks.push_back(attend(query.narrow(1, first, last - first), key.narrow(1, 0, last), value.narrow(1, 0, last),
+                            rows_mask(first, last, query), false));
+  }
+  return at::cat(chunks, 1);
+}
+
+at::Tensor positions_in_documents(const at::Tensor& documents) {
+  const int64_t length = documents.size(1);
+  const at::Tensor index = at::arange(length, documents.options()).unsqueeze(0);
+  const at::Tensor same =
+      at::constant_pad_nd(documents.narrow(1, 1, length - 1).eq(documents.narrow(1, 0, length - 1)), {1, 0});
+  const at::Tensor starts = std::get<0>(at::cummax(index.masked_fill(same, 0).expand_as(documents).contiguous(), 1));
+  return index - starts;
+}
+
+}  // namespace rosa::models

@@ -1,0 +1,235 @@
+#include "models/qwen3.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "models/adapter.h"
+#include "models/attention.h"
+#include "models/layer_checkpoint.h"
+#include "models/rms_norm.h"
+#include "models/safetensors_weights.h"
+
+namespace rosa::models {
+namespace {
+
+using base::concat;
+using base::DataError;
+using base::require;
+
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kFinalNorm = "model.norm.weight";
+constexpr const char* kOutputProjection = "lm_head.weight";
+
+std::string layer_name(int64_t layer, const char* name) { return concat("model.layers.", layer, ".", name); }
+
+// The rotary embedding of transformers: pairs are (i, i + d/2). `sin` has its first half negated.
+at::Tensor rotate(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor& sin) {
+  const int64_t half = heads.size(3) / 2;
+  const at::Tensor swapped = at::cat({heads.narrow(3, half, half), heads.narrow(3, 0, half)}, 3);
+  return at::addcmul(heads * cos, swapped, sin);
+}
+
+void check_tokens(const at::Tensor& input_ids, int64_t vocab_size) {
+  require(input_ids.dim() == 2 && input_ids.scalar_type() == at::kLong && input_ids.numel() > 0, "input_ids has shape ",
+          input_ids.sizes(), " and dtype ", input_ids.scalar_type(), "; expected int64 [batch, length], not empty");
+  const auto [low, high] = at::aminmax(input_ids);
+  const int64_t smallest = low.item<int64_t>();
+  const int64_t largest = high.item<int64_t>();
+  require<DataError>(smallest >= 0 && largest < vocab_size, "token id ", smallest < 0 ? smallest : largest,
+                     " is outside the model's vocabulary; expected 0 to ", vocab_size - 1,
+                     "; was the data made with this model's tokenizer?");
+}
+
+}  // namespace
+
+std::map<std::string, std::vector<int64_t>> qwen3_parameter_shapes(const Qwen3Config& config) {
+  const int64_t hidden = config.hidden_size;
+  const int64_t query_width = config.num_attention_heads * config.head_dim;
+  const int64_t key_width = config.num_key_value_heads * config.head_dim;
+  ShapeMap shapes = {{kEmbedding, {config.vocab_size, hidden}}, {kFinalNorm, {hidden}}};
+  if (!config.tie_word_embeddings) shapes[kOutputProjection] = {config.vocab_size, hidden};
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const auto add = [&](const char* name, std::vector<int64_t> shape) {
+      shapes[layer_name(layer, name)] = std::move(shape);
+    };
+    add("input_layernorm.weight", {hidden});
+    add("self_attn.q_proj.weight", {query_width, hidden});
+    add("self_attn.k_proj.weight", {key_width, hidden});
+    add("self_attn.v_proj.weight", {key_width, hidden});
+    add("self_attn.o_proj.weight", {hidden, query_width});
+    add("self_attn.q_norm.weight", {config.head_dim});
+    add("self_attn.k_norm.weight", {config.head_dim});
+    add("post_attention_layernorm.weight", {hidden});
+    add("mlp.gate_proj.weight", {config.intermediate_size, hidden});
+    add("mlp.up_proj.weight", {config.intermediate_size, hidden});
+    add("mlp.down_proj.weight", {hidden, config.intermediate_size});
+  }
+  return shapes;
+}
+
+Qwen3::Qwen3(Qwen3Config config, std::map<std::string, at::Tensor> parameters)
+    : config_(std::move(config)), parameters_(std::move(parameters)) {
+  check(config_);
+  ShapeMap actual;
+  for (const auto& [name, tensor] : parameters_) actual[name] = tensor.sizes().vec();
+  check_names_and_shapes(actual, qwen3_parameter_shapes(config_), "Qwen3", "expected the weights of the configuration");
+}
+
+Qwen3 Qwen3::load(const std::filesystem::path& folder, const std::string& compute_dtype) {
+  const at::ScalarType dtype = compute_dtype_of_name(compute_dtype);
+  Qwen3Config config = load_qwen3_config(folder);
+  std::pair<std::string, std::string> tied;
+  if (config.tie_word_embeddings) tied = {kOutputProjection, kEmbedding};
+  TensorMap weights = read_model_weights(folder, qwen3_parameter_shapes(config), dtype, tied);
+  return Qwen3(std::move(config), std::move(weights));
+}
+
+Qwen3 Qwen3::random(const Qwen3Config& config, uint64_t seed) {
+  check(config);
+  TensorMap weights;
+  uint64_t number = 0;
+  for (const auto& [name, shape] : qwen3_parameter_shapes(config)) {
+    at::Tensor tensor = at::ones(shape, at::kFloat);
+    if (shape.size() == 2) {
+      base::RandomStream stream({.seed = seed, .sample = number});
+      float* values = tensor.mutable_data_ptr<float>();
+      for (int64_t i = 0; i < tensor.numel(); ++i) {
+        values[i] = static_cast<float>(config.initializer_range * stream.normal());
+      }
+    }
+    weights[name] = std::move(tensor);
+    ++number;
+  }
+  return Qwen3(config, std::move(weights));
+}
+
+at::Tensor Qwen3::hidden_states(const at::Tensor& input_ids, const ForwardOptions& options) const {
+  at::Tensor hidden = embed(input_ids);
+  const int64_t batch = input_ids.size(0);
+  const int64_t length = input_ids.size(1);
+  const at::Tensor& documents = options.documents;
+  require(!documents.defined() || documents.sizes() == input_ids.sizes(), "documents and input_ids differ in shape");
+  require(options.sliding_window >= 0, "sliding_window is ", options.sliding_window, "; expected 0 or more");
+
+  LayerContext context;
+  set_rotary_tables(
+      documents.defined() ? positions_in_documents(documents) : at::arange(length, input_ids.options()).unsqueeze(0),
+      context);
+  const CausalAttention attention(batch, length, options.sliding_window, documents, hidden);
+  context.attention = [attention](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+    return attention(query, key, value);
+  };
+  if (options.adapters != nullptr) context.adapter = adapter_function(options, nullptr);
+
+  for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
+    hidden = options.activation_checkpointing ? checkpointed_layer(index, hidden, context, options)
+                                              : layer(index, hidden, context);
+  }
+  return final_norm(hidden);
+}
+
+std::function<at::Tensor(int64_t, const at::Tensor&)> Qwen3::adapter_function(
+    const ForwardOptions& options, const std::shared_ptr<HardResult>& recorded) {
+  AdapterCall call;
+  call.options = options.adapters->operator_options(options.operator_options, options.sliding_window);
+  call.documents = options.documents;
+  call.executor = options.executor;
+  return [call, recorded, adapters = options.adapters](int64_t index, const at::Tensor& normed) {
+    if (!adapters->has_layer(index)) return at::Tensor();
+    AdapterCall recorded_call = call;
+    recorded_call.recorded = recorded.get();
+    return adapters->forward(index, normed, recorded_call);
+  };
+}
+
+// Both runs of the layer share one record of what the automata gave, so that these run once.
+at::Tensor Qwen3::checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
+                                     const ForwardOptions& options) const {
+  LayerContext own = context;
+  std::vector<at::Tensor> candidates;
+  const std::string prefix = layer_name(index, "");
+  for (auto entry = parameters_.lower_bound(prefix);
+       entry != parameters_.end() && entry->first.compare(0, prefix.size(), prefix) == 0; ++entry) {
+    candidates.push_back(entry->second);
+  }
+  if (options.adapters != nullptr) {
+    own.adapter = adapter_function(options, std::make_shared<HardResult>());
+    for (const at::Tensor& parameter : options.adapters->layer_parameters(index)) candidates.push_back(parameter);
+  }
+  std::vector<at::Tensor> parameters;
+  for (const at::Tensor& candidate : candidates) {
+    if (candidate.requires_grad()) parameters.push_back(candidate);
+  }
+  return run_checkpointed([this, index, own](const at::Tensor& input) { return layer(index, input, own); }, hidden,
+                          parameters);
+}
+
+at::Tensor Qwen3::teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents) const {
+  const at::NoGradGuard no_gradient;
+  ForwardOptions options;
+  options.documents = documents;
+  return hidden_states(input_ids, options);
+}
+
+at::Tensor Qwen3::embed(const at::Tensor& input_ids) const {
+  check_tokens(input_ids, config_.vocab_size);
+  return at::embedding(parameters_.at(kEmbedding), input_ids);
+}
+
+void Qwen3::set_rotary_tables(const at::Tensor& positions, LayerContext& context) const {
+  const at::TensorOptions floats = positions.options().dtype(at::kFloat);
+  const at::Tensor exponents = at::arange(0, config_.head_dim, 2, floats) / static_cast<double>(config_.head_dim);
+  const at::Tensor frequencies = at::pow(config_.rope_theta, exponents).reciprocal();
+  const at::Tensor angles = positions.to(at::kFloat).unsqueeze(2).unsqueeze(3) * frequencies;
+  const at::Tensor sin = angles.sin();
+  const at::ScalarType dtype = parameters_.at(kEmbedding).scalar_type();
+  const at::Tensor cos = angles.cos();
+  context.cos = at::cat({cos, cos}, 3).to(dtype);
+  context.sin = at::cat({-sin, sin}, 3).to(dtype);
+}
+
+at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
+  const at::Tensor normed = rms_norm(hidden, weight(index, "input_layernorm.weight"), config_.rms_norm_eps);
+  at::Tensor mixed = self_attention(index, normed, context);
+  if (context.adapter) {
+    const at::Tensor addition = context.adapter(index, normed);
+    if (addition.defined()) mixed = mixed + addition.to(mixed.scalar_type());
+  }
+  const at::Tensor middle = hidden + mixed;
+
+  const at::Tensor input = rms_norm(middle, weight(index, "post_attention_layernorm.weight"), config_.rms_norm_eps);
+  const at::Tensor gate = at::silu(at::linear(input, weight(index, "mlp.gate_proj.weight")));
+  const at::Tensor up = at::linear(input, weight(index, "mlp.up_proj.weight"));
+  return middle + at::linear(gate * up, weight(index, "mlp.down_proj.weight"));
+}
+
+at::Tensor Qwen3::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
+  const auto heads = [&](const char* name, int64_t num_heads) {
+    return at::linear(normed, weight(index, name)).view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
+  };
+  const at::Tensor query = rms_norm(heads("self_attn.q_proj.weight", config_.num_attention_heads),
+                                    weight(index, "self_attn.q_norm.weight"), config_.rms_norm_eps);
+  const at::Tensor key = rms_norm(heads("self_attn.k_proj.weight", config_.num_key_value_heads),
+                                  weight(index, "self_attn.k_norm.weight"), config_.rms_norm_eps);
+  const at::Tensor value = heads("self_attn.v_proj.weight", config_.num_key_value_heads);
+  const at::Tensor attended =
+      context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
+  return at::linear(attended, weight(index, "self_attn.o_proj.weight"));
+}
+
+at::Tensor Qwen3::final_norm(const at::Tensor& hidden) const {
+  return rms_norm(hidden, parameters_.at(kFinalNorm), config_.rms_norm_eps);
+}
+
+at::Tensor Qwen3::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_weight()); }
+
+const at::Tensor& Qwen3::lm_head_weight() const {
+  return parameters_.at(config_.tie_word_embeddings ? kEmbedding : kOutputProjection);
+}
+
+const at::Tensor& Qwen3::weight(int64_t layer, const char* name) const {
+  return parameters_.at(layer_name(layer, name));
+}
+
+}  // namespace rosa::models

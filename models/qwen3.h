@@ -1,0 +1,102 @@
+// Qwen3 (Hugging Face transformers' model of that name) on plain tensors: teacher and student are the same object run
+// with different ForwardOptions. Knows no losses, and no ROSA beyond adding an adapter's output to an attention's.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/qwen3_config.h"
+#include "rosa/operator/rosa_operator.h"
+
+namespace rosa::models {
+
+class AdapterSet;
+
+// How one forward runs. The default is the teacher: global attention, no adapters.
+struct ForwardOptions {
+  int64_t sliding_window = 0;  // position t sees t-w+1 .. t; 0: every position up to t
+  at::Tensor documents;        // undefined, or int64 [B,T]: packed documents; positions restart at 0 in each
+  const AdapterSet* adapters = nullptr;
+  // What changes while training runs (alpha, temperatures, training, control); the adapter's configuration decides the
+  // rest (AdapterSet::operator_options).
+  OperatorOptions operator_options;
+  HostExecutor* executor = nullptr;  // runs the automata; needed with adapters
+  // Keeps only each layer's input and the automata's results, and runs each layer again in the backward.
+  bool activation_checkpointing = false;
+};
+
+// What the layers of one forward share: rotary tables, and what a whole sequence and an incremental step do
+// differently.
+struct LayerContext {
+  at::Tensor cos;  // [1|B,T,1,head_dim]
+  at::Tensor sin;  // the same, its first half negated
+  // query [B,T,H,d], key and value [B,T,G,d] -> [B,T,H*d]
+  std::function<at::Tensor(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>
+      attention;
+  // Input of the self-attention [B,T,hidden] -> what is added to its output, or an undefined tensor for nothing.
+  std::function<at::Tensor(int64_t layer, const at::Tensor& normed)> adapter;
+};
+
+class Qwen3 {
+ public:
+  // Takes weights by full Hugging Face name. Throws DataError, naming them, for missing or unexpected names or shapes.
+  Qwen3(Qwen3Config config, std::map<std::string, at::Tensor> parameters);
+
+  // Reads a Hugging Face folder. `compute_dtype` ("float32", "bfloat16", "float16") is what the weights are widened or
+  // narrowed to and what the forward computes in. Throws FileError or DataError.
+  static Qwen3 load(const std::filesystem::path& folder, const std::string& compute_dtype = "float32");
+
+  // Weights as transformers initialises them (normal with initializer_range, norms 1), a pure function of the seed.
+  static Qwen3 random(const Qwen3Config& config, uint64_t seed);
+
+  const Qwen3Config& config() const { return config_; }
+
+  // input_ids int64 [B,T] -> hidden states after the final norm, [B,T,hidden], in the compute dtype. Differentiable
+  // in weights and adapters that require a gradient. Throws DataError for a token id outside the vocabulary and
+  // ArgumentError for wrong shapes.
+  at::Tensor hidden_states(const at::Tensor& input_ids, const ForwardOptions& options = {}) const;
+
+  // The teacher's hidden states: global attention, no adapters, no gradient.
+  at::Tensor teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents = {}) const;
+
+  // [...,hidden] -> [...,vocab_size].
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+  // [vocab_size, hidden]: the token embedding where they are tied.
+  const at::Tensor& lm_head_weight() const;
+
+  // All weights by full Hugging Face name; a tied lm_head is not among them. Replace or move them, but keep the shapes.
+  std::map<std::string, at::Tensor>& parameters() { return parameters_; }
+  const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
+
+  // The parts of a forward, for incremental generation.
+  at::Tensor embed(const at::Tensor& input_ids) const;
+  // Fills cos and sin for int64 positions [1|B,T].
+  void set_rotary_tables(const at::Tensor& positions, LayerContext& context) const;
+  at::Tensor layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const;
+  at::Tensor final_norm(const at::Tensor& hidden) const;
+
+ private:
+  const at::Tensor& weight(int64_t layer, const char* name) const;
+  at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
+  // What runs the adapters of `options`; `recorded`, if not null, keeps what the automata of one layer gave.
+  static std::function<at::Tensor(int64_t, const at::Tensor&)> adapter_function(
+      const ForwardOptions& options, const std::shared_ptr<HardResult>& recorded);
+  at::Tensor checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
+                                const ForwardOptions& options) const;
+
+  Qwen3Config config_;
+  std::map<std::string, at::Tensor> parameters_;
+};
+
+// Name and shape of every weight of a model with this configuration, without a tied lm_head.
+std::map<std::string, std::vector<int64_t>> qwen3_parameter_shapes(const Qwen3Config& config);
+
+}  // namespace rosa::models

@@ -1,0 +1,292 @@
+#include "models/qwen3_config.h"
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace rosa::models {
+namespace {
+
+using base::concat;
+using base::DataError;
+using base::require;
+using Json = nlohmann::json;
+
+constexpr int64_t kMaxSize = int64_t{1} << 31;
+constexpr std::uintmax_t kMaxConfigBytes = 1 << 20;
+
+// One JSON object whose members are fetched by name; every complaint names file and key.
+class Members {
+ public:
+  Members(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
+
+  // The member, or null where it is missing or null.
+  const Json* find(const std::string& key) const {
+    const auto found = object_.find(key);
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+
+  bool contains(const std::string& key) const { return object_.contains(key); }
+
+  int64_t integer(const std::string& key, std::optional<int64_t> fallback = {}) const {
+    const Json* value = find(key);
+    if (value == nullptr && fallback.has_value()) return *fallback;
+    require<DataError>(value != nullptr, where_, ": key '", key, "' is missing; expected a positive whole number");
+    const bool good = value->is_number_integer() && *value > 0 && *value < kMaxSize;
+    require<DataError>(good, where_, ": key '", key, "' is ", value->dump(), "; expected a whole number from 1 to ",
+                       kMaxSize - 1);
+    return value->get<int64_t>();
+  }
+
+  double positive_number(const std::string& key, std::optional<double> fallback = {}) const {
+    const Json* value = find(key);
+    if (value == nullptr && fallback.has_value()) return *fallback;
+    require<DataError>(value != nullptr, where_, ": key '", key, "' is missing; expected a positive number");
+    const bool good = value->is_number() && std::isfinite(value->get<double>()) && value->get<double>() > 0;
+    require<DataError>(good, where_, ": key '", key, "' is ", value->dump(), "; expected a positive number");
+    return value->get<double>();
+  }
+
+  bool boolean(const std::string& key, bool fallback) const {
+    const Json* value = find(key);
+    if (value == nullptr) return fallback;
+    require<DataError>(value->is_boolean(), where_, ": key '", key, "' is ", value->dump(), "; expected true or false");
+    return value->get<bool>();
+  }
+
+  // Throws unless the member is missing, null or equal to `supported`.
+  void require_only(const std::string& key, const Json& supported) const {
+    const Json* value = find(key);
+    require<DataError>(value == nullptr || *value == supported, where_, ": ", key, " = ",
+                       value == nullptr ? "" : value->dump(), " is not supported; only ", supported.dump(), " is");
+  }
+
+  void require_absent(const std::string& key) const {
+    const Json* value = find(key);
+    require<DataError>(value == nullptr, where_, ": ", key, " = ", value == nullptr ? "" : value->dump(),
+                       " is not supported; remove the key only if the model does not depend on it");
+  }
+
+  const Json& object() const { return object_; }
+  const std::string& where() const { return where_; }
+
+ private:
+  const Json& object_;
+  std::string where_;
+};
+
+// What other models of the family, or other settings of this one, would need.
+void refuse_unsupported(const Members& members) {
+  const Json* model_type = members.find("model_type");
+  require<DataError>(model_type != nullptr, members.where(), ": key 'model_type' is missing; expected \"qwen3\"");
+  members.require_only("model_type", "qwen3");
+  if (members.contains("architectures")) members.require_only("architectures", Json::array({"Qwen3ForCausalLM"}));
+  members.require_only("hidden_act", "silu");
+  members.require_only("attention_bias", false);
+  members.require_only("use_sliding_window", false);
+  members.require_only("partial_rotary_factor", 1.0);
+  members.require_only("mlp_bias", false);
+  if (const Json* dropout = members.find("attention_dropout")) {
+    const bool none = dropout->is_number() && dropout->get<double>() == 0;
+    require<DataError>(none, members.where(), ": attention_dropout = ", dropout->dump(),
+                       " is not supported; only 0 is");
+  }
+  for (const char* key : {"quantization_config", "num_experts", "num_local_experts", "num_experts_per_tok",
+                          "moe_intermediate_size", "decoder_sparse_step"}) {
+    members.require_absent(key);
+  }
+}
+
+// Members of `rope_parameters` (transformers 5) or `rope_scaling` (transformers 4): only the plain rotation is known.
+void check_rope_section(const Members& members, const std::string& section) {
+  const Json* value = members.find(section);
+  if (value == nullptr) return;
+  require<DataError>(value->is_object(), members.where(), ": key '", section, "' is ", value->dump(),
+                     "; expected an object");
+  const Members rope(*value, members.where() + ": " + section);
+  rope.require_only("rope_type", "default");
+  rope.require_only("type", "default");
+  rope.require_only("partial_rotary_factor", 1.0);
+  for (const auto& [key, unused] : value->items()) {
+    if (key != "rope_type" && key != "type" && key != "partial_rotary_factor" && key != "rope_theta") {
+      rope.require_absent(key);
+    }
+  }
+}
+
+double read_rope_theta(const Members& members) {
+  check_rope_section(members, "rope_parameters");
+  check_rope_section(members, "rope_scaling");
+  std::optional<double> theta;
+  const auto take = [&](const Members& owner) {
+    if (owner.find("rope_theta") == nullptr) return;
+    const double value = owner.positive_number("rope_theta");
+    require<DataError>(!theta.has_value() || *theta == value, members.where(), ": rope_theta is both ",
+                       theta.value_or(0), " and ", value, "; expected one value");
+    theta = value;
+  };
+  take(members);
+  for (const char* section : {"rope_parameters", "rope_scaling"}) {
+    if (const Json* value = members.find(section)) take(Members(*value, members.where() + ": " + section));
+  }
+  require<DataError>(theta.has_value(), members.where(),
+                     ": key 'rope_theta' is missing, at the top and in 'rope_parameters'; expected a positive number");
+  return *theta;
+}
+
+std::string read_dtype(const Members& members) {
+  std::string dtype = "float32";
+  for (const char* key : {"torch_dtype", "dtype"}) {
+    const Json* value = members.find(key);
+    if (value == nullptr) continue;
+    const bool good = *value == "float32" || *value == "bfloat16" || *value == "float16";
+    require<DataError>(good, members.where(), ": ", key, " = ", value->dump(),
+                       " is not supported; expected \"float32\", \"bfloat16\" or \"float16\"");
+    dtype = value->get<std::string>();
+  }
+  return dtype;
+}
+
+std::vector<int64_t> read_eos_token_ids(const Members& members, int64_t vocab_size) {
+  const Json* value = members.find("eos_token_id");
+  if (value == nullptr) return {};
+  std::vector<int64_t> ids;
+  for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
+    const bool good = id.is_number_integer() && id >= 0 && id < vocab_size;
+    require<DataError>(good, members.where(), ": key 'eos_token_id' is ", value->dump(),
+                       "; expected token ids below vocab_size ", vocab_size);
+    ids.push_back(id.get<int64_t>());
+  }
+  return ids;
+}
+
+void check_layer_types(const Members& members, int64_t num_hidden_layers) {
+  const Json* value = members.find("layer_types");
+  if (value == nullptr) return;
+  const bool good = value->is_array() && value->size() == static_cast<size_t>(num_hidden_layers);
+  require<DataError>(good, members.where(), ": key 'layer_types' is ", value->dump(),
+                     "; expected one entry for each of ", num_hidden_layers, " layers");
+  for (const Json& type : *value) {
+    require<DataError>(type == "full_attention", members.where(), ": layer_types holds ", type.dump(),
+                       ", which is not supported; only \"full_attention\" is");
+  }
+}
+
+}  // namespace
+
+void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
+  const base::Range<int64_t> size{1, kMaxSize - 1};
+  const base::Range<double> positive{1e-30, 1e30};
+  visitor.field("vocab_size", config.vocab_size, "Number of token ids.", size);
+  visitor.field("hidden_size", config.hidden_size, "Width of the residual stream.", size);
+  visitor.field("intermediate_size", config.intermediate_size, "Width of the feed-forward part.", size);
+  visitor.field("num_hidden_layers", config.num_hidden_layers, "Number of decoder layers.", size);
+  visitor.field("num_attention_heads", config.num_attention_heads, "Number of query heads.", size);
+  visitor.field("num_key_value_heads", config.num_key_value_heads,
+                "Number of key/value heads; divides num_attention_heads.", size);
+  visitor.field("head_dim", config.head_dim, "Width of an attention head; even.", size);
+  visitor.field("max_position_embeddings", config.max_position_embeddings,
+                "Longest sequence the model is meant for; written to config.json.", size);
+  visitor.field("rms_norm_eps", config.rms_norm_eps, "Added to the mean square in RMSNorm.", positive);
+  visitor.field("rope_theta", config.rope_theta, "Base of the rotary position frequencies.", positive);
+  visitor.field("initializer_range", config.initializer_range,
+                "Standard deviation of the random weights a model starts from.", positive);
+  visitor.field("tie_word_embeddings", config.tie_word_embeddings,
+                "Whether the output projection is the token embedding.");
+}
+
+void check(const Qwen3Config& config) {
+  require<base::ConfigError>(config.num_attention_heads % config.num_key_value_heads == 0, "num_key_value_heads is ",
+                             config.num_key_value_heads, "; expected a divisor of num_attention_heads, which is ",
+                             config.num_attention_heads);
+  require<base::ConfigError>(config.head_dim % 2 == 0, "head_dim is ", config.head_dim,
+                             "; expected an even number, as the rotary embedding turns pairs");
+}
+
+Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& where) {
+  const Json json = Json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  require<DataError>(json.is_object(), where, ": not a JSON object; expected Hugging Face's config.json");
+  const Members members(json, where);
+  refuse_unsupported(members);
+
+  Qwen3Config config;
+  config.vocab_size = members.integer("vocab_size");
+  config.hidden_size = members.integer("hidden_size");
+  config.intermediate_size = members.integer("intermediate_size");
+  config.num_hidden_layers = members.integer("num_hidden_layers");
+  config.num_attention_heads = members.integer("num_attention_heads");
+  // transformers reads null as "no grouping"; a missing key would mean its default, 32, which is never what was meant.
+  if (members.contains("num_key_value_heads") && members.find("num_key_value_heads") == nullptr) {
+    config.num_key_value_heads = config.num_attention_heads;
+  } else {
+    config.num_key_value_heads = members.integer("num_key_value_heads");
+  }
+  config.head_dim = members.integer("head_dim", 128);
+  config.max_position_embeddings = members.integer("max_position_embeddings", 32768);
+  config.rms_norm_eps = members.positive_number("rms_norm_eps", 1e-6);
+  config.rope_theta = read_rope_theta(members);
+  config.initializer_range = members.positive_number("initializer_range", 0.02);
+  config.tie_word_embeddings = members.boolean("tie_word_embeddings", false);
+  config.dtype = read_dtype(members);
+  config.eos_token_ids = read_eos_token_ids(members, config.vocab_size);
+  check_layer_types(members, config.num_hidden_layers);
+  try {
+    check(config);
+  } catch (const base::ConfigError& error) {
+    throw DataError(where + ": " + error.what());
+  }
+  return config;
+}
+
+Qwen3Config load_qwen3_config(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "config.json";
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  require<base::FileError>(!error, "can't read ", path.string(), ": ", error.message(),
+                           "; expected a Hugging Face model folder");
+  require<DataError>(size <= kMaxConfigBytes, path.string(), ": ", size, " bytes; expected at most ", kMaxConfigBytes);
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  require<base::FileError>(stream.good(), "can't read ", path.string());
+  return parse_qwen3_config(text.str(), path.string());
+}
+
+std::string to_json(const Qwen3Config& config) {
+  nlohmann::ordered_json json;
+  json["architectures"] = {"Qwen3ForCausalLM"};
+  json["model_type"] = "qwen3";
+  json["attention_bias"] = false;
+  json["attention_dropout"] = 0.0;
+  json["bos_token_id"] = nullptr;
+  json["eos_token_id"] = nullptr;
+  if (config.eos_token_ids.size() == 1) json["eos_token_id"] = config.eos_token_ids.front();
+  if (config.eos_token_ids.size() > 1) json["eos_token_id"] = config.eos_token_ids;
+  json["head_dim"] = config.head_dim;
+  json["hidden_act"] = "silu";
+  json["hidden_size"] = config.hidden_size;
+  json["initializer_range"] = config.initializer_range;
+  json["intermediate_size"] = config.intermediate_size;
+  json["max_position_embeddings"] = config.max_position_embeddings;
+  json["max_window_layers"] = config.num_hidden_layers;
+  json["num_attention_heads"] = config.num_attention_heads;
+  json["num_hidden_layers"] = config.num_hidden_layers;
+  json["num_key_value_heads"] = config.num_key_value_heads;
+  json["rms_norm_eps"] = config.rms_norm_eps;
+  // Version 4 reads the top-level key, version 5 the section.
+  json["rope_theta"] = config.rope_theta;
+  json["rope_parameters"] = {{"rope_theta", config.rope_theta}, {"rope_type", "default"}};
+  json["sliding_window"] = nullptr;
+  json["tie_word_embeddings"] = config.tie_word_embeddings;
+  json["torch_dtype"] = config.dtype;
+  json["use_cache"] = true;
+  json["use_sliding_window"] = false;
+  json["vocab_size"] = config.vocab_size;
+  return json.dump(2) + "\n";
+}
+
+}  // namespace rosa::models

@@ -1,0 +1,50 @@
+// Qwen3Config: the sizes and constants of a Qwen3, read from and written as Hugging Face's config.json.
+// What the forward does not implement is refused with the key's name, never ignored.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fields.h"
+
+namespace rosa::models {
+
+struct Qwen3Config {
+  int64_t vocab_size = 128;
+  int64_t hidden_size = 64;
+  int64_t intermediate_size = 192;
+  int64_t num_hidden_layers = 2;
+  int64_t num_attention_heads = 4;
+  int64_t num_key_value_heads = 2;
+  int64_t head_dim = 16;
+  int64_t max_position_embeddings = 2048;
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 10000;
+  double initializer_range = 0.02;
+  bool tie_word_embeddings = true;
+  // What the folder says its weights are ("float32", "bfloat16", "float16"); the weights' own dtypes decide.
+  std::string dtype = "float32";
+  // Tokens that end a text, as config.json has them; may be empty.
+  std::vector<int64_t> eos_token_ids;
+};
+
+// The sizes, for a configuration that starts a model from nothing (pretrain).
+void describe(base::FieldVisitor& visitor, Qwen3Config& config);
+
+// Throws ConfigError, naming the key, where the sizes do not fit together.
+void check(const Qwen3Config& config);
+
+// Parses the text of a config.json of transformers 4 or 5. `where` names its origin in messages.
+// Throws DataError, naming the key, where a key is missing, mistyped, out of range or asks for what is not supported.
+Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& where);
+
+// Reads FOLDER/config.json. Throws FileError or DataError.
+Qwen3Config load_qwen3_config(const std::filesystem::path& folder);
+
+// The text of a config.json that transformers 4 and 5 read.
+std::string to_json(const Qwen3Config& config);
+
+}  // namespace rosa::models

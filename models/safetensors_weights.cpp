@@ -1,0 +1,193 @@
+#include "models/safetensors_weights.h"
+
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/safetensors.h"
+#include "rosa/operator/tensor_bytes.h"
+
+namespace rosa::models {
+namespace {
+
+using base::concat;
+using base::DataError;
+using base::require;
+using base::SafetensorsFile;
+using base::TensorView;
+
+constexpr int64_t kMaxIndexBytes = int64_t{64} << 20;
+// Names listed in one message before it only counts the rest.
+constexpr size_t kMaxNamesListed = 8;
+
+// The open files of a model, and where each tensor lies in them.
+struct ModelFiles {
+  std::vector<std::unique_ptr<SafetensorsFile>> files;
+  std::map<std::string, const TensorView*> tensors;
+};
+
+class NameList {
+ public:
+  void add(const std::string& name) {
+    if (++count_ <= kMaxNamesListed) text_ += (text_.empty() ? "" : ", ") + name;
+  }
+  bool empty() const { return count_ == 0; }
+  std::string text() const {
+    return count_ <= kMaxNamesListed ? text_ : concat(text_, " and ", count_ - kMaxNamesListed, " more");
+  }
+
+ private:
+  size_t count_ = 0;
+  std::string text_;
+};
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::ostringstream text;
+  for (size_t i = 0; i < shape.size(); ++i) text << (i > 0 ? "," : "[") << shape[i];
+  return text.str() + (shape.empty() ? "[]" : "]");
+}
+
+at::Tensor to_weight(const std::string& name, const TensorView& view, at::ScalarType dtype) {
+  require<DataError>(view.dtype == "F32" || view.dtype == "BF16" || view.dtype == "F16", "tensor ", name, " has dtype ",
+                     view.dtype, "; expected F32, BF16 or F16");
+  return to_tensor(view).to(dtype);
+}
+
+// Shard of every tensor, as the index has it.
+std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
+  const nlohmann::json index = nlohmann::json::parse(base::read_file(path, kMaxIndexBytes), nullptr, false);
+  const bool good = index.is_object() && index.contains("weight_map") && index["weight_map"].is_object();
+  require<DataError>(good, path.string(), ": expected a JSON object with the object 'weight_map'");
+  std::map<std::string, std::string> shards;
+  for (const auto& [name, shard] : index["weight_map"].items()) {
+    require<DataError>(shard.is_string(), path.string(), ": weight_map of ", name, " is ", shard.dump(),
+                       "; expected a file name");
+    const std::string file = shard.get<std::string>();
+    // A name that leads out of the folder would let a downloaded model read any file.
+    const bool plain = !file.empty() && file != "." && file != ".." && file.find('/') == std::string::npos &&
+                       file.find('\0') == std::string::npos;
+    require<DataError>(plain, path.string(), ": weight_map of ", name, " is '", file,
+                       "'; expected the name of a file in the same folder");
+    shards[name] = file;
+  }
+  return shards;
+}
+
+void open_shards(const std::filesystem::path& folder, const std::filesystem::path& index_path, ModelFiles& model) {
+  const std::map<std::string, std::string> shards = read_index(index_path);
+  std::set<std::string> names;
+  for (const auto& [name, shard] : shards) names.insert(shard);
+  for (const std::string& shard : names) {
+    const std::filesystem::path path = folder / shard;
+    model.files.push_back(std::make_unique<SafetensorsFile>(path));
+    for (const auto& [name, view] : model.files.back()->tensors()) {
+      const auto listed = shards.find(name);
+      require<DataError>(listed != shards.end() && listed->second == shard, path.string(), ": holds tensor ", name,
+                         ", which ", index_path.string(),
+                         listed == shards.end() ? " does not list" : " lists in another shard");
+      model.tensors[name] = &view;
+    }
+  }
+  NameList absent;
+  for (const auto& [name, shard] : shards) {
+    if (model.tensors.count(name) == 0) absent.add(concat(name, " (", shard, ")"));
+  }
+  require<DataError>(absent.empty(), index_path.string(),
+                     ": lists tensors that their shards do not hold: ", absent.text());
+}
+
+ModelFiles open_model(const std::filesystem::path& folder) {
+  ModelFiles model;
+  const std::filesystem::path single = folder / "model.safetensors";
+  const std::filesystem::path index = folder / "model.safetensors.index.json";
+  if (std::filesystem::exists(single)) {
+    model.files.push_back(std::make_unique<SafetensorsFile>(single));
+    for (const auto& [name, view] : model.files.back()->tensors()) model.tensors[name] = &view;
+  } else {
+    require<DataError>(std::filesystem::exists(index), folder.string(),
+                       ": holds neither model.safetensors nor model.safetensors.index.json; expected a Hugging Face "
+                       "model folder (save_pretrained writes one)");
+    open_shards(folder, index, model);
+  }
+  return model;
+}
+
+}  // namespace
+
+at::ScalarType compute_dtype_of_name(const std::string& name) {
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  require<base::ConfigError>(name == "float16", "compute_dtype is '", name, "'; expected float32, bfloat16 or float16");
+  return at::kHalf;
+}
+
+TensorMap read_model_weights(const std::filesystem::path& folder, const ShapeMap& expected, at::ScalarType dtype,
+                             const std::pair<std::string, std::string>& tied) {
+  ModelFiles model = open_model(folder);
+  if (const auto copy = model.tensors.find(tied.first); copy != model.tensors.end()) {
+    const auto original = model.tensors.find(tied.second);
+    const bool equal =
+        original != model.tensors.end() && original->second->dtype == copy->second->dtype &&
+        original->second->shape == copy->second->shape &&
+        original->second->bytes.size() == copy->second->bytes.size() &&
+        std::memcmp(original->second->bytes.data(), copy->second->bytes.data(), copy->second->bytes.size()) == 0;
+    require<DataError>(equal, folder.string(), ": ", tied.first, " differs from ", tied.second,
+                       " although config.json says tie_word_embeddings; set it to false or remove the tensor");
+    model.tensors.erase(copy);
+  }
+  ShapeMap actual;
+  for (const auto& [name, view] : model.tensors) actual[name] = view->shape;
+  check_names_and_shapes(actual, expected, folder.string(), "do config.json and the weights belong together?");
+  TensorMap weights;
+  for (const auto& [name, view] : model.tensors) weights[name] = to_weight(name, *view, dtype);
+  return weights;
+}
+
+TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata) {
+  const SafetensorsFile file(path);
+  if (metadata != nullptr) *metadata = file.metadata();
+  TensorMap tensors;
+  for (const auto& [name, view] : file.tensors()) tensors[name] = to_weight(name, view, at::kFloat);
+  return tensors;
+}
+
+void check_names_and_shapes(const ShapeMap& actual, const ShapeMap& expected, const std::string& where,
+                            const std::string& hint) {
+  NameList missing, unexpected, misshapen;
+  for (const auto& [name, shape] : expected) {
+    const auto found = actual.find(name);
+    if (found == actual.end()) {
+      missing.add(name);
+    } else if (found->second != shape) {
+      misshapen.add(concat(name, " is ", shape_text(found->second), ", expected ", shape_text(shape)));
+    }
+  }
+  for (const auto& [name, shape] : actual) {
+    if (expected.count(name) == 0) unexpected.add(name);
+  }
+  if (missing.empty() && unexpected.empty() && misshapen.empty()) return;
+  std::string message = where + ":";
+  if (!missing.empty()) message += " missing tensors: " + missing.text() + ";";
+  if (!unexpected.empty()) message += " unexpected tensors: " + unexpected.text() + ";";
+  if (!misshapen.empty()) message += " wrong shapes: " + misshapen.text() + ";";
+  throw DataError(message + " " + hint);
+}
+
+void write_tensors(const std::filesystem::path& path, const TensorMap& tensors,
+                   std::map<std::string, std::string> metadata) {
+  metadata.emplace("format", "pt");  // transformers refuses files without it
+  std::map<std::string, TensorView> views;
+  std::vector<at::Tensor> copies;  // keep the bytes alive
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor copy = tensor.detach().to(at::kCPU).contiguous();
+    views[name] = view_bytes(copy);
+    copies.push_back(copy);
+  }
+  base::write_safetensors(path, views, metadata);
+}
+
+}  // namespace rosa::models

@@ -1,0 +1,38 @@
+// Weights of a model folder or adapter file as tensors: shards found, names and shapes checked, dtypes converted.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rosa::models {
+
+using ShapeMap = std::map<std::string, std::vector<int64_t>>;
+using TensorMap = std::map<std::string, at::Tensor>;
+
+// "float32", "bfloat16" or "float16". Throws ConfigError for another name.
+at::ScalarType compute_dtype_of_name(const std::string& name);
+
+// Reads the tensors that `expected` names, converted to `dtype`, from FOLDER/model.safetensors or else from the shards
+// that FOLDER/model.safetensors.index.json lists. Where `tied` is not empty, `tied.first` may also be there, if it
+// equals `tied.second`. Throws DataError naming every missing and unexpected tensor, wrong shape and unknown dtype.
+TensorMap read_model_weights(const std::filesystem::path& folder, const ShapeMap& expected, at::ScalarType dtype,
+                             const std::pair<std::string, std::string>& tied = {});
+
+// All tensors of one file as float32, and its metadata where `metadata` is not null.
+TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata = nullptr);
+
+// Throws DataError, starting with `where`, unless names and shapes are those expected. `hint` ends the message.
+void check_names_and_shapes(const ShapeMap& actual, const ShapeMap& expected, const std::string& where,
+                            const std::string& hint);
+
+// Writes float tensors as a safetensors file, atomically, with metadata "format": "pt" and what is given.
+void write_tensors(const std::filesystem::path& path, const TensorMap& tensors,
+                   std::map<std::string, std::string> metadata = {});
+
+}  // namespace rosa::models

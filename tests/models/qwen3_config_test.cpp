@@ -1,0 +1,143 @@
+// config.json of transformers 4 and 5, and everything in it that must be refused.
+#include "models/qwen3_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace rosa::models {
+namespace {
+
+using nlohmann::json;
+
+json version_4() {
+  return json::parse(R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+    "bos_token_id": 151643, "eos_token_id": [11, 7], "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024,
+    "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 40960, "max_window_layers": 28,
+    "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 1000000, "sliding_window": null,
+    "tie_word_embeddings": true, "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": true,
+    "use_sliding_window": false, "vocab_size": 151936})");
+}
+
+json version_5() {
+  json config = version_4();
+  config.erase("rope_theta");
+  config.erase("rope_scaling");
+  config.erase("torch_dtype");
+  config["dtype"] = "bfloat16";
+  config["rope_parameters"] = {{"rope_theta", 1000000.0}, {"rope_type", "default"}};
+  config["layer_types"] = std::vector<std::string>(28, "full_attention");
+  return config;
+}
+
+// The message with which `config` is refused, or "" where it is not.
+std::string refusal(const json& config) {
+  try {
+    parse_qwen3_config(config.dump(), "config.json");
+    return "";
+  } catch (const base::DataError& error) {
+    return error.what();
+  }
+}
+
+TEST(Qwen3Config, Version4And5SayTheSame) {
+  for (const json& text : {version_4(), version_5()}) {
+    const Qwen3Config config = parse_qwen3_config(text.dump(), "config.json");
+    EXPECT_EQ(config.vocab_size, 151936);
+    EXPECT_EQ(config.hidden_size, 1024);
+    EXPECT_EQ(config.intermediate_size, 3072);
+    EXPECT_EQ(config.num_hidden_layers, 28);
+    EXPECT_EQ(config.num_attention_heads, 16);
+    EXPECT_EQ(config.num_key_value_heads, 8);
+    EXPECT_EQ(config.head_dim, 128);
+    EXPECT_EQ(config.max_position_embeddings, 40960);
+    EXPECT_EQ(config.rms_norm_eps, 1e-6);
+    EXPECT_EQ(config.rope_theta, 1e6);
+    EXPECT_TRUE(config.tie_word_embeddings);
+    EXPECT_EQ(config.dtype, "bfloat16");
+    EXPECT_THAT(config.eos_token_ids, ::testing::ElementsAre(11, 7));
+  }
+}
+
+TEST(Qwen3Config, WhatIsNotSupportedIsRefusedByName) {
+  const std::vector<std::tuple<std::string, json, std::string>> cases = {
+      {"model_type", "qwen3_moe", "model_type"},
+      {"model_type", "llama", "model_type"},
+      {"architectures", {"Qwen3ForSequenceClassification"}, "architectures"},
+      {"hidden_act", "gelu", "hidden_act"},
+      {"attention_bias", true, "attention_bias"},
+      {"attention_dropout", 0.1, "attention_dropout"},
+      {"use_sliding_window", true, "use_sliding_window"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}, "rope_type"},
+      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}, "type"},
+      {"rope_scaling", {{"factor", 2.0}}, "factor"},
+      {"rope_scaling", "yarn", "rope_scaling"},
+      {"rope_parameters", {{"rope_type", "llama3"}, {"rope_theta", 1e6}}, "rope_type"},
+      {"rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
+      {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e4}}, "rope_theta"},
+      {"partial_rotary_factor", 0.25, "partial_rotary_factor"},
+      {"layer_types", std::vector<std::string>(28, "sliding_attention"), "layer_types"},
+      {"layer_types", {"full_attention"}, "layer_types"},
+      {"quantization_config", {{"quant_method", "gptq"}}, "quantization_config"},
+      {"num_experts", 8, "num_experts"},
+      {"torch_dtype", "float64", "torch_dtype"},
+      {"eos_token_id", 151936, "eos_token_id"},
+      {"vocab_size", 0, "vocab_size"},
+      {"vocab_size", -5, "vocab_size"},
+      {"vocab_size", 1e30, "vocab_size"},
+      {"hidden_size", "1024", "hidden_size"},
+      {"hidden_size", 1024.5, "hidden_size"},
+      {"num_hidden_layers", nullptr, "num_hidden_layers"},
+      {"num_key_value_heads", 3, "num_key_value_heads"},
+      {"head_dim", 33, "head_dim"},
+      {"rms_norm_eps", -1, "rms_norm_eps"},
+      {"rope_theta", 0, "rope_theta"},
+      {"tie_word_embeddings", "yes", "tie_word_embeddings"},
+  };
+  for (const auto& [key, value, named] : cases) {
+    json config = version_4();
+    config[key] = value;
+    const std::string message = refusal(config);
+    EXPECT_THAT(message, ::testing::HasSubstr(named)) << key << " = " << value;
+    EXPECT_THAT(message, ::testing::HasSubstr("config.json")) << key;
+  }
+}
+
+TEST(Qwen3Config, MissingKeysAreNamed) {
+  for (const char* key : {"model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                          "num_attention_heads", "num_key_value_heads", "rope_theta"}) {
+    json config = version_4();
+    config.erase(key);
+    EXPECT_THAT(refusal(config), ::testing::HasSubstr(key));
+  }
+  EXPECT_NE(refusal(json::array()), "");
+  EXPECT_THROW(parse_qwen3_config("{\"vocab_size\":", "x"), base::DataError);
+  EXPECT_THROW(parse_qwen3_config("", "x"), base::DataError);
+}
+
+TEST(Qwen3Config, HarmlessKeysAreAccepted) {
+  json config = version_4();
+  config["rope_scaling"] = {{"rope_type", "default"}};
+  config["sliding_window"] = 4096;  // without use_sliding_window it means nothing
+  config["some_new_key"] = 1;
+  config["num_key_value_heads"] = nullptr;
+  EXPECT_EQ(refusal(config), "");
+  EXPECT_EQ(parse_qwen3_config(config.dump(), "x").num_key_value_heads, 16);
+}
+
+TEST(Qwen3Config, WrittenAndReadIsTheSame) {
+  Qwen3Config config = parse_qwen3_config(version_5().dump(), "x");
+  config.tie_word_embeddings = false;
+  const std::string text = to_json(config);
+  const Qwen3Config again = parse_qwen3_config(text, "x");
+  EXPECT_EQ(to_json(again), text);
+  EXPECT_EQ(again.head_dim, 128);
+  EXPECT_FALSE(again.tie_word_embeddings);
+}
+
+}  // namespace
+}  // namespace rosa::models
