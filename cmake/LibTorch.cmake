@@ -26,12 +26,9 @@ if(NOT EXISTS ${ROSA_LIBTORCH}/include/ATen/ATen.h)
   message(FATAL_ERROR "ROSA_LIBTORCH=${ROSA_LIBTORCH} holds no include/ATen/ATen.h")
 endif()
 
+include(${CMAKE_CURRENT_LIST_DIR}/LibTorchTarget.cmake)
 add_library(rosa_libtorch INTERFACE)
-target_include_directories(rosa_libtorch SYSTEM INTERFACE
-  ${ROSA_LIBTORCH}/include ${ROSA_LIBTORCH}/include/torch/csrc/api/include)
-target_link_libraries(rosa_libtorch INTERFACE
-  ${ROSA_LIBTORCH}/lib/libtorch_cpu.so ${ROSA_LIBTORCH}/lib/libc10.so Threads::Threads)
-set_property(TARGET rosa_libtorch APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,-rpath,${ROSA_LIBTORCH}/lib)
+rosa_fill_libtorch_target(rosa_libtorch ${ROSA_LIBTORCH})
 
 # One precompiled header for every file that includes ATen (8 s a file without it, 1.5 s with it).
 file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "// Owns the precompiled header of rosa_torch_pch.\n")

@@ -1,0 +1,20 @@
+# Installs rosa into the build folder, builds the consumer project against it, and runs it.
+# cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCOMPILER=... -DLAUNCHER=... -P consumer_test.cmake
+foreach(folder install build)
+  file(REMOVE_RECURSE ${WORK}/${folder})
+endforeach()
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    list(JOIN ARGN " " command)
+    message(FATAL_ERROR "failed (${result}): ${command}")
+  endif()
+endfunction()
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/install)
+run(${CMAKE_COMMAND} -G Ninja -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/install
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER})
+run(${CMAKE_COMMAND} --build ${WORK}/build)
+run(${CMAKE_CTEST_COMMAND} --test-dir ${WORK}/build --output-on-failure)
+if(EXISTS ${WORK}/install/bin/rosa)
+  run(${WORK}/install/bin/rosa --version)
+endif()
