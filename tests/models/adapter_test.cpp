@@ -1,0 +1,206 @@
+// Adapters: how they start, what their files hold, and which configurations and files are refused.
+#include "models/adapter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/safetensors.h"
+#include "models/safetensors_weights.h"
+#include "tests/models/tiny_model.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tensors.h"
+
+namespace rosa::models {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr const char* kPrefix = "model.layers.1.self_attn.rosa_attn.";
+
+const at::Tensor& parameter(const AdapterSet& adapters, const std::string& name) {
+  return adapters.parameters().at(kPrefix + name);
+}
+
+template <class ErrorType, class Action>
+std::string refusal(const Action& action) {
+  try {
+    action();
+    return "";
+  } catch (const ErrorType& error) {
+    return error.what();
+  }
+}
+
+TEST(AdapterSet, StartsAsPyTorchWouldAndByTheSeedAlone) {
+  AdapterConfig config = rosa_soft_adapter_config();
+  config.bias = true;
+  const AdapterSet adapters(config, tiny_config(), 1);
+  const AdapterSet again(config, tiny_config(), 1);
+  const AdapterSet other(config, tiny_config(), 2);
+  EXPECT_EQ(adapters.parameters().size(), 3u * 10u);
+  for (const auto& [name, tensor] : adapters.parameters()) {
+    EXPECT_TRUE(tensor.requires_grad()) << name;
+    EXPECT_TRUE(tensor.equal(again.parameters().at(name))) << name;
+    if (name.find("v_emb") != std::string::npos) continue;
+    EXPECT_FALSE(tensor.equal(other.parameters().at(name))) << name;
+    const double bound = 1 / std::sqrt(48.0);  // every projection here has 48 inputs
+    EXPECT_LE(tensor.abs().max().item<double>(), bound) << name;
+    EXPECT_GT(tensor.abs().max().item<double>(), 0.9 * bound) << name;
+    if (tensor.dim() == 2) {
+      EXPECT_NEAR(tensor.std().item<double>(), bound / std::sqrt(3.0), 0.05 * bound) << name;
+    }
+  }
+  EXPECT_FALSE(parameter(adapters, "q_proj.weight").equal(parameter(adapters, "k_proj.weight")));
+  EXPECT_TRUE(parameter(adapters, "v_emb0").equal(at::full({48}, -1e-5, at::kFloat)));
+  EXPECT_TRUE(parameter(adapters, "v_emb1").equal(at::full({48}, 1e-5, at::kFloat)));
+}
+
+TEST(AdapterSet, StartOptions) {
+  AdapterConfig config = lively_adapter_config();
+  config.bias = true;
+  config.value_bits = 4;
+  config.tie_start = "query_key_value";
+  config.zero_output_start = true;
+  config.value_embedding_scale = 0.5;
+  const AdapterSet adapters(config, tiny_config(), 1);
+  // Six query heads on three: key/value head g is query head 2g.
+  for (const char* kind : {"weight", "bias"}) {
+    const at::Tensor query = parameter(adapters, std::string("q_proj.") + kind).view({6, 4, -1});
+    for (const char* name : {"k_proj.", "v_proj."}) {
+      const at::Tensor tied = parameter(adapters, std::string(name) + kind).view({3, 4, -1});
+      for (int64_t head = 0; head < 3; ++head) EXPECT_TRUE(tied[head].equal(query[2 * head]));
+    }
+    EXPECT_EQ(parameter(adapters, std::string("o_proj.") + kind).abs().max().item<float>(), 0);
+  }
+  EXPECT_TRUE(parameter(adapters, "v_emb0").equal(at::full({24}, -0.5, at::kFloat)));
+  EXPECT_TRUE(parameter(adapters, "v_emb_no_match").equal(at::zeros({24})));
+}
+
+TEST(AdapterSet, DefaultSizesAndRefusedConfigurations) {
+  const AdapterConfig resolved = resolve({}, tiny_config());
+  EXPECT_EQ(resolved.num_heads, 6);
+  EXPECT_EQ(resolved.num_key_value_heads, 6);
+  EXPECT_THAT(resolved.layers, ::testing::ElementsAre(0, 1, 2));
+  const auto message = [](const std::function<void(AdapterConfig&)>& change) {
+    AdapterConfig config;
+    change(config);
+    return refusal<base::ConfigError>([&] { resolve(config, tiny_config()); });
+  };
+  EXPECT_THAT(message([](AdapterConfig& config) { config.layers = {0, 3}; }), HasSubstr("layers"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.layers = {1, 1}; }), HasSubstr("twice"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.num_key_value_heads = 4; }), HasSubstr("num_key_value_heads"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.query_key_bits = 64; }), HasSubstr("bits"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.query_key_bits = 7; }), HasSubstr("sufa_head_dim"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.tie_start = "all"; }), HasSubstr("tie_start"));
+  EXPECT_THAT(message([](AdapterConfig& config) {
+                config.tie_start = "query_key_value";
+                config.value_bits = 4;
+              }),
+              HasSubstr("query_key_value"));
+}
+
+// Each position's x by hand: the retrieved bits, or the third vector where nothing matched.
+TEST(AdapterSet, OutputIsMadeOfTheThreeVectors) {
+  const AdapterConfig config = resolve(lively_adapter_config(), tiny_config());
+  AdapterSet adapters(config, tiny_config(), 3);
+  {
+    const at::NoGradGuard no_gradient;
+    at::manual_seed(5);
+    for (const char* name : {"v_emb0", "v_emb1", "v_emb_no_match"}) {
+      adapters.parameters().at(std::string(kPrefix) + name).normal_();
+    }
+  }
+  HostExecutor executor(1);
+  const at::Tensor normed = at::randn({2, 30, 48});
+  AdapterCall call;
+  call.executor = &executor;
+  call.options = adapters.operator_options({}, 0);
+  const at::Tensor actual = adapters.forward(1, normed, call);
+
+  const auto project = [&](const char* name, int64_t heads) {
+    return at::linear(normed, parameter(adapters, name)).view({2, 30, heads, -1}).transpose(1, 2);
+  };
+  const OperatorOutput hard =
+      rosa_operator({project("q_proj.weight", 6), project("k_proj.weight", 3), project("v_proj.weight", 3), {}, {}},
+                    call.options, executor);
+  EXPECT_TRUE(hard.matched.any().item<bool>());
+  EXPECT_FALSE(hard.matched.all().item<bool>());
+  const auto vector = [&](const char* name) { return parameter(adapters, name).view({1, 6, 1, 3}); };
+  at::Tensor x = at::where(hard.bits.gt(0.5), vector("v_emb1"), vector("v_emb0"));
+  x = at::where(hard.matched.unsqueeze(3), x, vector("v_emb_no_match"));
+  const at::Tensor expected = at::linear(x.transpose(1, 2).reshape({2, 30, 18}), parameter(adapters, "o_proj.weight"));
+  testing::expect_close(actual, expected, 1e-6, "adapter");
+}
+
+class AdapterFile : public ::testing::Test {
+ protected:
+  std::string refused(const TensorMap& tensors) {
+    write_tensors(folder_ / "adapter.safetensors", tensors);
+    return refusal<base::DataError>([&] { adapters_.load(folder_ / "adapter.safetensors"); });
+  }
+
+  testing::TemporaryFolder folder_;
+  AdapterSet adapters_{lively_adapter_config(), tiny_config(), 3};
+};
+
+TEST_F(AdapterFile, SavedAndLoadedIsTheSame) {
+  const AdapterSet source(lively_adapter_config(), tiny_config(), 4);
+  source.save(folder_ / "adapter.safetensors");
+  adapters_.load(folder_ / "adapter.safetensors");
+  for (const auto& [name, tensor] : source.parameters()) {
+    EXPECT_TRUE(tensor.equal(adapters_.parameters().at(name))) << name;
+    EXPECT_TRUE(adapters_.parameters().at(name).requires_grad());
+    EXPECT_TRUE(adapters_.parameters().at(name).is_leaf());
+  }
+  const base::SafetensorsFile file(folder_ / "adapter.safetensors");
+  for (const char* name :
+       {"q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "v_emb0", "v_emb1", "v_emb_no_match"}) {
+    EXPECT_TRUE(file.contains(std::string(kPrefix) + name)) << name;
+  }
+}
+
+TEST_F(AdapterFile, AFileWithoutTheThirdVectorStartsItAtBitsZero) {
+  TensorMap tensors = AdapterSet(lively_adapter_config(), tiny_config(), 4).parameters();
+  for (int64_t layer = 0; layer < 3; ++layer) {
+    tensors.erase(base::concat("model.layers.", layer, ".self_attn.rosa_attn.v_emb_no_match"));
+  }
+  EXPECT_EQ(refused(tensors), "");
+  EXPECT_TRUE(parameter(adapters_, "v_emb_no_match").equal(parameter(adapters_, "v_emb0")));
+}
+
+TEST_F(AdapterFile, FilesThatDoNotFitAreRefusedByName) {
+  const TensorMap good = AdapterSet(lively_adapter_config(), tiny_config(), 4).parameters();
+  const at::Tensor before = parameter(adapters_, "q_proj.weight").detach().clone();
+  TensorMap bad = good;
+  bad.erase(std::string(kPrefix) + "o_proj.weight");
+  EXPECT_THAT(refused(bad), HasSubstr(std::string("missing tensors: ") + kPrefix + "o_proj.weight"));
+  bad = good;
+  bad["model.layers.7.self_attn.rosa_attn.v_emb0"] = at::zeros({18});
+  EXPECT_THAT(refused(bad), HasSubstr("model.layers.7"));
+  bad = good;
+  bad[std::string(kPrefix) + "v_emb0"] = at::zeros({19});
+  EXPECT_THAT(refused(bad), HasSubstr("v_emb0 is [19], expected [18]"));
+
+  // Equal shapes, but other heads: 8 x 3 = 6 x 4.
+  AdapterConfig config = lively_adapter_config();
+  config.query_key_bits = 8;
+  config.num_heads = 3;
+  config.value_bits = 6;
+  config.num_key_value_heads = 3;
+  AdapterConfig twin = config;
+  twin.num_heads = twin.num_key_value_heads = 6;
+  twin.query_key_bits = 4;
+  twin.value_bits = 3;
+  AdapterSet(config, tiny_config(), 4).save(folder_ / "other.safetensors");
+  AdapterSet other(twin, tiny_config(), 4);
+  EXPECT_THAT(refusal<base::DataError>([&] { other.load(folder_ / "other.safetensors"); }), HasSubstr("num_heads"));
+
+  std::filesystem::resize_file(folder_ / "other.safetensors", 100);
+  EXPECT_THROW(adapters_.load(folder_ / "other.safetensors"), base::DataError);
+  EXPECT_THROW(adapters_.load(folder_ / "absent.safetensors"), base::FileError);
+  EXPECT_TRUE(parameter(adapters_, "q_proj.weight").equal(before));
+}
+
+}  // namespace
+}  // namespace rosa::models

@@ -1,0 +1,246 @@
+// The forward beside an oracle, packed documents beside each document alone, and activation checkpointing.
+#include "models/qwen3.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "models/attention.h"
+#include "tests/models/tiny_model.h"
+#include "tests/support/tensors.h"
+
+namespace rosa::models {
+namespace {
+
+// Attention as its definition reads.
+at::Tensor attention_oracle(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t window,
+                            const at::Tensor& documents) {
+  const int64_t length = query.size(1);
+  const int64_t group = query.size(2) / key.size(2);
+  const auto heads = [](const at::Tensor& x) { return x.to(at::kDouble).transpose(1, 2); };
+  const at::Tensor keys = heads(key).repeat_interleave(group, 1);
+  const at::Tensor values = heads(value).repeat_interleave(group, 1);
+  at::Tensor scores = at::matmul(heads(query), keys.transpose(2, 3)) / std::sqrt(static_cast<double>(query.size(3)));
+  const at::Tensor row = at::arange(length).unsqueeze(1);
+  const at::Tensor column = at::arange(length).unsqueeze(0);
+  at::Tensor hidden = column.gt(row);
+  if (window > 0) hidden = hidden.logical_or(column.le(row - window));
+  hidden = hidden.unsqueeze(0).unsqueeze(0);
+  if (documents.defined()) hidden = hidden.logical_or(documents.unsqueeze(2).ne(documents.unsqueeze(1)).unsqueeze(1));
+  scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+  return at::matmul(scores.softmax(-1), values).transpose(1, 2).flatten(2);
+}
+
+at::Tensor some_documents(int64_t batch, int64_t length) {
+  const at::Tensor index = at::arange(length).unsqueeze(0);
+  at::Tensor rows = at::cat({index.ge(3).to(at::kLong) + index.ge(length / 2), index.ge(length - 1).to(at::kLong)}, 0);
+  return rows.narrow(0, 0, batch).contiguous();
+}
+
+TEST(CausalAttention, EqualsItsDefinition) {
+  for (const int64_t length : {1, 7, 65, 131, 1100}) {
+    for (const int64_t window : {0, 1, 5, 40}) {
+      for (const bool packed : {false, true}) {
+        at::manual_seed(3);
+        std::vector<at::Tensor> inputs, doubles;
+        for (const int64_t heads : {4, 2, 2}) inputs.push_back(at::randn({2, length, heads, 8}).requires_grad_(true));
+        for (const at::Tensor& input : inputs) doubles.push_back(input.detach().clone().requires_grad_(true));
+        const at::Tensor documents = packed ? some_documents(2, length) : at::Tensor();
+        const CausalAttention attention(2, length, window, documents, inputs[0]);
+        const at::Tensor actual = attention(inputs[0], inputs[1], inputs[2]);
+        const at::Tensor expected = attention_oracle(doubles[0], doubles[1], doubles[2], window, documents);
+        const std::string what = base::concat("T ", length, " window ", window, " packed ", packed);
+        testing::expect_close(actual, expected, 1e-5, what);
+        const at::Tensor gradient = at::randn_like(actual);
+        actual.backward(gradient);
+        expected.backward(gradient.to(at::kDouble));
+        // Absolute: with a window of 1 the gradients of queries and keys are 0.
+        for (size_t i = 0; i < 3; ++i) testing::expect_near(inputs[i].grad(), doubles[i].grad(), 2e-5, what);
+      }
+    }
+  }
+}
+
+TEST(Attention, PositionsRestartInEveryDocument) {
+  const at::Tensor documents = at::tensor({0, 0, 2, 2, 2, 7, 1, 1, 1, 1, 1, 1}, at::kLong).view({2, 6});
+  const at::Tensor expected = at::tensor({0, 1, 0, 1, 2, 0, 0, 1, 2, 3, 4, 5}, at::kLong).view({2, 6});
+  EXPECT_TRUE(positions_in_documents(documents).equal(expected));
+  EXPECT_TRUE(positions_in_documents(at::zeros({3, 1}, at::kLong)).equal(at::zeros({3, 1}, at::kLong)));
+}
+
+// One packed row [first | second] against each run alone, for the teacher and for the student with its adapters.
+TEST(Qwen3, PackedDocumentsEqualEachAlone) {
+  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+  const AdapterSet adapters(lively_adapter_config(), model.config(), 6);
+  HostExecutor executor(2);
+  const at::Tensor ids = random_ids(1, 150, model.config().vocab_size);
+  const int64_t cut = 67;
+  at::Tensor documents = at::zeros({1, 150}, at::kLong);
+  documents.narrow(1, cut, 150 - cut).fill_(1);
+  for (const bool student : {false, true}) {
+    ForwardOptions options;
+    options.executor = &executor;
+    if (student) {
+      options.adapters = &adapters;
+      options.sliding_window = 9;
+    }
+    const at::Tensor first = model.hidden_states(ids.narrow(1, 0, cut), options);
+    const at::Tensor second = model.hidden_states(ids.narrow(1, cut, 150 - cut), options);
+    options.documents = documents;
+    const at::Tensor packed = model.hidden_states(ids, options);
+    testing::expect_close(packed, at::cat({first, second}, 1), 1e-5, student ? "student" : "teacher");
+  }
+}
+
+TEST(Qwen3, TheTeacherIsTheGlobalForwardWithoutGradient) {
+  Qwen3 model = Qwen3::random(tiny_config(), 5);
+  for (auto& [name, parameter] : model.parameters()) parameter.requires_grad_(true);
+  const at::Tensor ids = random_ids(2, 40, model.config().vocab_size);
+  const at::Tensor teacher = model.teacher_hidden_states(ids);
+  EXPECT_FALSE(teacher.requires_grad());
+  const at::Tensor same = model.hidden_states(ids);
+  EXPECT_TRUE(same.requires_grad());
+  EXPECT_TRUE(teacher.equal(same));
+}
+
+struct Gradients {
+  at::Tensor hidden;
+  std::map<std::string, at::Tensor> by_name;
+};
+
+Gradients run_with(bool checkpointing, bool train_base, double alpha, const at::Tensor& documents) {
+  Qwen3 model = Qwen3::random(tiny_config(), 5);
+  AdapterConfig config = lively_adapter_config();
+  config.layers = {0, 2};
+  AdapterSet adapters(config, model.config(), 6);
+  HostExecutor executor(2);
+  if (train_base) {
+    for (auto& [name, parameter] : model.parameters()) parameter.requires_grad_(true);
+  }
+  ForwardOptions options;
+  options.sliding_window = 10;
+  options.adapters = &adapters;
+  options.executor = &executor;
+  options.operator_options.training = true;
+  options.operator_options.alpha = alpha;
+  options.documents = documents;
+  options.activation_checkpointing = checkpointing;
+  Gradients result;
+  result.hidden = model.hidden_states(random_ids(2, 70, model.config().vocab_size), options);
+  at::manual_seed(8);
+  result.hidden.backward(at::randn_like(result.hidden));
+  for (const auto& [name, parameter] : model.parameters()) result.by_name[name] = parameter.grad();
+  for (const auto& [name, parameter] : adapters.parameters()) result.by_name[name] = parameter.grad();
+  return result;
+}
+
+TEST(Qwen3, CheckpointedLayersGiveTheSameBits) {
+  for (const bool train_base : {false, true}) {
+    for (const double alpha : {0.3, 1.0}) {
+      for (const at::Tensor& documents : {at::Tensor(), some_documents(2, 70)}) {
+        const Gradients plain = run_with(false, train_base, alpha, documents);
+        const Gradients checkpointed = run_with(true, train_base, alpha, documents);
+        EXPECT_TRUE(plain.hidden.equal(checkpointed.hidden));
+        for (const auto& [name, gradient] : plain.by_name) {
+          ASSERT_EQ(gradient.defined(), checkpointed.by_name.at(name).defined()) << name;
+          if (gradient.defined()) {
+            EXPECT_TRUE(gradient.equal(checkpointed.by_name.at(name))) << name;
+            EXPECT_GT(gradient.abs().max().item<float>(), 0) << name;
+          } else {
+            EXPECT_FALSE(train_base) << name;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Qwen3, CheckpointedLayersRunTheAutomataOnce) {
+  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+  const AdapterSet adapters(lively_adapter_config(), model.config(), 6);
+  HostExecutor executor(1);
+  std::atomic<int> pieces = 0;
+  executor.set_work_hook([&] { ++pieces; });
+  ForwardOptions options;
+  options.sliding_window = 10;
+  options.adapters = &adapters;
+  options.executor = &executor;
+  options.operator_options.training = true;
+  options.activation_checkpointing = true;
+  const at::Tensor hidden = model.hidden_states(random_ids(2, 70, model.config().vocab_size), options);
+  const int after_forward = pieces;
+  EXPECT_GT(after_forward, 0);
+  hidden.sum().backward();
+  EXPECT_EQ(pieces, after_forward);
+}
+
+TEST(Qwen3, AnAdapterThatStartsAtZeroLeavesTheWindowStudent) {
+  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+  AdapterConfig config = lively_adapter_config();
+  config.zero_output_start = true;
+  const AdapterSet adapters(config, model.config(), 6);
+  HostExecutor executor(1);
+  const at::Tensor ids = random_ids(2, 50, model.config().vocab_size);
+  ForwardOptions options;
+  options.sliding_window = 10;
+  const at::Tensor window_only = model.hidden_states(ids, options);
+  options.adapters = &adapters;
+  options.executor = &executor;
+  EXPECT_TRUE(window_only.equal(model.hidden_states(ids, options)));
+}
+
+TEST(Qwen3, Bfloat16BaseKeepsFloat32Adapters) {
+  Qwen3Config config = tiny_config();
+  const Qwen3 wide = Qwen3::random(config, 5);
+  std::map<std::string, at::Tensor> narrow;
+  for (const auto& [name, parameter] : wide.parameters()) narrow[name] = parameter.to(at::kBFloat16);
+  const Qwen3 model(config, narrow);
+  const AdapterSet adapters(lively_adapter_config(), config, 6);
+  HostExecutor executor(1);
+  ForwardOptions options;
+  options.sliding_window = 10;
+  options.adapters = &adapters;
+  options.executor = &executor;
+  options.operator_options.training = true;
+  const at::Tensor hidden = model.hidden_states(random_ids(2, 70, config.vocab_size), options);
+  EXPECT_EQ(hidden.scalar_type(), at::kBFloat16);
+  hidden.to(at::kFloat).square().sum().backward();
+  for (const auto& [name, parameter] : adapters.parameters()) {
+    ASSERT_TRUE(parameter.grad().defined()) << name;
+    EXPECT_EQ(parameter.grad().scalar_type(), at::kFloat) << name;
+    EXPECT_TRUE(at::isfinite(parameter.grad()).all().item<bool>()) << name;
+  }
+  testing::expect_close(model.teacher_hidden_states(random_ids(1, 20, config.vocab_size)),
+                        wide.teacher_hidden_states(random_ids(1, 20, config.vocab_size)), 0.05, "teacher");
+}
+
+TEST(Qwen3, WrongInputsAreRefused) {
+  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+  at::Tensor ids = random_ids(1, 8, model.config().vocab_size);
+  ids[0][3] = model.config().vocab_size;
+  EXPECT_THROW(model.hidden_states(ids), base::DataError);
+  ids[0][3] = -1;
+  EXPECT_THROW(model.hidden_states(ids), base::DataError);
+  EXPECT_THROW(model.hidden_states(ids.to(at::kInt)), base::ArgumentError);
+  EXPECT_THROW(model.hidden_states(at::zeros({1, 0}, at::kLong)), base::ArgumentError);
+  const AdapterSet adapters(lively_adapter_config(), model.config(), 6);
+  ForwardOptions options;
+  options.adapters = &adapters;
+  EXPECT_THROW(model.hidden_states(random_ids(1, 8, 61), options), base::ArgumentError);  // no executor
+}
+
+TEST(Qwen3, RandomWeightsAreAFunctionOfTheSeed) {
+  const Qwen3 first = Qwen3::random(tiny_config(), 5);
+  const Qwen3 again = Qwen3::random(tiny_config(), 5);
+  const Qwen3 other = Qwen3::random(tiny_config(), 6);
+  for (const auto& [name, parameter] : first.parameters()) {
+    EXPECT_TRUE(parameter.equal(again.parameters().at(name)));
+    if (parameter.dim() == 1) continue;
+    EXPECT_FALSE(parameter.equal(other.parameters().at(name))) << name;
+    EXPECT_NEAR(parameter.std().item<double>(), 0.15, 0.015) << name;
+    EXPECT_NEAR(parameter.mean().item<double>(), 0, 0.015) << name;
+  }
+}
+
+}  // namespace
+}  // namespace rosa::models
