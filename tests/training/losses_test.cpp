@@ -1,0 +1,131 @@
+#include "training/losses.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace rosa::training {
+namespace {
+
+struct Case {
+  LossInput input;
+  LossConfig config{.distill_alpha = 0.6, .temperature = 2.0, .chunk_tokens = 7};
+};
+
+Case random_case(uint64_t seed) {
+  at::manual_seed(seed);
+  Case c;
+  c.input.student_hidden = at::randn({3, 11, 8}).set_requires_grad(true);
+  c.input.student_lm_head = at::randn({23, 8}).set_requires_grad(true);
+  c.input.teacher_hidden = at::randn({3, 11, 8});
+  c.input.teacher_lm_head = at::randn({23, 8});
+  c.input.labels = at::randint(0, 23, {3, 11});
+  c.input.labels[1][4] = -100;
+  c.input.labels.select(0, 2).narrow(0, 6, 5).fill_(-100);
+  c.input.loss_weights = at::rand({3, 11});
+  c.input.padding = at::zeros({3, 11}, at::kBool);
+  c.input.padding.select(0, 2).narrow(0, 6, 5).fill_(true);
+  return c;
+}
+
+// Written from SPEC section 5 with whole logits and autograd.
+at::Tensor oracle(const Case& c, double kl_count, double ce_count) {
+  const double t = c.config.temperature;
+  const at::Tensor student = at::matmul(c.input.student_hidden, c.input.student_lm_head.t());
+  const at::Tensor teacher = at::matmul(c.input.teacher_hidden, c.input.teacher_lm_head.t());
+  const at::Tensor log_p = at::log_softmax(teacher / t, -1), log_q = at::log_softmax(student / t, -1);
+  const at::Tensor kl = (log_p.exp() * (log_p - log_q)).sum(-1) * t * t;
+  const at::Tensor kl_sum = (kl * c.input.padding.logical_not()).sum();
+  const at::Tensor labels = c.input.labels.narrow(1, 1, 10);
+  const at::Tensor counted = labels.ne(-100);
+  const at::Tensor log_s = at::log_softmax(student, -1).narrow(1, 0, 10);
+  const at::Tensor ce = -log_s.gather(2, labels.clamp_min(0).unsqueeze(2)).squeeze(2);
+  const at::Tensor ce_sum = (ce * counted * c.input.loss_weights.narrow(1, 1, 10)).sum();
+  return kl_sum * (c.config.distill_alpha / kl_count) + ce_sum * ((1 - c.config.distill_alpha) / ce_count);
+}
+
+TEST(Losses, EqualTheOracleWithGradients) {
+  Case c = random_case(1);
+  const Loss loss = distillation_loss(c.input, c.config, 50.0, 40.0);
+  torch::autograd::backward({loss.value}, {});
+  const at::Tensor grad_hidden = c.input.student_hidden.grad().clone();
+  const at::Tensor grad_head = c.input.student_lm_head.grad().clone();
+  c.input.student_hidden.mutable_grad().reset();
+  c.input.student_lm_head.mutable_grad().reset();
+  const at::Tensor expected = oracle(c, 50.0, 40.0);
+  torch::autograd::backward({expected}, {});
+  EXPECT_NEAR(loss.value.item<double>(), expected.item<double>(), 1e-6);
+  EXPECT_LE((grad_hidden - c.input.student_hidden.grad()).abs().max().item<double>(), 1e-6);
+  EXPECT_LE((grad_head - c.input.student_lm_head.grad()).abs().max().item<double>(), 1e-6);
+}
+
+TEST(Losses, CountsLeaveOutPaddingIgnoredAndFirstLabels) {
+  Case c = random_case(2);
+  c.input.loss_weights = at::Tensor();
+  const LossSums counts = count_tokens(c.input, 23);
+  EXPECT_EQ(counts.kl_count, 33 - 5);
+  EXPECT_EQ(counts.ce_count, 3 * 10 - 1 - 5);
+}
+
+TEST(Losses, TheChunkSizeChangesNothing) {
+  Case c = random_case(3);
+  c.config.chunk_tokens = 1000;
+  const Loss whole = distillation_loss(c.input, c.config, 50.0, 40.0);
+  c.config.chunk_tokens = 4;
+  const Loss chunks = distillation_loss(c.input, c.config, 50.0, 40.0);
+  EXPECT_NEAR(whole.value.item<double>(), chunks.value.item<double>(), 1e-7);
+}
+
+TEST(Losses, ALabelBeyondTheVocabularyIsNamed) {
+  Case c = random_case(4);
+  c.input.labels[1][7] = 23;
+  try {
+    count_tokens(c.input, 23);
+    FAIL() << "no error";
+  } catch (const base::DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("label 23 at sequence 1, position 7"), std::string::npos) << error.what();
+  }
+}
+
+int64_t peak_kib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss;
+}
+
+// Peak memory that one loss adds, measured in a process of its own. Exit code: MiB.
+int added_mib(int64_t chunk_tokens) {
+  const pid_t child = fork();
+  if (child == 0) {
+    at::manual_seed(5);
+    LossInput input;
+    input.student_hidden = at::randn({2, 1024, 16}).set_requires_grad(true);
+    input.student_lm_head = at::randn({20000, 16});
+    input.teacher_hidden = at::randn({2, 1024, 16});
+    input.teacher_lm_head = input.student_lm_head;
+    input.labels = at::randint(0, 20000, {2, 1024});
+    const int64_t before = peak_kib();
+    const Loss loss = distillation_loss(input, {.distill_alpha = 0.5, .chunk_tokens = chunk_tokens}, 2048, 2046);
+    torch::autograd::backward({loss.value}, {});
+    _exit(static_cast<int>(std::min<int64_t>((peak_kib() - before) / 1024 / 4, 255)));  // in units of 4 MiB
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? 4 * WEXITSTATUS(status) : -1;
+}
+
+TEST(Losses, NoTensorOfTokensTimesVocabularyExists) {
+  at::set_num_threads(1);  // a forked child may not use the parent's OpenMP threads
+  const int whole_batch_mib = 2 * 1024 * 20000 * 4 / (1 << 20);  // of one such tensor: 156
+  EXPECT_GT(added_mib(2048), whole_batch_mib);                   // the measurement sees one where there is one
+  const int chunked = added_mib(64);
+  EXPECT_GE(chunked, 0);
+  EXPECT_LT(chunked, whole_batch_mib / 2);
+}
+
+}  // namespace
+}  // namespace rosa::training

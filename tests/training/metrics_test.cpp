@@ -1,0 +1,44 @@
+#include "training/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/temporary_folder.h"
+
+namespace rosa::training {
+namespace {
+
+std::vector<nlohmann::json> lines(const std::filesystem::path& path) {
+  std::vector<nlohmann::json> result;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) result.push_back(nlohmann::json::parse(line));
+  return result;
+}
+
+TEST(MetricsFile, EachStepStandsOnceAfterAResume) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "metrics.jsonl";
+  {
+    MetricsFile file(path, /*every=*/2);
+    file.on_start(0, 9);
+    for (int64_t step = 0; step < 7; ++step) file.on_step({.step = step, .num_steps = 9});
+    file.on_evaluation({.step = 4});
+    file.on_evaluation({.step = 6});
+  }
+  std::ofstream(path, std::ios::app) << "{\"kind\":\"step\",\"st";  // a kill in the middle of a line
+  {
+    MetricsFile file(path, 2);
+    file.on_start(4, 9);
+    for (int64_t step = 4; step < 9; ++step) file.on_step({.step = step, .num_steps = 9});
+    file.on_evaluation({.step = 6});
+  }
+  std::map<std::string, std::vector<int64_t>> steps;
+  for (const auto& line : lines(path)) steps[line.at("kind")].push_back(line.at("step"));
+  EXPECT_EQ(steps["step"], (std::vector<int64_t>{0, 2, 4, 6, 8}));
+  EXPECT_EQ(steps["evaluation"], (std::vector<int64_t>{4, 6}));
+}
+
+}  // namespace
+}  // namespace rosa::training

@@ -1,0 +1,109 @@
+#include "training/config.h"
+
+#include "base/error.h"
+
+namespace rosa::training {
+
+void describe(base::FieldVisitor& visitor, RunSection& config) {
+  visitor.field("folder", config.folder, "run folder: checkpoints, metrics.jsonl, logs and config.yaml go here");
+  visitor.field("seed", config.seed, "seed of initialisation and data order", {0});
+}
+
+void describe(base::FieldVisitor& visitor, ModelSection& config) {
+  visitor.field("folder", config.folder, "Hugging Face folder of the Qwen3 base model (config.json, safetensors)");
+  visitor.field("from_scratch", config.from_scratch,
+                "pretrain only: start from random weights of `architecture` instead of folder");
+  visitor.section("architecture", config.architecture, "sizes of a model that starts from random weights");
+  visitor.field("compute_dtype", config.compute_dtype,
+                "dtype of base weights and activations; adapters are always float32", {"float32", "bfloat16"});
+}
+
+void describe(base::FieldVisitor& visitor, StudentSection& config) {
+  visitor.field("sliding_window", config.sliding_window, "attention window of the student: position t sees t-w+1 ... t",
+                {1});
+}
+
+void describe(base::FieldVisitor& visitor, TrainSection& config) {
+  visitor.field("num_steps", config.num_steps, "optimiser steps of the run", {1});
+  visitor.field("micro_batch_sequences", config.micro_batch_sequences,
+                "sequences of one forward and backward; part of the recipe, whatever the number of ranks", {1});
+  visitor.field("micro_batches", config.micro_batches,
+                "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1});
+  visitor.field("trainable", config.trainable, "patterns of the names of trained parameters (* stands for any text)");
+  visitor.field("init_from", config.init_from,
+                "adapter weights to start from (adapter.safetensors, a checkpoint or a run folder); "
+                "the schedule starts anew");
+  visitor.field("activation_checkpointing", config.activation_checkpointing,
+                "recompute each layer in backward instead of keeping its activations");
+}
+
+void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
+  visitor.section("learning_rate", config.learning_rate, "learning rate");
+  visitor.section("alpha", config.alpha, "share of the hard operator in the training forward");
+  visitor.section("bits_tau", config.bits_tau, "temperature of the bits in the proxy");
+  visitor.section("attn_tau", config.attn_tau, "temperature of the proxy's softmax");
+}
+
+void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
+  visitor.field("every", config.every, "steps between evaluations with the hard operator; 0: none during training",
+                {0});
+  visitor.field("num_sequences", config.num_sequences, "held-out sequences of one evaluation", {1});
+}
+
+void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
+  visitor.field("every", config.every, "steps between checkpoints; the last step is always saved", {1});
+  visitor.field("keep_last", config.keep_last, "checkpoints kept; 0: all", {0});
+  visitor.field("resume", config.resume,
+                "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
+                "folder; or the folder of one checkpoint");
+}
+
+void describe(base::FieldVisitor& visitor, LoggingSection& config) {
+  visitor.field("every", config.every, "steps between lines of metrics.jsonl", {1});
+}
+
+void describe(base::FieldVisitor& visitor, ComputeSection& config) {
+  visitor.field("device", config.device, "auto: a GPU where the build and the machine have one",
+                {"auto", "cpu", "cuda"});
+  visitor.field("threads", config.threads,
+                "compute threads of a rank; part of the recipe, since results depend on it in the last bit", {1, 1024});
+  visitor.field("automaton_threads", config.automaton_threads,
+                "matching threads of a rank; 0: the cores of the node divided by its ranks", {0, 1024});
+}
+
+void describe(base::FieldVisitor& visitor, RunConfig& config) {
+  visitor.field("recipe", config.recipe, "where the defaults come from: the best by evidence, or rosa_soft's settings",
+                {"default", "rosa_soft"});
+  visitor.section("run", config.run, "the run");
+  visitor.section("model", config.model, "the base model: teacher, and frozen weights of the student");
+  visitor.section("student", config.student, "what distinguishes the student from the teacher, besides the adapters");
+  visitor.section("adapter", config.adapter, "the ROSA adapters");
+  visitor.section("data", config.data, "training and evaluation data");
+  visitor.section("train", config.train, "the loop");
+  visitor.section("loss", config.loss, "the loss");
+  visitor.section("optimizer", config.optimizer, "AdamW");
+  visitor.section("schedules", config.schedules, "quantities that depend on the step");
+  visitor.section("evaluation", config.evaluation, "evaluation during training");
+  visitor.section("checkpoint", config.checkpoint, "checkpoints and resume");
+  visitor.section("logging", config.logging, "metrics");
+  visitor.section("compute", config.compute, "device and threads");
+}
+
+RunConfig recipe_defaults(const std::string& recipe) {
+  RunConfig config;
+  config.recipe = recipe;
+  if (recipe == "default") return config;
+  base::require<base::ConfigError>(recipe == "rosa_soft", "unknown recipe '", recipe,
+                                   "'; known are default and rosa_soft");
+  config.adapter = models::rosa_soft_adapter_config();
+  config.student.sliding_window = 128;
+  config.schedules.learning_rate =
+      ScheduleConfig{.shape = ScheduleShape::cosine, .start = 5e-5, .end = 0.0, .warmup_steps = 2000};
+  config.schedules.alpha = ScheduleConfig{.shape = ScheduleShape::cosine, .start = 0.0, .end = 1.0, .lag_steps = 1};
+  config.logging.every = 10;
+  config.evaluation.every = 100;
+  config.checkpoint.every = 2000;
+  return config;
+}
+
+}  // namespace rosa::training

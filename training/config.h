@@ -1,0 +1,103 @@
+// RunConfig: the whole configuration of a run, made of the structs that stand beside each concern, and the recipes
+// that give their defaults.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fields.h"
+#include "models/adapter.h"
+#include "models/qwen3_config.h"
+#include "training/data/data_source.h"
+#include "training/losses.h"
+#include "training/optimizer.h"
+#include "training/schedules.h"
+
+namespace rosa::training {
+
+struct RunSection {
+  std::string folder;  // checkpoints, metrics, logs and the resolved configuration go here
+  int64_t seed = 0;
+};
+void describe(base::FieldVisitor& visitor, RunSection& config);
+
+struct ModelSection {
+  std::string folder;         // Hugging Face folder
+  bool from_scratch = false;  // pretrain: start from random weights of `architecture` instead
+  models::Qwen3Config architecture;
+  std::string compute_dtype = "float32";  // of the base weights and activations; adapters are always float32
+};
+void describe(base::FieldVisitor& visitor, ModelSection& config);
+
+struct StudentSection {
+  int64_t sliding_window = 128;  // position t sees t-w+1 ... t
+};
+void describe(base::FieldVisitor& visitor, StudentSection& config);
+
+struct TrainSection {
+  int64_t num_steps = 2000;
+  int64_t micro_batch_sequences = 1;  // sequences of one forward and backward
+  int64_t micro_batches = 1;          // of one global batch, over all ranks
+  std::vector<std::string> trainable = {"*.rosa_attn.*"};
+  std::string init_from;  // adapter.safetensors, a checkpoint or a run folder: weights only
+  bool activation_checkpointing = false;
+};
+void describe(base::FieldVisitor& visitor, TrainSection& config);
+
+struct SchedulesSection {
+  ScheduleConfig learning_rate{.shape = ScheduleShape::cosine, .start = 1e-3, .end = 0.0};
+  ScheduleConfig alpha{.start = 1.0};
+  ScheduleConfig bits_tau{.start = 1.0};
+  ScheduleConfig attn_tau{.start = 1.0};
+};
+void describe(base::FieldVisitor& visitor, SchedulesSection& config);
+
+struct EvaluationSection {
+  int64_t every = 100;         // steps; 0: only where asked for
+  int64_t num_sequences = 64;  // held-out sequences of one evaluation
+};
+void describe(base::FieldVisitor& visitor, EvaluationSection& config);
+
+struct CheckpointSection {
+  int64_t every = 500;          // steps; the last step is always saved
+  int64_t keep_last = 2;        // older ones are removed; 0: all are kept
+  std::string resume = "auto";  // auto, none, or a checkpoint folder
+};
+void describe(base::FieldVisitor& visitor, CheckpointSection& config);
+
+struct ComputeSection {
+  std::string device = "auto";    // auto, cpu, cuda
+  int64_t threads = 1;            // compute threads of a rank; part of the recipe: bits depend on it
+  int64_t automaton_threads = 0;  // matching threads of a rank; 0: the node's cores divided by its ranks
+};
+void describe(base::FieldVisitor& visitor, ComputeSection& config);
+
+struct LoggingSection {
+  int64_t every = 10;  // steps between lines of metrics.jsonl
+};
+void describe(base::FieldVisitor& visitor, LoggingSection& config);
+
+struct RunConfig {
+  std::string recipe = "default";
+  RunSection run;
+  ModelSection model;
+  StudentSection student;
+  models::AdapterConfig adapter;
+  DataConfig data;
+  TrainSection train;
+  LossConfig loss;
+  OptimizerConfig optimizer;
+  SchedulesSection schedules;
+  EvaluationSection evaluation;
+  CheckpointSection checkpoint;
+  LoggingSection logging;
+  ComputeSection compute;
+};
+void describe(base::FieldVisitor& visitor, RunConfig& config);
+
+// The defaults of a recipe: "default" (the best by evidence) or "rosa_soft" (the reference's settings).
+// Throws ConfigError for another name.
+RunConfig recipe_defaults(const std::string& recipe);
+
+}  // namespace rosa::training

@@ -1,0 +1,236 @@
+#include "training/losses.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+namespace rosa::training {
+namespace {
+
+constexpr int64_t kIgnored = -100;
+
+// Per-token coefficients and targets, flattened to [N].
+struct Targets {
+  at::Tensor labels;      // int64, shifted: what position n predicts (0 where not counted)
+  at::Tensor ce_weights;  // float, 0 where not counted
+  at::Tensor kl_weights;  // float, 0 at padding; undefined: all 1
+};
+
+Targets make_targets(const LossInput& input) {
+  const at::Tensor& labels = input.labels;
+  at::Tensor shifted = at::full_like(labels, kIgnored);
+  const int64_t length = labels.size(1);
+  if (length > 1) shifted.narrow(1, 0, length - 1).copy_(labels.narrow(1, 1, length - 1));
+  const at::Tensor counted = shifted.ne(kIgnored);
+  at::Tensor weights = counted.to(at::kFloat);
+  if (input.loss_weights.defined() && length > 1) {
+    weights.narrow(1, 0, length - 1).mul_(input.loss_weights.narrow(1, 1, length - 1));
+  }
+  Targets targets;
+  targets.labels = shifted.clamp_min(0).reshape({-1});
+  targets.ce_weights = weights.reshape({-1});
+  if (input.padding.defined()) targets.kl_weights = input.padding.logical_not().to(at::kFloat).reshape({-1});
+  return targets;
+}
+
+double sum_by_sequence(const at::Tensor& per_token, int64_t num_sequences) {
+  const at::Tensor sums = per_token.reshape({num_sequences, -1}).to(at::kDouble).sum(1).cpu();
+  double total = 0.0;
+  for (int64_t i = 0; i < num_sequences; ++i) total += sums.const_data_ptr<double>()[i];
+  return total;
+}
+
+at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& lm_head, int64_t first, int64_t count) {
+  return at::matmul(hidden.narrow(0, first, count), lm_head.t()).to(at::kFloat);
+}
+
+// Everything the forward gives: token losses for the sums, gradients for the backward.
+struct ForwardResult {
+  at::Tensor token_kl, token_ce;         // float [N]; undefined where the term has no weight
+  at::Tensor grad_hidden, grad_lm_head;  // undefined where not needed
+};
+
+struct Coefficients {
+  double kl = 0.0;  // distill_alpha / kl_count
+  double ce = 0.0;  // (1 - distill_alpha) / ce_count
+  double temperature = 1.0;
+  int64_t chunk_tokens = 0;
+};
+
+// Adds the KL term of one chunk to the token losses and, with `grad_logits` defined, to the gradient of the logits.
+void add_kl(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& weights,
+            const Coefficients& c, at::Tensor token_kl, at::Tensor& grad_logits) {
+  const double t = c.temperature;
+  const at::Tensor student_log = at::log_softmax(t == 1.0 ? student_logits : student_logits / t, 1);
+  const at::Tensor teacher_log = at::log_softmax(t == 1.0 ? teacher_logits : teacher_logits / t, 1);
+  const at::Tensor teacher_probabilities = teacher_log.exp();
+  at::Tensor kl = (teacher_probabilities * (teacher_log - student_log)).sum(1).mul_(t * t);
+  if (weights.defined()) kl.mul_(weights);
+  token_kl.copy_(kl);
+  if (!grad_logits.defined()) return;
+  // d/dlogits of T^2 KL(p || softmax(logits / T)) = T (softmax(logits / T) - p)
+  at::Tensor grad = student_log.exp().sub_(teacher_probabilities).mul_(c.kl * t);
+  if (weights.defined()) grad.mul_(weights.unsqueeze(1));
+  grad_logits.add_(grad);
+}
+
+void add_ce(const at::Tensor& student_logits, const at::Tensor& labels, const at::Tensor& weights,
+            const Coefficients& c, at::Tensor token_ce, at::Tensor& grad_logits) {
+  const at::Tensor student_log = at::log_softmax(student_logits, 1);
+  const at::Tensor index = labels.unsqueeze(1);
+  token_ce.copy_(student_log.gather(1, index).squeeze(1).neg_().mul_(weights));
+  if (!grad_logits.defined()) return;
+  at::Tensor grad = student_log.exp();
+  grad.scatter_add_(1, index, at::full_like(index, -1.0, grad.options()));
+  grad_logits.add_(grad.mul_(weights.unsqueeze(1)).mul_(c.ce));
+}
+
+ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head, const at::Tensor& teacher_hidden,
+                             const at::Tensor& teacher_lm_head, const Targets& targets, const Coefficients& c,
+                             bool need_hidden, bool need_lm_head) {
+  const int64_t num_tokens = hidden.size(0);
+  const auto float_options = hidden.options().dtype(at::kFloat);
+  ForwardResult result;
+  if (c.kl != 0.0) result.token_kl = at::empty({num_tokens}, float_options);
+  if (c.ce != 0.0) result.token_ce = at::empty({num_tokens}, float_options);
+  if (need_hidden) result.grad_hidden = at::empty_like(hidden);
+  if (need_lm_head) result.grad_lm_head = at::zeros(lm_head.sizes(), float_options);
+  for (int64_t first = 0; first < num_tokens; first += c.chunk_tokens) {
+    const int64_t count = std::min(c.chunk_tokens, num_tokens - first);
+    const at::Tensor logits = chunk_logits(hidden, lm_head, first, count);
+    at::Tensor grad_logits;
+    if (need_hidden || need_lm_head) grad_logits = at::zeros_like(logits);
+    if (c.kl != 0.0) {
+      const at::Tensor weights =
+          targets.kl_weights.defined() ? targets.kl_weights.narrow(0, first, count) : at::Tensor();
+      add_kl(logits, chunk_logits(teacher_hidden, teacher_lm_head, first, count), weights, c,
+             result.token_kl.narrow(0, first, count), grad_logits);
+    }
+    if (c.ce != 0.0) {
+      add_ce(logits, targets.labels.narrow(0, first, count), targets.ce_weights.narrow(0, first, count), c,
+             result.token_ce.narrow(0, first, count), grad_logits);
+    }
+    if (need_hidden) {
+      result.grad_hidden.narrow(0, first, count).copy_(at::matmul(grad_logits.to(lm_head.scalar_type()), lm_head));
+    }
+    if (need_lm_head) {
+      result.grad_lm_head.add_(at::matmul(grad_logits.t(), hidden.narrow(0, first, count).to(at::kFloat)));
+    }
+  }
+  return result;
+}
+
+// Gradients of a loss by its inputs, known since its forward; undefined where an input needs none. A type of its own
+// because autograd takes every tensor argument for a differentiable input.
+struct KnownGradients {
+  at::Tensor hidden, lm_head;
+};
+
+// Gives the value, and in the backward the gradients, scaled.
+class KnownGradient : public torch::autograd::Function<KnownGradient> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& /*hidden*/,
+                            const at::Tensor& lm_head, const at::Tensor& value, const KnownGradients& gradients) {
+    context->saved_data["has_hidden"] = gradients.hidden.defined();
+    context->saved_data["has_lm_head"] = gradients.lm_head.defined();
+    context->saved_data["lm_head_dtype"] = static_cast<int64_t>(lm_head.scalar_type());
+    context->save_for_backward({gradients.hidden, gradients.lm_head});
+    return value.clone();
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& grad_outputs) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor& scale = grad_outputs[0];
+    at::Tensor grad_hidden, grad_lm_head;
+    if (context->saved_data["has_hidden"].toBool()) grad_hidden = saved[0] * scale.to(saved[0].scalar_type());
+    if (context->saved_data["has_lm_head"].toBool()) {
+      const auto dtype = static_cast<at::ScalarType>(context->saved_data["lm_head_dtype"].toInt());
+      grad_lm_head = (saved[1] * scale).to(dtype);
+    }
+    return {grad_hidden, grad_lm_head, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+void describe(base::FieldVisitor& visitor, LossConfig& config) {
+  visitor.field("distill_alpha", config.distill_alpha,
+                "weight of the KL to the teacher; the rest weighs the cross-entropy", {0.0, 1.0});
+  visitor.field("temperature", config.temperature, "softmax temperature of the KL", {1e-3, 1e3});
+  visitor.field("chunk_tokens", config.chunk_tokens,
+                "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss", {1});
+}
+
+LossSums count_tokens(const LossInput& input, int64_t vocabulary_size) {
+  const at::Tensor& labels = input.labels;
+  const at::Tensor wrong = (labels.lt(0).logical_or(labels.ge(vocabulary_size))).logical_and(labels.ne(kIgnored));
+  if (wrong.any().item<bool>()) {
+    const at::Tensor where = wrong.nonzero();
+    const int64_t row = where[0][0].item<int64_t>(), column = where[0][1].item<int64_t>();
+    throw base::DataError(base::concat("label ", labels[row][column].item<int64_t>(), " at sequence ", row,
+                                       ", position ", column, " is outside the vocabulary of ", vocabulary_size,
+                                       " tokens; was the data made with another tokenizer?"));
+  }
+  const Targets targets = make_targets(input);
+  LossSums sums;
+  sums.ce_count = sum_by_sequence(targets.ce_weights, labels.size(0));
+  sums.kl_count = targets.kl_weights.defined() ? sum_by_sequence(targets.kl_weights, labels.size(0))
+                                               : static_cast<double>(labels.numel());
+  return sums;
+}
+
+Loss distillation_loss(const LossInput& input, const LossConfig& config, double global_kl_count,
+                       double global_ce_count) {
+  const int64_t num_sequences = input.labels.size(0);
+  const int64_t width = input.student_hidden.size(-1);
+  Coefficients c;
+  c.kl = global_kl_count > 0 ? config.distill_alpha / global_kl_count : 0.0;
+  c.ce = global_ce_count > 0 ? (1.0 - config.distill_alpha) / global_ce_count : 0.0;
+  c.temperature = config.temperature;
+  c.chunk_tokens = config.chunk_tokens;
+  base::require(c.kl == 0.0 || input.teacher_hidden.defined(), "distill_alpha is ", config.distill_alpha,
+                " but there is no teacher");
+  const at::Tensor hidden = input.student_hidden.reshape({-1, width});
+  const bool need_hidden = at::GradMode::is_enabled() && hidden.requires_grad();
+  const bool need_lm_head = at::GradMode::is_enabled() && input.student_lm_head.requires_grad();
+  ForwardResult result;
+  Loss loss;
+  {
+    at::NoGradGuard no_grad;
+    const at::Tensor teacher_hidden =
+        input.teacher_hidden.defined() ? input.teacher_hidden.reshape({-1, width}) : at::Tensor();
+    result = forward_chunks(hidden.detach(), input.student_lm_head.detach(), teacher_hidden, input.teacher_lm_head,
+                            make_targets(input), c, need_hidden, need_lm_head);
+    loss.sums = count_tokens(input, input.student_lm_head.size(0));
+    if (result.token_kl.defined()) loss.sums.kl = sum_by_sequence(result.token_kl, num_sequences);
+    if (result.token_ce.defined()) loss.sums.ce = sum_by_sequence(result.token_ce, num_sequences);
+    loss.value = at::scalar_tensor(c.kl * loss.sums.kl + c.ce * loss.sums.ce, hidden.options().dtype(at::kFloat));
+  }
+  if (need_hidden || need_lm_head) {
+    loss.value =
+        KnownGradient::apply(hidden, input.student_lm_head, loss.value,
+                             KnownGradients{result.grad_hidden, result.grad_lm_head});
+  }
+  return loss;
+}
+
+at::Tensor token_cross_entropy(const at::Tensor& hidden, const at::Tensor& lm_head, const at::Tensor& labels,
+                               int64_t chunk_tokens) {
+  at::NoGradGuard no_grad;
+  const int64_t num_sequences = labels.size(0), length = labels.size(1);
+  LossInput input;
+  input.labels = labels;
+  const Targets targets = make_targets(input);
+  Coefficients c;
+  c.ce = 1.0;
+  c.chunk_tokens = chunk_tokens;
+  const ForwardResult result =
+      forward_chunks(hidden.reshape({-1, hidden.size(-1)}), lm_head, {}, {}, targets, c, false, false);
+  const at::Tensor by_position = result.token_ce.reshape({num_sequences, length});
+  at::Tensor by_label = at::zeros_like(by_position);
+  if (length > 1) by_label.narrow(1, 1, length - 1).copy_(by_position.narrow(1, 0, length - 1));
+  return by_label;
+}
+
+}  // namespace rosa::training

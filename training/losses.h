@@ -1,0 +1,61 @@
+// Losses over the vocabulary, in chunks of tokens: distillation (KL to the teacher) and next-token cross-entropy,
+// from hidden states, so that no [tokens x vocabulary] tensor of the whole batch ever exists.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "base/fields.h"
+
+namespace rosa::training {
+
+struct LossConfig {
+  double distill_alpha = 1.0;   // weight of the KL term; 1 - distill_alpha weighs the cross-entropy
+  double temperature = 1.0;     // of both softmaxes of the KL term
+  int64_t chunk_tokens = 1024;  // tokens whose logits exist at one time
+};
+
+void describe(base::FieldVisitor& visitor, LossConfig& config);
+
+// Sums over tokens (float64: tokens of a sequence, then sequences in order) and what they are divided by.
+struct LossSums {
+  double kl = 0.0;
+  double ce = 0.0;
+  double kl_count = 0.0;  // positions of the KL term
+  double ce_count = 0.0;  // sum of the loss weights of counted labels (their number where all weights are 1)
+};
+
+// One micro-batch. N = B * T tokens; `hidden` tensors are [B,T,hidden] after the final norm, lm_head is
+// [vocabulary,hidden].
+struct LossInput {
+  at::Tensor student_hidden;
+  at::Tensor student_lm_head;
+  at::Tensor teacher_hidden;  // undefined where distill_alpha is 0
+  at::Tensor teacher_lm_head;
+  at::Tensor labels;        // int64 [B,T]; the label AT t is predicted by position t-1; -100 is not counted
+  at::Tensor loss_weights;  // float [B,T] beside labels, or undefined: 1
+  at::Tensor padding;       // bool [B,T], true where a position is padding (left out of the KL term), or undefined
+};
+
+// Counts of one micro-batch, known before any forward: what the global counts are summed from. Throws DataError for a
+// label outside [0, vocabulary) other than -100.
+LossSums count_tokens(const LossInput& input, int64_t vocabulary_size);
+
+struct Loss {
+  at::Tensor
+      value;      // scalar: distill_alpha * kl / kl_count + (1 - distill_alpha) * ce / ce_count, with the counts given
+  LossSums sums;  // of this micro-batch, detached
+};
+
+// SPEC section 5 with the counts of the whole global batch. Differentiable in student_hidden and student_lm_head: the
+// gradients are computed chunk by chunk in the forward, while the chunk's logits exist.
+Loss distillation_loss(const LossInput& input, const LossConfig& config, double global_kl_count,
+                       double global_ce_count);
+
+// Cross-entropy of each predicted label, float32 [B,T]: entry t is that of label t given what is before it; 0 at t = 0
+// and where the label is -100. No gradient.
+at::Tensor token_cross_entropy(const at::Tensor& hidden, const at::Tensor& lm_head, const at::Tensor& labels,
+                               int64_t chunk_tokens);
+
+}  // namespace rosa::training

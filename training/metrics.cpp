@@ -1,0 +1,88 @@
+#include "training/metrics.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace rosa::training {
+
+void ObserverList::on_start(int64_t first_step, int64_t num_steps) {
+  for (auto* observer : observers_) observer->on_start(first_step, num_steps);
+}
+void ObserverList::on_step(const StepMetrics& metrics) {
+  for (auto* observer : observers_) observer->on_step(metrics);
+}
+void ObserverList::on_evaluation(const EvaluationMetrics& metrics) {
+  for (auto* observer : observers_) observer->on_evaluation(metrics);
+}
+void ObserverList::on_checkpoint(int64_t step, const std::filesystem::path& folder) {
+  for (auto* observer : observers_) observer->on_checkpoint(step, folder);
+}
+void ObserverList::on_notice(const std::string& text) {
+  for (auto* observer : observers_) observer->on_notice(text);
+}
+void ObserverList::on_end() {
+  for (auto* observer : observers_) observer->on_end();
+}
+
+MetricsFile::MetricsFile(std::filesystem::path path, int64_t every) : path_(std::move(path)), every_(every) {}
+
+void MetricsFile::on_start(int64_t first_step, int64_t) {
+  // A line cut short by a kill fails to parse and is dropped as well.
+  std::string kept;
+  if (std::ifstream in(path_); in) {
+    for (std::string line; std::getline(in, line);) {
+      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (json.is_discarded() || !json.is_object() || !json.contains("step")) continue;
+      const int64_t step = json.value("step", int64_t{-1});
+      const bool evaluation = json.value("kind", std::string()) == "evaluation";
+      if (evaluation ? step <= first_step && step > 0 : step < first_step) kept += line + "\n";
+    }
+  }
+  base::write_file_atomically(path_, kept);
+  out_.open(path_, std::ios::app);
+  base::require<base::FileError>(out_.is_open(), "can't append to ", path_.string());
+}
+
+void MetricsFile::write_line(const std::string& line) {
+  out_ << line << "\n";
+  out_.flush();
+  base::require<base::FileError>(out_.good(), "can't append to ", path_.string(), "; is the disk full?");
+}
+
+void MetricsFile::on_step(const StepMetrics& metrics) {
+  const bool last = metrics.step + 1 == metrics.num_steps;
+  if (metrics.step % every_ != 0 && !last) return;
+  const nlohmann::ordered_json json = {{"kind", "step"},
+                                       {"step", metrics.step},
+                                       {"loss", metrics.loss},
+                                       {"kl", metrics.kl},
+                                       {"ce", metrics.ce},
+                                       {"gradient_norm", metrics.gradient_norm},
+                                       {"learning_rate", metrics.learning_rate},
+                                       {"alpha", metrics.alpha},
+                                       {"bits_tau", metrics.bits_tau},
+                                       {"attn_tau", metrics.attn_tau},
+                                       {"step_ms", metrics.step_ms},
+                                       {"tokens_per_second", metrics.tokens_per_second},
+                                       {"match_wait_ms", metrics.match_wait_ms},
+                                       {"communication_wait_ms", metrics.communication_wait_ms},
+                                       {"memory_bytes", metrics.memory_bytes}};
+  write_line(json.dump());
+}
+
+void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
+  const nlohmann::ordered_json json = {{"kind", "evaluation"},
+                                       {"step", metrics.step},
+                                       {"ce", metrics.ce},
+                                       {"perplexity", metrics.perplexity},
+                                       {"num_tokens", metrics.num_tokens}};
+  write_line(json.dump());
+}
+
+void MetricsFile::on_checkpoint(int64_t, const std::filesystem::path&) {}
+void MetricsFile::on_notice(const std::string&) {}
+void MetricsFile::on_end() {}
+
+}  // namespace rosa::training

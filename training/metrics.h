@@ -1,0 +1,83 @@
+// What a run tells while it goes: the numbers of a step and of an evaluation, the observer that is told, and the
+// metrics.jsonl writer. Draws nothing itself (launch/progress does).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace rosa::training {
+
+// One training step, over the whole global batch; equal on every rank but for the timings.
+struct StepMetrics {
+  int64_t step = 0;  // from 0
+  int64_t num_steps = 0;
+  double loss = 0.0, kl = 0.0, ce = 0.0;  // kl, ce: means over their tokens; 0 where the term has no weight
+  double gradient_norm = 0.0;             // before clipping
+  double learning_rate = 0.0, alpha = 0.0, bits_tau = 0.0, attn_tau = 0.0;
+  double step_ms = 0.0;
+  double tokens_per_second = 0.0;
+  double match_wait_ms = 0.0;          // spent waiting for the automata
+  double communication_wait_ms = 0.0;  // spent in collectives
+  int64_t memory_bytes = 0;            // peak resident memory of this process
+};
+
+// Cross-entropy in nats over held-out tokens, student with the hard operator.
+struct EvaluationMetrics {
+  int64_t step = 0;  // number of steps done before it
+  double ce = 0.0;
+  double perplexity = 0.0;
+  int64_t num_tokens = 0;
+};
+
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  // `first_step` is above 0 in a resumed run.
+  virtual void on_start(int64_t first_step, int64_t num_steps) = 0;
+  virtual void on_step(const StepMetrics& metrics) = 0;  // every step; an observer decides what it shows
+  virtual void on_evaluation(const EvaluationMetrics& metrics) = 0;
+  virtual void on_checkpoint(int64_t step, const std::filesystem::path& folder) = 0;
+  virtual void on_notice(const std::string& text) = 0;
+  virtual void on_end() = 0;
+};
+
+// Tells several observers.
+class ObserverList : public TrainingObserver {
+ public:
+  void add(TrainingObserver& observer) { observers_.push_back(&observer); }
+  void on_start(int64_t first_step, int64_t num_steps) override;
+  void on_step(const StepMetrics& metrics) override;
+  void on_evaluation(const EvaluationMetrics& metrics) override;
+  void on_checkpoint(int64_t step, const std::filesystem::path& folder) override;
+  void on_notice(const std::string& text) override;
+  void on_end() override;
+
+ private:
+  std::vector<TrainingObserver*> observers_;
+};
+
+// Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
+// on_start drops the lines of steps that will be done again, so that each step stands there once.
+class MetricsFile : public TrainingObserver {
+ public:
+  // Throws FileError where the file can't be written.
+  MetricsFile(std::filesystem::path path, int64_t every);
+  void on_start(int64_t first_step, int64_t num_steps) override;
+  void on_step(const StepMetrics& metrics) override;
+  void on_evaluation(const EvaluationMetrics& metrics) override;
+  void on_checkpoint(int64_t step, const std::filesystem::path& folder) override;
+  void on_notice(const std::string& text) override;
+  void on_end() override;
+
+ private:
+  void write_line(const std::string& line);
+
+  std::filesystem::path path_;
+  int64_t every_;
+  std::ofstream out_;
+};
+
+}  // namespace rosa::training

@@ -1,0 +1,25 @@
+// The table a distillation ends with: teacher, window only, ROSA and its controls, on all and on recallable tokens;
+// as text and as JSON. Computes nothing (evaluation.h does).
+#pragma once
+
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "training/evaluation.h"
+
+namespace rosa::training {
+
+using Scores = std::map<std::string, VariantScore>;
+
+// {"teacher": {"ce", "ppl"}, "window": ..., "rosa": ..., ..., "gap_closed": number} of all tokens, or of the recallable
+// ones. gap_closed is there where teacher, window and rosa are.
+nlohmann::ordered_json scores_json(const Scores& scores, bool recallable);
+
+// Whether the data had a recallable mask.
+bool has_recallable(const Scores& scores);
+
+// A table for a terminal: a row a variant, cross-entropy, perplexity and gap closed, on all and on recallable tokens.
+std::string scores_table(const std::string& title, const Scores& scores);
+
+}  // namespace rosa::training

@@ -1,0 +1,216 @@
+#include "training/trainer.h"
+
+#include <sys/resource.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "parallel/replicas.h"
+#include "parallel/tree_reducer.h"
+#include "rosa/operator/tensor_bytes.h"
+#include "training/losses.h"
+
+namespace rosa::training {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+// The trained weights as state, under their full names.
+class WeightState : public base::Stateful {
+ public:
+  explicit WeightState(NamedTensors tensors) : tensors_(std::move(tensors)) {}
+
+  base::StateDict save_state() const override {
+    base::StateDict state;
+    for (const auto& [name, tensor] : tensors_) state.tensors[name] = to_state(tensor.detach());
+    return state;
+  }
+
+  void load_state(const base::StateDict& state) override {
+    at::NoGradGuard no_grad;
+    for (auto& [name, tensor] : tensors_) {
+      const auto found = state.tensors.find(name);
+      base::require<base::CheckpointError>(found != state.tensors.end(), "the checkpoint holds no weights '", name,
+                                           "'; was it written with other adapter settings?");
+      const at::Tensor value = from_state(found->second);
+      base::require<base::CheckpointError>(value.sizes() == tensor.sizes(), "the checkpoint's '", name, "' has shape ",
+                                           value.sizes(), ", this run's has ", tensor.sizes());
+      tensor.copy_(value);
+    }
+  }
+
+ private:
+  NamedTensors tensors_;
+};
+
+}  // namespace
+
+StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int64_t num_steps) {
+  return {.learning_rate = schedule_value(schedules.learning_rate, step, num_steps),
+          .alpha = schedule_value(schedules.alpha, step, num_steps),
+          .bits_tau = schedule_value(schedules.bits_tau, step, num_steps),
+          .attn_tau = schedule_value(schedules.attn_tau, step, num_steps)};
+}
+
+Trainer::Trainer(const RunConfig& config, RunParts parts) : config_(config), parts_(parts) {
+  const NamedTensors& all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
+  trained_ = select_trained(all, config_.train.trainable, config_.optimizer);
+  for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
+  owned_ = parallel::owned_micro_batches(config_.train.micro_batches, parts_.communicator.rank(),
+                                         parts_.communicator.world_size());
+  NamedTensors values;
+  for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());
+  parallel::broadcast_parameters(parts_.communicator, values);
+  optimizer_ = std::make_unique<AdamW>(config_.optimizer, trained_);
+  weights_ = std::make_unique<WeightState>(all);
+}
+
+Trainer::~Trainer() = default;
+
+std::map<std::string, base::Stateful*> Trainer::state() {
+  return {{parts_.adapters ? "adapter" : "model", weights_.get()}, {"optimizer", optimizer_.get()}};
+}
+
+StepMetrics Trainer::step(int64_t step) {
+  const auto start = Clock::now();
+  communication_ms_ = 0.0;
+  const StepSettings settings = step_settings(config_.schedules, step, config_.train.num_steps);
+  const std::vector<Batch> batches = load_micro_batches(step);
+  const LossSums counts = global_counts(batches);
+
+  parallel::TreeReducer reducer(parts_.communicator, config_.train.micro_batches);
+  std::vector<LossSums> sums;
+  for (const Batch& batch : batches) {
+    LossInput input = loss_input(batch);
+    input.student_hidden = student_hidden(batch, settings);
+    const Loss loss = distillation_loss(input, config_.loss, counts.kl_count, counts.ce_count);
+    torch::autograd::backward({loss.value}, {});
+    sums.push_back(loss.sums);
+    reducer.add(take_flat_gradient(trained_));
+  }
+  const GlobalLoss loss = global_loss(sums, counts);
+  const auto reduce_start = Clock::now();
+  at::Tensor gradient = reducer.finish();
+  communication_ms_ += milliseconds_since(reduce_start);
+
+  const double norm = gradient_norm(trained_, gradient);
+  base::require<base::NumericError>(std::isfinite(loss.loss) && std::isfinite(norm), "step ", step, ": the loss is ",
+                                    loss.loss, " and the gradient norm ", norm,
+                                    "; the weights are left as they were. Try a lower learning rate or clip");
+  clip_gradient(gradient, norm, config_.optimizer.clip);
+  optimizer_->step(gradient, settings.learning_rate);
+
+  const double step_ms = milliseconds_since(start);
+  const double tokens = static_cast<double>(batches.front().input_ids.size(1) * config_.train.micro_batch_sequences *
+                                            config_.train.micro_batches);
+  StepMetrics metrics;
+  metrics.step = step;
+  metrics.num_steps = config_.train.num_steps;
+  metrics.loss = loss.loss;
+  metrics.kl = loss.kl;
+  metrics.ce = loss.ce;
+  metrics.gradient_norm = norm;
+  metrics.learning_rate = settings.learning_rate;
+  metrics.alpha = settings.alpha;
+  metrics.bits_tau = settings.bits_tau;
+  metrics.attn_tau = settings.attn_tau;
+  metrics.step_ms = step_ms;
+  metrics.tokens_per_second = tokens / (step_ms / 1000.0);
+  metrics.communication_wait_ms = communication_ms_;
+  metrics.memory_bytes = peak_memory_bytes();
+  return metrics;
+}
+
+std::vector<Batch> Trainer::load_micro_batches(int64_t step) const {
+  const int64_t sequences = config_.train.micro_batch_sequences;
+  std::vector<Batch> batches;
+  for (int64_t i = owned_.first; i < owned_.second; ++i) {
+    batches.push_back(parts_.training_data.batch(step, i * sequences, sequences));
+  }
+  return batches;
+}
+
+// Everything of a micro-batch's loss but the student: labels, weights and the teacher's hidden states.
+LossInput Trainer::loss_input(const Batch& batch) const {
+  LossInput input;
+  input.labels = batch.labels.to(parts_.device);
+  if (batch.loss_weights.defined()) input.loss_weights = batch.loss_weights.to(parts_.device);
+  if (batch.padding.defined()) input.padding = batch.padding.to(parts_.device);
+  input.student_lm_head = parts_.model.lm_head_weight();
+  if (parts_.adapters && config_.loss.distill_alpha > 0.0) {
+    const at::Tensor documents = batch.documents.defined() ? batch.documents.to(parts_.device) : at::Tensor();
+    input.teacher_hidden = parts_.model.teacher_hidden_states(batch.input_ids.to(parts_.device), documents);
+    input.teacher_lm_head = parts_.model.lm_head_weight();
+  }
+  return input;
+}
+
+at::Tensor Trainer::student_hidden(const Batch& batch, const StepSettings& settings) const {
+  models::ForwardOptions options;
+  if (parts_.adapters) {
+    options = student_options(config_, parts_.adapters, parts_.executor);
+    options.operator_options.training = true;
+    options.operator_options.alpha = settings.alpha;
+    options.operator_options.bits_tau = settings.bits_tau;
+    options.operator_options.attn_tau = settings.attn_tau;
+  }
+  options.activation_checkpointing = config_.train.activation_checkpointing;
+  if (batch.documents.defined()) options.documents = batch.documents.to(parts_.device);
+  return parts_.model.hidden_states(batch.input_ids.to(parts_.device), options);
+}
+
+// The sum over the global batch, with the same bits for any number of ranks.
+LossSums Trainer::sum_over_micro_batches(const std::vector<LossSums>& own) {
+  std::vector<std::vector<double>> values;
+  for (const LossSums& sums : own) values.push_back({sums.kl, sums.ce, sums.kl_count, sums.ce_count});
+  const auto start = Clock::now();
+  const auto total = parallel::sum_in_micro_batch_order(parts_.communicator, config_.train.micro_batches, values);
+  communication_ms_ += milliseconds_since(start);
+  return {total[0], total[1], total[2], total[3]};
+}
+
+LossSums Trainer::global_counts(const std::vector<Batch>& batches) {
+  std::vector<LossSums> own;
+  for (const Batch& batch : batches) {
+    LossInput input;
+    input.labels = batch.labels;
+    input.loss_weights = batch.loss_weights;
+    input.padding = batch.padding;
+    own.push_back(count_tokens(input, parts_.model.config().vocab_size));
+  }
+  return sum_over_micro_batches(own);
+}
+
+Trainer::GlobalLoss Trainer::global_loss(const std::vector<LossSums>& sums, const LossSums& counts) {
+  const LossSums total = sum_over_micro_batches(sums);
+  GlobalLoss loss;
+  loss.kl = counts.kl_count > 0 ? total.kl / counts.kl_count : 0.0;
+  loss.ce = counts.ce_count > 0 ? total.ce / counts.ce_count : 0.0;
+  loss.loss = config_.loss.distill_alpha * loss.kl + (1.0 - config_.loss.distill_alpha) * loss.ce;
+  return loss;
+}
+
+EvaluationMetrics Trainer::evaluate(int64_t num_steps_done) {
+  const std::string student = parts_.adapters ? "rosa" : "teacher";
+  const VariantScore score = evaluate_variants(config_, parts_, {student}).at(student);
+  EvaluationMetrics metrics;
+  metrics.step = num_steps_done;
+  metrics.num_tokens = static_cast<int64_t>(score.num_tokens);
+  metrics.ce = score.ce();
+  metrics.perplexity = std::exp(metrics.ce);
+  return metrics;
+}
+
+}  // namespace rosa::training

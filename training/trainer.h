@@ -1,0 +1,75 @@
+// Trainer: one rank's share of training steps and evaluations. Owns the optimiser and the reducer of a step, not the
+// run folder (run.h) and not what it is told to train.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/stateful.h"
+#include "models/adapter.h"
+#include "models/qwen3.h"
+#include "parallel/communicator.h"
+#include "rosa/operator/host_executor.h"
+#include "training/config.h"
+#include "training/data/data_source.h"
+#include "training/evaluation.h"
+#include "training/losses.h"
+#include "training/metrics.h"
+#include "training/optimizer.h"
+
+namespace rosa::training {
+
+// The scheduled quantities of one step.
+struct StepSettings {
+  double learning_rate = 0.0, alpha = 1.0, bits_tau = 1.0, attn_tau = 1.0;
+};
+StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int64_t num_steps);
+
+class Trainer {
+ public:
+  // Broadcasts the trained weights from rank 0. Collective: every rank calls it. Throws ConfigError where
+  // train.micro_batches does not divide over the ranks or patterns select nothing.
+  Trainer(const RunConfig& config, RunParts parts);
+  ~Trainer();
+
+  // Step `step` (from 0): forward, backward, reduce, clip, update. Collective: every rank calls it. Throws NumericError
+  // on every rank where loss or gradient is not finite, before the weights change.
+  StepMetrics step(int64_t step);
+
+  // Cross-entropy of the student with the hard operator on held-out sequences. Collective: every rank calls it.
+  EvaluationMetrics evaluate(int64_t num_steps_done);
+
+  const NamedTensors& trained() const { return trained_; }
+
+  // What a checkpoint must hold, by name.
+  std::map<std::string, base::Stateful*> state();
+
+ private:
+  // Means over the global batch, from every micro-batch's float64 sums in order.
+  struct GlobalLoss {
+    double loss = 0.0, kl = 0.0, ce = 0.0;
+  };
+
+  std::vector<Batch> load_micro_batches(int64_t step) const;
+  LossInput loss_input(const Batch& batch) const;
+  LossSums global_counts(const std::vector<Batch>& batches);
+  at::Tensor student_hidden(const Batch& batch, const StepSettings& settings) const;
+  GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);
+  LossSums sum_over_micro_batches(const std::vector<LossSums>& own);
+
+  RunConfig config_;
+  RunParts parts_;
+  NamedTensors trained_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<base::Stateful> weights_;
+  std::pair<int64_t, int64_t> owned_;  // this rank's run of micro-batches
+  double communication_ms_ = 0.0;      // of the step under way
+};
+
+}  // namespace rosa::training
