@@ -18,8 +18,8 @@ enum class DataKind {
 
 struct DataConfig {
   DataKind kind = DataKind::lines;
-  std::string train_path;
-  std::string held_out_path;
+  std::string train_path = {};
+  std::string held_out_path = {};
   int64_t sequence_length = 256;
   int64_t vocabulary_size = 0;
 
@@ -30,10 +30,10 @@ struct DataConfig {
   int64_t alphabet_size = 64;
   double unrecallable_weight = 1.0;
 
-  std::vector<int64_t> curriculum_until;
-  std::vector<int64_t> curriculum_sequence_lengths;
-  std::vector<int64_t> curriculum_pool_sizes;
-  std::vector<double> curriculum_unrecallable_weights;
+  std::vector<int64_t> curriculum_until = {};
+  std::vector<int64_t> curriculum_sequence_lengths = {};
+  std::vector<int64_t> curriculum_pool_sizes = {};
+  std::vector<double> curriculum_unrecallable_weights = {};
 
   bool packed_documents = true;
   bool verify_tokens = true;

@@ -2,14 +2,49 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "base/error.h"
 #include "rosa/automaton/streaming_matcher.h"
 #include "tests/rosa/automaton/oracle.h"
 
+namespace {
+
+std::atomic<int64_t> num_allocations = 0;
+
+void* counted_allocation(size_t size, size_t alignment) {
+  ++num_allocations;
+  void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+
+}  // namespace
+
+// Counts the allocations of the whole program.
+void* operator new(size_t size) { return counted_allocation(size, alignof(std::max_align_t)); }
+void* operator new(size_t size, std::align_val_t alignment) {
+  return counted_allocation(size, static_cast<size_t>(alignment));
+}
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete(void* block, size_t) noexcept { std::free(block); }
+void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block, size_t, std::align_val_t) noexcept { std::free(block); }
+
 namespace rosa::automaton {
 namespace {
+
+// One matcher for each kind of code that this machine can run.
+std::vector<Matcher> matchers_of_all_levels() {
+  std::vector<Matcher> matchers;
+  for (const CpuLevel level : {CpuLevel::portable, CpuLevel::avx2, CpuLevel::avx512}) {
+    if (level <= best_cpu_level()) matchers.emplace_back(level);
+  }
+  return matchers;
+}
 
 template <class Symbol>
 std::vector<Match> batch_matches(Matcher& matcher, const Symbols& query, const Symbols& key,
@@ -32,6 +67,15 @@ void expect_equal(const std::vector<Match>& actual, const std::vector<Match>& ex
   }
 }
 
+template <class Symbol>
+void expect_all_levels_equal(std::vector<Matcher>& matchers, const Symbols& query, const Symbols& key,
+                             const std::vector<Match>& expected, const std::vector<int32_t>& document_starts = {}) {
+  for (size_t level = 0; level < matchers.size(); ++level) {
+    SCOPED_TRACE("CPU level " + std::to_string(level));
+    expect_equal(batch_matches<Symbol>(matchers[level], query, key, document_starts), expected);
+  }
+}
+
 std::vector<Match> streamed_matches(const Symbols& query, const Symbols& key) {
   StreamingMatcher stream;
   std::vector<Match> matches;
@@ -50,14 +94,14 @@ constexpr size_t kMaxPairSize = 8;
 constexpr size_t kMaxSelfSize = 14;
 
 TEST(MatcherTest, EveryBinaryPairEqualsTheOracle) {
-  Matcher matcher;
+  std::vector<Matcher> matchers = matchers_of_all_levels();
   for (size_t size = 0; size <= kMaxPairSize; ++size) {
     for (uint64_t a = 0; a < uint64_t{1} << size; ++a) {
       for (uint64_t b = 0; b < uint64_t{1} << size; ++b) {
         const Symbols query = bits_of(a, size);
         const Symbols key = bits_of(b, size);
         const auto expected = oracle_matches(query, key);
-        ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key), expected));
+        ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint8_t>(matchers, query, key, expected));
         ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(query, key), expected));
       }
     }
@@ -65,12 +109,12 @@ TEST(MatcherTest, EveryBinaryPairEqualsTheOracle) {
 }
 
 TEST(MatcherTest, EveryBinarySequenceAgainstItselfEqualsTheOracle) {
-  Matcher matcher;
+  std::vector<Matcher> matchers = matchers_of_all_levels();
   for (size_t size = 9; size <= kMaxSelfSize; ++size) {
     for (uint64_t a = 0; a < uint64_t{1} << size; ++a) {
       const Symbols symbols = bits_of(a, size);
       const auto expected = oracle_matches(symbols, symbols);
-      ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, symbols, symbols), expected));
+      ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint8_t>(matchers, symbols, symbols, expected));
       ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(symbols, symbols), expected));
     }
   }
@@ -80,7 +124,7 @@ class MatcherFamilyTest : public testing::TestWithParam<int> {};
 
 TEST_P(MatcherFamilyTest, EveryFamilyEqualsTheOracle) {
   const int bits = GetParam();
-  Matcher matcher;
+  std::vector<Matcher> matchers = matchers_of_all_levels();
   std::mt19937_64 random(bits);
   for (const size_t size : {1, 2, 3, 63, 64, 65, 127, 500, 1500}) {
     for (const Family& keys : families()) {
@@ -94,9 +138,9 @@ TEST_P(MatcherFamilyTest, EveryFamilyEqualsTheOracle) {
       for (const auto& [name, query] : queries) {
         SCOPED_TRACE(keys.name + " against " + name + ", size " + std::to_string(size));
         const auto expected = oracle_matches(query, key);
-        ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint64_t>(matcher, query, key), expected));
+        ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint64_t>(matchers, query, key, expected));
         if (bits <= 8) {
-          ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key), expected));
+          ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint8_t>(matchers, query, key, expected));
         }
         ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(query, key), expected));
       }
@@ -106,7 +150,7 @@ TEST_P(MatcherFamilyTest, EveryFamilyEqualsTheOracle) {
 
 TEST_P(MatcherFamilyTest, DocumentsEqualEachAlone) {
   const int bits = GetParam();
-  Matcher matcher;
+  std::vector<Matcher> matchers = matchers_of_all_levels();
   std::mt19937_64 random(bits);
   const std::vector<int32_t> starts{0, 1, 2, 90, 91, 300, 599};
   const size_t size = 600;
@@ -124,9 +168,9 @@ TEST_P(MatcherFamilyTest, DocumentsEqualEachAlone) {
         expected.push_back(match);
       }
     }
-    ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint64_t>(matcher, query, key, starts), expected));
+    ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint64_t>(matchers, query, key, expected, starts));
     if (bits <= 8) {
-      ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key, starts), expected));
+      ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint8_t>(matchers, query, key, expected, starts));
     }
   }
 }
@@ -164,7 +208,7 @@ TEST_P(MatcherFamilyTest, MaskEqualsTheOracle) {
 INSTANTIATE_TEST_SUITE_P(Bits, MatcherFamilyTest, testing::Values(1, 2, 4, 8, 20, 63));
 
 TEST(MatcherTest, ManyShortRandomSequencesEqualTheOracle) {
-  Matcher matcher;
+  std::vector<Matcher> matchers = matchers_of_all_levels();
   std::mt19937_64 random(7);
   for (int round = 0; round < 3000; ++round) {
     const size_t size = 1 + random() % 200;
@@ -177,7 +221,7 @@ TEST(MatcherTest, ManyShortRandomSequencesEqualTheOracle) {
       query[t] = t > 0 && random() % keep != 0 ? key[t - 1] : symbol_of(random(), bits);
     }
     const auto expected = oracle_matches(query, key);
-    ASSERT_NO_FATAL_FAILURE(expect_equal(batch_matches<uint8_t>(matcher, query, key), expected)) << "round " << round;
+    ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint8_t>(matchers, query, key, expected)) << "round " << round;
     ASSERT_NO_FATAL_FAILURE(expect_equal(streamed_matches(query, key), expected)) << "round " << round;
   }
 }
@@ -202,6 +246,66 @@ TEST(MatcherTest, SpansThatDoNotFitAreRefused) {
     EXPECT_THROW(matcher.match<uint8_t>(symbols, symbols, positions, {}, starts), base::ArgumentError);
   }
   EXPECT_THROW(matcher.match_masked<uint8_t>(symbols, symbols, positions, {}, {}, nullptr, 4), base::ArgumentError);
+}
+
+// Long enough for the chains' budget to end on the hard families; the streaming matcher is the oracle.
+TEST_P(MatcherFamilyTest, LongSequencesEqualTheStreamingMatcher) {
+  const int bits = GetParam();
+  std::vector<Matcher> matchers = matchers_of_all_levels();
+  std::mt19937_64 random(bits);
+  const size_t size = 20000;
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Symbols key = family.make(size, bits, random);
+    const Symbols other = family.make(size, bits, random);
+    for (const Symbols* query : {&key, &other}) {
+      const auto expected = streamed_matches(*query, key);
+      ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint64_t>(matchers, *query, key, expected));
+    }
+  }
+}
+
+TEST(MatcherTest, TheWorkIsNearLinearOnEveryFamily) {
+  std::vector<Matcher> matchers = matchers_of_all_levels();
+  std::mt19937_64 random(8);
+  const size_t size = 65536;
+  int64_t num_fallbacks = 0;
+  for (const Family& family : families()) {
+    for (const int bits : {1, 2, 4, 8}) {
+      SCOPED_TRACE(family.name + ", bits " + std::to_string(bits));
+      const Symbols symbols = family.make(size, bits, random);
+      const Symbols other = family.make(size, bits, random);
+      for (const Symbols* query : {&symbols, &other}) {
+        Matcher matcher;
+        batch_matches<uint8_t>(matcher, *query, symbols);
+        EXPECT_LT(matcher.work().num_steps, static_cast<int64_t>(16 * size));
+        num_fallbacks += matcher.work().num_fallbacks;
+      }
+    }
+  }
+  EXPECT_GT(num_fallbacks, 0);  // or the automaton is not tested
+}
+
+TEST(MatcherTest, TheWorkspaceIsBoundedAndKept) {
+  std::mt19937_64 random(9);
+  for (const size_t size : {1024, 4096, 5000, 16384, 65536, 65537}) {
+    Matcher matcher;
+    const Symbols symbols = families()[0].make(size, 8, random);
+    const std::vector<uint8_t> bytes(symbols.begin(), symbols.end());
+    std::vector<int32_t> positions(size);
+    matcher.match<uint8_t>(bytes, bytes, positions, positions);
+    EXPECT_LE(matcher.workspace_bytes(), 150 * size) << size;
+    const size_t held = matcher.workspace_bytes();
+    for (const Family& family : families()) {
+      const Symbols others = family.make(size, 8, random);
+      const std::vector<uint8_t> other_bytes(others.begin(), others.end());
+      const int64_t num_allocations_before = num_allocations;
+      matcher.match<uint8_t>(other_bytes, bytes, positions, positions);
+      matcher.match<uint8_t>(other_bytes, other_bytes, positions, {});
+      EXPECT_EQ(num_allocations, num_allocations_before) << family.name;
+    }
+    EXPECT_EQ(matcher.workspace_bytes(), held);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,264 @@
+// ChainSearch: the fast way to match a document of byte symbols, within a budget of work.
+//
+// If the match of t - 1 has length L at position j, and key[j + 1] == query[t], the match of t is (L + 1, j + 1), the
+// latest one included; and in any case L(t) <= L(t - 1) + 1. So a search is needed only where a match breaks. It walks
+// chains, as LZ77 match finders have them: for a ladder of orders m, all positions with the same (hash of the) last m
+// symbols, latest first. The lowest order's table is not hashed but sorted by the last symbol first, so that the heads
+// of all contexts with the same last x < m symbols lie side by side; a coarse table of a yet lower order keeps these
+// ranges short.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "rosa/automaton/byte_matching.h"
+#include "rosa/automaton/match.h"
+#include "rosa/automaton/packed_symbols.h"
+
+namespace rosa::automaton {
+
+inline constexpr int32_t kMaxNumOrders = 5;
+// Candidates looked at: so many a symbol are allowed before the automaton takes over.
+inline constexpr int64_t kStepsASymbol = 6;
+inline constexpr int64_t kFreeSteps = 2048;
+
+// The orders of the chains, ascending, and the sizes of the tables of their latest positions.
+struct ChainLadder {
+  int32_t num_orders = 0;
+  int32_t orders[kMaxNumOrders] = {};
+  int32_t head_bits[kMaxNumOrders] = {};
+  int32_t coarse_order = 0;  // 0: no coarse table
+  int32_t coarse_bits = 0;
+
+  size_t workspace_bytes(int32_t size) const;
+};
+
+// Returns the ladder for a document. orders * bits <= kMaxContextBits.
+ChainLadder chain_ladder(int32_t size, int32_t bits);
+
+// Where a search stopped: all before `position` is matched, and `match` is the match of position - 1, counted from the
+// document's beginning.
+struct MatchingProgress {
+  int32_t position = 0;
+  Match match;
+};
+
+template <class Simd>
+class ChainSearch {
+ public:
+  ChainSearch(const ByteDocument& document, Workspace& workspace, MatchingWork& work);
+
+  // Matches from the beginning to the end, or to where the budget is spent.
+  MatchingProgress run();
+
+ private:
+  // The chains of one order. Positions are stored plus 1; 0 ends a chain.
+  struct Level {
+    int32_t order = 0;
+    int32_t head_bits = 0;
+    int32_t num_filled = -1;  // positions entered so far; -1: the heads are not cleared yet
+    uint32_t* heads = nullptr;
+    uint32_t* previous = nullptr;
+  };
+
+  bool is_spent(int32_t t) const { return num_steps_ > kStepsASymbol * t + kFreeSteps; }
+  uint32_t exact_index(int32_t order, uint64_t context) const {
+    return static_cast<uint32_t>(context >> (64 - document_.bits * order));
+  }
+  uint32_t hashed_index(const Level& level, uint64_t context) const {
+    const uint64_t symbols = context >> (64 - document_.bits * level.order);
+    return static_cast<uint32_t>((symbols * 0x9E3779B97F4A7C15u) >> (64 - level.head_bits));
+  }
+  void fill_lowest(int32_t end);
+  void fill_hashed(Level& level, int32_t end);
+  Match walk(Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough);
+  bool search(int32_t t, int32_t limit, Match& match);
+  uint32_t latest_in_context(uint64_t context, int32_t length);
+  Match search_short(uint64_t context, int32_t limit);
+  void write(int32_t t, const Match& match);
+  void write_run(int32_t t, int32_t count, const Match& before);
+
+  const ByteDocument& document_;
+  MatchingWork& work_;
+  const uint8_t* packed_query_;
+  const uint8_t* packed_key_;
+  int32_t num_levels_ = 0;
+  Level levels_[kMaxNumOrders];
+  int32_t coarse_order_ = 0;
+  int32_t coarse_bits_ = 0;
+  uint32_t* coarse_heads_ = nullptr;
+  int64_t num_steps_ = 0;
+};
+
+template <class Simd>
+ChainSearch<Simd>::ChainSearch(const ByteDocument& document, Workspace& workspace, MatchingWork& work)
+    : document_(document),
+      work_(work),
+      packed_query_(pack_symbols<Simd>(document.query, document.size, document.bits, workspace)),
+      packed_key_(pack_symbols<Simd>(document.key, document.size, document.bits, workspace)) {
+  const ChainLadder ladder = chain_ladder(document.size, document.bits);
+  num_levels_ = ladder.num_orders;
+  coarse_order_ = ladder.coarse_order;
+  coarse_bits_ = ladder.coarse_bits;
+  coarse_heads_ = workspace.take_items<uint32_t>(size_t{1} << ladder.coarse_bits);
+  for (int32_t i = 0; i < num_levels_; ++i) {
+    levels_[i].order = ladder.orders[i];
+    levels_[i].head_bits = ladder.head_bits[i];
+    levels_[i].heads = workspace.take_items<uint32_t>(size_t{1} << ladder.head_bits[i]);
+    levels_[i].previous = workspace.take_items<uint32_t>(document.size);
+  }
+}
+
+template <class Simd>
+MatchingProgress ChainSearch<Simd>::run() {
+  const uint8_t* query = document_.query;
+  const uint8_t* key = document_.key;
+  const int32_t size = document_.size;
+  Match match;
+  int32_t t = 0;
+  int64_t num_searches = 0;
+  while (t < size) {
+    if (match.length > 0) {
+      const int32_t count = Simd::common_prefix(query + t, key + match.position + 1, size - t);
+      if (count > 0) {
+        write_run(t, count, match);
+        match = {match.position + count, match.length + count};
+        t += count;
+        if (t == size) break;
+      }
+    }
+    ++num_searches;
+    Match found;
+    if (!search(t, match.length + 1, found)) break;
+    match = found;
+    write(t, match);
+    ++t;
+  }
+  work_.num_searches += num_searches;
+  work_.num_steps += num_steps_;
+  return {t, match};
+}
+
+// Enters the positions before `end`. A level that no search asks for is never filled.
+template <class Simd>
+void ChainSearch<Simd>::fill_lowest(int32_t end) {
+  Level& level = levels_[0];
+  if (level.num_filled < 0) {
+    std::memset(level.heads, 0, sizeof(uint32_t) << level.head_bits);
+    std::memset(coarse_heads_, 0, sizeof(uint32_t) << coarse_bits_);
+    level.num_filled = 0;
+  }
+  for (int32_t i = level.num_filled; i < end; ++i) {
+    const uint64_t context = context_before(packed_key_, i, document_.bits);
+    const uint32_t head = exact_index(level.order, context);
+    level.previous[i] = level.heads[head];
+    level.heads[head] = static_cast<uint32_t>(i) + 1;
+    if (coarse_order_ > 0) coarse_heads_[exact_index(coarse_order_, context)] = static_cast<uint32_t>(i) + 1;
+  }
+  level.num_filled = end;
+}
+
+template <class Simd>
+void ChainSearch<Simd>::fill_hashed(Level& level, int32_t end) {
+  if (level.num_filled < 0) {
+    std::memset(level.heads, 0, sizeof(uint32_t) << level.head_bits);
+    level.num_filled = 0;
+  }
+  for (int32_t i = level.num_filled; i < end; ++i) {
+    const uint32_t head = hashed_index(level, context_before(packed_key_, i, document_.bits));
+    level.previous[i] = level.heads[head];
+    level.heads[head] = static_cast<uint32_t>(i) + 1;
+  }
+  level.num_filled = end;
+}
+
+// Returns the longest, then latest match of the chain, of at most `limit` symbols; `enough`: none is longer.
+template <class Simd>
+Match ChainSearch<Simd>::walk(Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough) {
+  Match best;
+  for (uint32_t entry = level.heads[head]; entry != 0; entry = level.previous[entry - 1]) {
+    const auto position = static_cast<int32_t>(entry) - 1;
+    const int32_t length =
+        Simd::common_suffix(document_.query + t, document_.key + position, std::min(position + 1, limit));
+    num_steps_ += 1 + (length >> 6);
+    if (length > best.length) {
+      best = {position, length};
+      if (length >= enough) break;
+    }
+    if (is_spent(t)) break;
+  }
+  return best;
+}
+
+// Finds the match of t, of at most `limit` symbols. Returns false where the budget is spent.
+template <class Simd>
+bool ChainSearch<Simd>::search(int32_t t, int32_t limit, Match& match) {
+  if (is_spent(t)) return false;
+  const uint64_t context = context_before(packed_query_, t, document_.bits);
+  int32_t enough = limit;
+  for (int32_t i = num_levels_ - 1; i > 0; --i) {
+    Level& level = levels_[i];
+    if (level.order > limit) continue;
+    fill_hashed(level, t);
+    match = walk(level, t, hashed_index(level, context), limit, enough);
+    if (is_spent(t)) return false;
+    if (match.length >= level.order) return true;
+    enough = std::min(enough, level.order - 1);
+  }
+  Level& lowest = levels_[0];
+  fill_lowest(t);
+  if (lowest.order <= limit) {
+    match = walk(lowest, t, exact_index(lowest.order, context), limit, enough);
+    if (is_spent(t)) return false;
+    if (match.length >= lowest.order) return true;
+    enough = std::min(enough, lowest.order - 1);
+  }
+  match = search_short(context, enough);
+  return true;
+}
+
+// Returns the latest position, plus 1, whose context ends as the given one in `length` symbols; 0: none.
+template <class Simd>
+uint32_t ChainSearch<Simd>::latest_in_context(uint64_t context, int32_t length) {
+  const bool is_coarse = length <= coarse_order_;
+  const uint32_t* heads = is_coarse ? coarse_heads_ : levels_[0].heads;
+  const int32_t shift = document_.bits * ((is_coarse ? coarse_order_ : levels_[0].order) - length);
+  num_steps_ += (1 << shift) >> 6;
+  return Simd::max_of(heads + (static_cast<size_t>(exact_index(length, context)) << shift), 1 << shift);
+}
+
+// Returns the longest, then latest match of at most `limit` symbols, fewer than the lowest order.
+template <class Simd>
+Match ChainSearch<Simd>::search_short(uint64_t context, int32_t limit) {
+  for (int32_t length = limit; length >= 1; --length) {
+    // Before position length - 1 the context begins with padding. Such entries are older than any other.
+    const uint32_t latest = latest_in_context(context, length);
+    if (latest >= static_cast<uint32_t>(length)) return {static_cast<int32_t>(latest) - 1, length};
+  }
+  return {};
+}
+
+template <class Simd>
+void ChainSearch<Simd>::write(int32_t t, const Match& match) {
+  document_.positions[t] = match.length > 0 ? match.position + document_.first_position : -1;
+  if (document_.lengths != nullptr) document_.lengths[t] = match.length;
+}
+
+// Writes `count` matches that go on where `before` ended. May write up to 15 places too many, which come later.
+template <class Simd>
+void ChainSearch<Simd>::write_run(int32_t t, int32_t count, const Match& before) {
+  const int32_t position = before.position + 1 + document_.first_position;
+  const int32_t length = before.length + 1;
+  int32_t done = 0;
+  for (; done < count && t + done + 16 <= document_.size; done += 16) {
+    Simd::write_16_ascending(document_.positions + t + done, position + done);
+    if (document_.lengths != nullptr) Simd::write_16_ascending(document_.lengths + t + done, length + done);
+  }
+  for (; done < count; ++done) {
+    document_.positions[t + done] = position + done;
+    if (document_.lengths != nullptr) document_.lengths[t + done] = length + done;
+  }
+}
+
+}  // namespace rosa::automaton

@@ -1,0 +1,15 @@
+// The choice of code on machines other than x86-64: plain C++ only.
+#include "base/error.h"
+#include "rosa/automaton/byte_matching.h"
+
+namespace rosa::automaton {
+
+CpuLevel best_cpu_level() { return CpuLevel::portable; }
+
+MatchBytes match_bytes_for(CpuLevel level) {
+  base::require(level == CpuLevel::portable, "Matcher: this build has only portable code; got CpuLevel ",
+                static_cast<int>(level));
+  return match_bytes_portable;
+}
+
+}  // namespace rosa::automaton

@@ -1,0 +1,20 @@
+#include "rosa/automaton/match_bytes.h"
+#include "rosa/automaton/simd_portable.h"
+
+namespace rosa::automaton {
+
+void match_bytes_portable(const ByteDocument& document, Workspace& workspace, MatchingWork& work) {
+  match_bytes<PortableSimd>(document, workspace, work);
+}
+
+size_t byte_matching_workspace(int32_t size) {
+  size_t num_bytes =
+      std::max(BatchAutomaton<PortableSimd, RowEdges<PortableSimd, kMaxRowSymbols>>::workspace_bytes(size),
+               BatchAutomaton<PortableSimd, HashEdges<PortableSimd>>::workspace_bytes(size));
+  for (const int32_t bits : {1, 2, 4, 8}) {
+    num_bytes = std::max(num_bytes, chain_ladder(size, bits).workspace_bytes(size) + 2 * packed_workspace(size, bits));
+  }
+  return num_bytes;
+}
+
+}  // namespace rosa::automaton
