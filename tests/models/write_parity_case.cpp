@@ -1,0 +1,64 @@
+// Writes a random student and its logits for transformers_parity.py:
+// FOLDER/model (Hugging Face), FOLDER/adapter.safetensors, FOLDER/expected.safetensors.
+#include <iostream>
+
+#include "base/error.h"
+#include "base/safetensors.h"
+#include "models/export.h"
+#include "rosa/operator/tensor_bytes.h"
+#include "tests/models/tiny_model.h"
+
+namespace rosa::models {
+namespace {
+
+constexpr int64_t kWindow = 16;
+
+void write_case(const std::filesystem::path& folder, bool plain) {
+  const at::NoGradGuard no_gradient;
+  Qwen3Config config = tiny_config();
+  config.tie_word_embeddings = plain;
+  const Qwen3 model = Qwen3::random(config, 21);
+  AdapterConfig adapter_config = lively_adapter_config();
+  if (plain) {
+    adapter_config = rosa_soft_adapter_config();  // a file as rosa_soft's: 8 bits, no bias, no third vector
+    adapter_config.value_embedding_scale = 1;
+  } else {
+    adapter_config.bias = true;
+    adapter_config.layers = {0, 2};
+  }
+  AdapterSet adapters(adapter_config, config, 22);
+  for (auto& [name, parameter] : adapters.parameters()) {
+    if (name.find("v_emb") != std::string::npos) parameter.add_(at::randn_like(parameter), 0.3);
+  }
+  export_qwen3(model, folder / "model");
+  adapters.save(folder / "adapter.safetensors");
+
+  HostExecutor executor(1);
+  ForwardOptions options;
+  options.sliding_window = kWindow;
+  options.adapters = &adapters;
+  options.executor = &executor;
+  const at::Tensor input_ids = random_ids(2, 90, config.vocab_size);
+  const at::Tensor student = model.logits(model.hidden_states(input_ids, options));
+  const at::Tensor teacher = model.logits(model.teacher_hidden_states(input_ids));
+  base::write_safetensors(folder / "expected.safetensors",
+                          {{"input_ids", view_bytes(input_ids)},
+                           {"student_logits", view_bytes(student)},
+                           {"teacher_logits", view_bytes(teacher)}},
+                          {{"window", std::to_string(kWindow)}});
+}
+
+}  // namespace
+}  // namespace rosa::models
+
+int main(int argc, char** argv) {
+  try {
+    rosa::base::require(argc == 2, "usage: write_parity_case FOLDER");
+    rosa::models::write_case(std::filesystem::path(argv[1]) / "plain", true);
+    rosa::models::write_case(std::filesystem::path(argv[1]) / "full", false);
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
+  return 0;
+}
