@@ -164,13 +164,19 @@ HardResult HostExecutor::wait(const Ticket& ticket) {
   return result;
 }
 
+void HostExecutor::run_beside(const std::function<void()>& body) const {
+  if (hooks_.beside_begins) hooks_.beside_begins();
+  body();
+  if (hooks_.beside_ends) hooks_.beside_ends();
+}
+
 void HostExecutor::parallel_for(int64_t count, const std::function<void(int64_t)>& body) {
   pool_.parallel_for(count, body);
 }
 
 void HostExecutor::run_pieces(Job& job) {
   Worker& worker = *workers_[pool_.worker_index()];
-  if (work_hook_) work_hook_();
+  if (hooks_.work_begins) hooks_.work_begins();
   if (job.transfer) job.transfer->wait_for_host();
   const MatchRequest& request = job.request;
   const int64_t length = job.length(), heads = job.heads(), kv_heads = job.kv_heads();

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -53,8 +54,15 @@ class HostExecutor {
   // Runs body(0) ... body(count - 1) on the workers and returns when all have run; rethrows what they threw.
   void parallel_for(int64_t count, const std::function<void(int64_t)>& body);
 
-  // For tests: called by the worker that begins each piece of a job. Set it while nothing is in flight.
-  void set_work_hook(std::function<void()> hook) { work_hook_ = std::move(hook); }
+  // Runs `body` on the calling thread, between submit() and wait(): what the matching is to be beside of.
+  void run_beside(const std::function<void()>& body) const;
+
+  // For tests: what is called when a worker begins its part of a job, and when run_beside begins and ends. Set it while
+  // nothing is in flight.
+  struct Hooks {
+    std::function<void()> work_begins, beside_begins, beside_ends;
+  };
+  void set_hooks(Hooks hooks) { hooks_ = std::move(hooks); }
 
  private:
   struct Worker;
@@ -62,7 +70,7 @@ class HostExecutor {
   void run_pieces(Job& job);
 
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::function<void()> work_hook_;
+  Hooks hooks_;
   base::ThreadPool pool_;  // last: its threads end before what they use goes away
 };
 

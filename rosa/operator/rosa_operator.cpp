@@ -125,7 +125,9 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
     const OperatorInput input{query.detach(), key.detach(), value.detach(), call.input.mask, call.input.documents};
     HardOutput hard_output(input, call.options, call.executor, call.recorded);
     at::Tensor soft;
-    if (call.options.alpha < 1) soft = proxy_forward(input, call.options);
+    if (call.options.alpha < 1) {
+      call.executor.run_beside([&] { soft = proxy_forward(input, call.options); });
+    }
     const HardResult hard = hard_output.wait();
     at::Tensor bits = unpack_symbols(hard.value_symbols, value.size(3), bits_dtype(input));
     if (soft.defined()) bits.sub_(soft).mul_(call.options.alpha).add_(soft);

@@ -1,0 +1,242 @@
+// The forms of the proxies against each other, against a plain loop, and against finite differences.
+#include "rosa/operator/proxies.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+
+#include "tests/rosa/operator/inputs.h"
+#include "tests/support/tensors.h"
+
+namespace rosa {
+namespace {
+
+using testing::documents_of;
+using testing::expect_close;
+using testing::make_input;
+using testing::Sizes;
+
+constexpr std::array<bool, 3> kAll{true, true, true};
+
+OperatorOptions options_of(Proxy proxy, const Sizes& sizes) {
+  OperatorOptions options;
+  options.proxy = proxy;
+  options.sufa_head_dim = sizes.query_bits * 6;
+  options.bits_tau = 0.7;
+  options.attn_tau = 0.4;
+  options.training = true;
+  return options;
+}
+
+// Gradients of the plain composition by autograd.
+std::array<at::Tensor, 3> composition_gradients(const OperatorInput& input, const OperatorOptions& options,
+                                                const at::Tensor& grad_output) {
+  OperatorInput leaves = input;
+  for (at::Tensor* tensor : {&leaves.query, &leaves.key, &leaves.value}) *tensor = tensor->detach().requires_grad_();
+  const at::Tensor output = proxy_composition(leaves, options);
+  const auto gradients =
+      torch::autograd::grad({output}, {leaves.query, leaves.key, leaves.value}, {grad_output.to(output.scalar_type())});
+  return {gradients[0], gradients[1], gradients[2]};
+}
+
+at::Tensor random_like_output(const OperatorInput& input) {
+  return at::randn({input.query.size(0), input.query.size(1), input.query.size(2), input.value.size(3)},
+                   input.query.options());
+}
+
+OperatorInput to_double(const OperatorInput& input) {
+  return {input.query.to(at::kDouble), input.key.to(at::kDouble), input.value.to(at::kDouble), input.mask,
+          input.documents};
+}
+
+// Entry by entry, straight from the definition.
+double soft_rosa_run(const at::Tensor& agreement, int64_t t, int64_t i) {
+  const auto a = agreement.accessor<double, 2>();
+  double total = 0, best = 0;
+  for (int64_t step = i; step >= 0; --step) {
+    const int64_t column = i - step, row = t - step;
+    total += a[row][column];
+    best = std::max(best, total * (1 - a[row][column]));
+  }
+  return total - best;
+}
+
+at::Tensor plain_soft_rosa(const OperatorInput& input, const OperatorOptions& options, int64_t batch, int64_t head) {
+  const int64_t length = input.query.size(2), bits = input.query.size(3);
+  const int64_t group = head / (input.query.size(1) / input.key.size(1));
+  const at::Tensor query = at::tanh(input.query[batch][head] / options.bits_tau);
+  const at::Tensor key = at::tanh(input.key[batch][group] / options.bits_tau);
+  const at::Tensor value = at::sigmoid(input.value[batch][group] / options.bits_tau);
+  const double tau = options.bits_tau;
+  const at::Tensor agreement =
+      at::sigmoid((at::matmul(query, key.t()) - static_cast<double>(bits - 1) * (1 - tau)) / tau).tril(-1).contiguous();
+  at::Tensor output = at::zeros({length, input.value.size(3)}, at::kDouble);
+  for (int64_t t = 0; t < length; ++t) {
+    std::vector<double> run(t + 1, 0.0);
+    for (int64_t j = 1; j <= t; ++j) run[j] = soft_rosa_run(agreement, t, j - 1);
+    double total = 0, largest = 0;
+    at::Tensor mixed = at::zeros({input.value.size(3)}, at::kDouble);
+    for (int64_t j = 0; j <= t; ++j) {
+      const double weight = std::exp((run[j] + std::exp(static_cast<double>(j - t - 1) / 8192)) / options.attn_tau);
+      total += weight;
+      largest = std::max(largest, run[j]);
+      mixed += weight * value[j];
+    }
+    output[t] = mixed / total * std::min(1.0, largest);
+  }
+  return output;
+}
+
+TEST(Proxies, SoftRosaIsItsDefinition) {
+  at::manual_seed(1);
+  const Sizes sizes;
+  for (const char* kind : {"random", "constant", "zero", "periodic"}) {
+    const OperatorInput input = make_input(kind, sizes, at::kDouble, true);
+    const OperatorOptions options = options_of(Proxy::soft_rosa, sizes);
+    const at::Tensor output = proxy_composition(input, options);
+    for (int64_t head = 0; head < sizes.heads; ++head) {
+      expect_close(output[1][head], plain_soft_rosa(input, options, 1, head), 1e-12, kind);
+    }
+  }
+}
+
+TEST(Proxies, FastFormsEqualTheComposition) {
+  at::set_num_threads(1);  // many small tensors: waking threads would be most of the time
+  at::manual_seed(2);
+  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    for (const char* kind : {"random", "constant", "zero", "periodic"}) {
+      for (const Sizes& sizes :
+           {Sizes{}, Sizes{3, 2, 2, 1, 8, 8}, Sizes{1, 6, 2, 70, 8, 8}, Sizes{2, 2, 1, 45, 1, 1}}) {
+        for (const ProxyMask mask : {ProxyMask::causal, ProxyMask::sliding_window}) {
+          SCOPED_TRACE(std::string(kind) + " " + std::to_string(sizes.length));
+          OperatorOptions options = options_of(proxy, sizes);
+          options.proxy_mask = mask;
+          options.sliding_window = 9;
+          options.position_bias = mask == ProxyMask::causal;
+          const OperatorInput input = make_input(kind, sizes);
+          const at::Tensor upstream = random_like_output(input);
+          const at::Tensor expected = proxy_composition(to_double(input), options);
+          const auto expected_gradients = composition_gradients(to_double(input), options, upstream.to(at::kDouble));
+          expect_close(proxy_forward(input, options), expected, 1e-5);
+          expect_close(proxy_blocks_forward(input, options), expected, 1e-5);
+          if (proxy == Proxy::soft_rosa && kind != std::string("random")) continue;  // ties in the maxima
+          const auto gradients = proxy_backward(input, options, upstream, kAll);
+          // Where everything cancels (constant inputs) the gradient itself is rounding; measure it by the upstream.
+          for (size_t i = 0; i < 3; ++i) {
+            const double largest = std::max(expected_gradients[i].abs().max().item<double>(), 1e-2);
+            const double difference = (gradients[i] - expected_gradients[i]).abs().max().item<double>();
+            EXPECT_LE(difference, 1e-5 * largest) << "gradient " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Proxies, GradientsEqualFiniteDifferences) {
+  at::manual_seed(3);
+  const Sizes sizes{1, 2, 1, 9, 2, 2};
+  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    const OperatorOptions options = options_of(proxy, sizes);
+    const OperatorInput input = make_input("random", sizes, at::kDouble);
+    const at::Tensor upstream = random_like_output(input);
+    const auto gradients = proxy_backward(input, options, upstream, kAll);
+    const at::Tensor* const tensors[] = {&input.query, &input.key, &input.value};
+    for (size_t i = 0; i < 3; ++i) {
+      at::Tensor flat = tensors[i]->view({-1});  // shares the input's memory
+      const at::Tensor gradient = gradients[i].contiguous().view({-1});
+      for (int64_t n = 0; n < flat.numel(); ++n) {
+        constexpr double kStep = 1e-6;
+        const auto loss_at = [&](double shift) {
+          flat[n] += shift;
+          const double loss = (proxy_forward(input, options) * upstream).sum().item<double>();
+          flat[n] -= shift;
+          return loss;
+        };
+        EXPECT_NEAR(gradient[n].item<double>(), (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep), 1e-7);
+      }
+    }
+  }
+}
+
+TEST(Proxies, PackedDocumentsAreEachAlone) {
+  at::manual_seed(4);
+  const Sizes sizes{2, 4, 2, 60, 8, 8};
+  const std::vector<int64_t> lengths{1, 17, 2, 40};
+  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    OperatorOptions options = options_of(proxy, sizes);
+    options.sufa_head_dim = 64;
+    OperatorInput input = make_input("random", sizes);
+    const at::Tensor upstream = random_like_output(input);
+    input.documents = documents_of(sizes.batch, lengths);
+    const at::Tensor output = proxy_forward(input, options);
+    const at::Tensor composed = proxy_composition(input, options);
+    const auto gradients = proxy_backward(input, options, upstream, kAll);
+    int64_t begin = 0;
+    for (const int64_t length : lengths) {
+      const OperatorInput alone = testing::slice(input, begin, length);
+      const auto part = [&](const at::Tensor& tensor) { return tensor.narrow(2, begin, length); };
+      EXPECT_TRUE(testing::is_equal(part(output), proxy_forward(alone, options)));
+      expect_close(part(composed), proxy_forward(alone, options), 1e-5);
+      const auto alone_gradients = proxy_backward(alone, options, part(upstream), kAll);
+      for (size_t i = 0; i < 3; ++i) {
+        EXPECT_TRUE(testing::is_equal(part(gradients[i]), alone_gradients[i])) << "gradient " << i;
+      }
+      begin += length;
+    }
+  }
+}
+
+TEST(Proxies, RowsWithoutVisibleCellsGiveZero) {
+  at::manual_seed(5);
+  const Sizes sizes;
+  OperatorInput input = make_input("random", sizes);
+  input.mask = at::rand({1, sizes.heads, sizes.length, sizes.length}) < 0.5;
+  input.mask.select(2, 7).fill_(false);
+  const OperatorOptions options = options_of(Proxy::sufa, sizes);
+  const at::Tensor output = proxy_forward(input, options);
+  EXPECT_EQ(output.select(2, 7).abs().max().item<float>(), 0);
+  const auto gradients = proxy_backward(input, options, random_like_output(input), kAll);
+  for (const at::Tensor& gradient : gradients) EXPECT_TRUE(gradient.isfinite().all().item<bool>());
+}
+
+TEST(Proxies, ThreadsDoNotChangeBits) {
+  at::manual_seed(6);
+  const Sizes sizes{3, 4, 2, 100, 8, 8};
+  const OperatorInput input = make_input("random", sizes);
+  OperatorOptions options = options_of(Proxy::sufa, sizes);
+  options.sufa_head_dim = 128;
+  const at::Tensor upstream = random_like_output(input);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const at::Tensor output = proxy_forward(input, options);
+  const auto gradients = proxy_backward(input, options, upstream, kAll);
+  at::set_num_threads(4);
+  EXPECT_TRUE(testing::is_equal(proxy_forward(input, options), output));
+  const auto again = proxy_backward(input, options, upstream, kAll);
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(testing::is_equal(again[i], gradients[i]));
+  at::set_num_threads(threads);
+}
+
+TEST(Proxies, OnlyNeededGradients) {
+  at::manual_seed(7);
+  const Sizes sizes;
+  const OperatorInput input = make_input("random", sizes);
+  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    const OperatorOptions options = options_of(proxy, sizes);
+    const at::Tensor upstream = random_like_output(input);
+    const auto all = proxy_backward(input, options, upstream, kAll);
+    for (size_t i = 0; i < 3; ++i) {
+      std::array<bool, 3> needed{};
+      needed[i] = true;
+      const auto some = proxy_backward(input, options, upstream, needed);
+      for (size_t k = 0; k < 3; ++k) EXPECT_EQ(some[k].defined(), k == i);
+      expect_close(some[i], all[i], 1e-6);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rosa

@@ -1,0 +1,100 @@
+#include "rosa/operator/rosa_state.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tests/rosa/operator/inputs.h"
+#include "tests/support/tensors.h"
+
+namespace rosa {
+namespace {
+
+using testing::make_input;
+using testing::Sizes;
+
+OperatorOutput append_part(RosaState& state, const OperatorInput& input, int64_t begin, int64_t count,
+                           HostExecutor& executor) {
+  const OperatorInput part = testing::slice(input, begin, count);
+  return state.append(part.query, part.key, part.value, executor);
+}
+
+// Appends everything in steps of the given sizes, cyclically.
+OperatorOutput append_all(RosaState& state, const OperatorInput& input, const std::vector<int64_t>& steps,
+                          HostExecutor& executor) {
+  std::vector<at::Tensor> bits, matched;
+  int64_t begin = 0;
+  for (size_t i = 0; begin < input.query.size(2); ++i) {
+    const int64_t count = std::min(steps[i % steps.size()], input.query.size(2) - begin);
+    const OperatorOutput output = append_part(state, input, begin, count, executor);
+    bits.push_back(output.bits);
+    matched.push_back(output.matched);
+    begin += count;
+  }
+  return {at::cat(bits, 2), at::cat(matched, 2)};
+}
+
+TEST(RosaState, EqualsTheBatchForm) {
+  at::manual_seed(1);
+  HostExecutor executor(2);
+  for (const char* kind : {"random", "constant", "zero", "periodic", "nan"}) {
+    for (const Sizes& sizes : {Sizes{2, 4, 2, 50, 2, 5}, Sizes{1, 3, 1, 40, 20, 63}, Sizes{1, 2, 2, 33, 63, 1}}) {
+      const OperatorInput input = make_input(kind, sizes, at::kFloat, true);
+      const OperatorOutput batch = rosa_operator(input, {}, executor);
+      for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1}, {50}, {7, 1, 3}}) {
+        RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+        const OperatorOutput streamed = append_all(state, input, steps, executor);
+        EXPECT_TRUE(testing::is_equal(streamed.bits, batch.bits)) << kind;
+        EXPECT_TRUE(testing::is_equal(streamed.matched, batch.matched)) << kind;
+        EXPECT_EQ(state.size(), sizes.length);
+      }
+    }
+  }
+}
+
+TEST(RosaState, Documents) {
+  at::manual_seed(2);
+  HostExecutor executor(1);
+  const Sizes sizes{2, 4, 2, 60, 2, 4};
+  OperatorInput input = make_input("random", sizes, at::kFloat, true);
+  const std::vector<int64_t> lengths{20, 1, 39};
+  input.documents = testing::documents_of(sizes.batch, lengths);
+  const OperatorOutput batch = rosa_operator(input, {}, executor);
+  RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+  int64_t begin = 0;
+  for (const int64_t length : lengths) {
+    for (int64_t row = 0; begin > 0 && row < sizes.batch; ++row) state.start_document(row);
+    const OperatorOutput part = append_part(state, input, begin, length, executor);
+    EXPECT_TRUE(testing::is_equal(part.bits, batch.bits.narrow(2, begin, length)));
+    EXPECT_TRUE(testing::is_equal(part.matched, batch.matched.narrow(2, begin, length)));
+    begin += length;
+  }
+}
+
+TEST(RosaState, CopiesAreIndependent) {
+  at::manual_seed(3);
+  HostExecutor executor(1);
+  const Sizes sizes{1, 2, 1, 40, 2, 4};
+  const OperatorInput input = make_input("random", sizes, at::kFloat, true);
+  const OperatorOutput batch = rosa_operator(input, {}, executor);
+  RosaState state(1, 2, 1, 2, 4);
+  append_part(state, input, 0, 20, executor);
+  RosaState copy = state;
+  const OperatorInput other = make_input("random", sizes);
+  append_part(copy, other, 0, 10, executor);  // goes another way
+  const OperatorOutput rest = append_part(state, input, 20, 20, executor);
+  EXPECT_TRUE(testing::is_equal(rest.bits, batch.bits.narrow(2, 20, 20)));
+  EXPECT_EQ(copy.size(), 30);
+}
+
+TEST(RosaState, RefusesWhatDoesNotFit) {
+  HostExecutor executor(1);
+  EXPECT_THROW(RosaState(1, 3, 2, 4, 4), base::ArgumentError);
+  EXPECT_THROW(RosaState(1, 2, 2, 64, 4), base::ArgumentError);
+  RosaState state(1, 2, 1, 4, 4);
+  EXPECT_THROW(state.append(at::zeros({1, 2, 3, 4}), at::zeros({1, 2, 3, 4}), at::zeros({1, 1, 3, 4}), executor),
+               base::ArgumentError);
+  EXPECT_THROW(state.start_document(1), base::ArgumentError);
+}
+
+}  // namespace
+}  // namespace rosa
