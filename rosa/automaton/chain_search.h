@@ -23,6 +23,12 @@ inline constexpr int32_t kMaxNumOrders = 5;
 inline constexpr int64_t kStepsASymbol = 6;
 inline constexpr int64_t kFreeSteps = 2048;
 
+// Half the memory is worth a second copy of the code: chains are bound by cache misses.
+inline constexpr int32_t kMaxShortDocument = 1 << 16;
+inline size_t chain_index_bytes(int32_t size) {
+  return size <= kMaxShortDocument ? sizeof(uint16_t) : sizeof(uint32_t);
+}
+
 // The orders of the chains, ascending, and the sizes of the tables of their latest positions.
 struct ChainLadder {
   int32_t num_orders = 0;
@@ -44,7 +50,8 @@ struct MatchingProgress {
   Match match;
 };
 
-template <class Simd>
+// Index: an unsigned type that holds the document's size.
+template <class Simd, class Index>
 class ChainSearch {
  public:
   ChainSearch(const ByteDocument& document, Workspace& workspace, MatchingWork& work);
@@ -57,9 +64,8 @@ class ChainSearch {
   struct Level {
     int32_t order = 0;
     int32_t head_bits = 0;
-    int32_t num_filled = -1;  // positions entered so far; -1: the heads are not cleared yet
-    uint32_t* heads = nullptr;
-    uint32_t* previous = nullptr;
+    Index* heads = nullptr;
+    Index* previous = nullptr;
   };
 
   bool is_spent(int32_t t) const { return num_steps_ > kStepsASymbol * t + kFreeSteps; }
@@ -70,9 +76,13 @@ class ChainSearch {
     const uint64_t symbols = context >> (64 - document_.bits * level.order);
     return static_cast<uint32_t>((symbols * 0x9E3779B97F4A7C15u) >> (64 - level.head_bits));
   }
-  void fill_lowest(int32_t end);
-  void fill_hashed(Level& level, int32_t end);
-  Match walk(Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough);
+  void enter(Level& level, uint32_t head, int32_t position) {
+    level.previous[position] = level.heads[head];
+    level.heads[head] = static_cast<Index>(position + 1);
+  }
+  void activate(int32_t limit);
+  void fill(int32_t end);
+  Match walk(const Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough);
   bool search(int32_t t, int32_t limit, Match& match);
   uint32_t latest_in_context(uint64_t context, int32_t length);
   Match search_short(uint64_t context, int32_t limit);
@@ -84,15 +94,17 @@ class ChainSearch {
   const uint8_t* packed_query_;
   const uint8_t* packed_key_;
   int32_t num_levels_ = 0;
+  int32_t num_active_ = 1;  // the levels that some search has asked for; the others are not filled
+  int32_t num_filled_ = 0;  // the positions entered into the active levels
   Level levels_[kMaxNumOrders];
   int32_t coarse_order_ = 0;
   int32_t coarse_bits_ = 0;
-  uint32_t* coarse_heads_ = nullptr;
+  Index* coarse_heads_ = nullptr;
   int64_t num_steps_ = 0;
 };
 
-template <class Simd>
-ChainSearch<Simd>::ChainSearch(const ByteDocument& document, Workspace& workspace, MatchingWork& work)
+template <class Simd, class Index>
+ChainSearch<Simd, Index>::ChainSearch(const ByteDocument& document, Workspace& workspace, MatchingWork& work)
     : document_(document),
       work_(work),
       packed_query_(pack_symbols<Simd>(document.query, document.size, document.bits, workspace)),
@@ -101,17 +113,19 @@ ChainSearch<Simd>::ChainSearch(const ByteDocument& document, Workspace& workspac
   num_levels_ = ladder.num_orders;
   coarse_order_ = ladder.coarse_order;
   coarse_bits_ = ladder.coarse_bits;
-  coarse_heads_ = workspace.take_items<uint32_t>(size_t{1} << ladder.coarse_bits);
+  coarse_heads_ = workspace.take_items<Index>(size_t{1} << ladder.coarse_bits);
   for (int32_t i = 0; i < num_levels_; ++i) {
     levels_[i].order = ladder.orders[i];
     levels_[i].head_bits = ladder.head_bits[i];
-    levels_[i].heads = workspace.take_items<uint32_t>(size_t{1} << ladder.head_bits[i]);
-    levels_[i].previous = workspace.take_items<uint32_t>(document.size);
+    levels_[i].heads = workspace.take_items<Index>(size_t{1} << ladder.head_bits[i]);
+    levels_[i].previous = workspace.take_items<Index>(document.size);
   }
+  std::memset(levels_[0].heads, 0, sizeof(Index) << levels_[0].head_bits);
+  std::memset(coarse_heads_, 0, sizeof(Index) << coarse_bits_);
 }
 
-template <class Simd>
-MatchingProgress ChainSearch<Simd>::run() {
+template <class Simd, class Index>
+MatchingProgress ChainSearch<Simd, Index>::run() {
   const uint8_t* query = document_.query;
   const uint8_t* key = document_.key;
   const int32_t size = document_.size;
@@ -140,42 +154,34 @@ MatchingProgress ChainSearch<Simd>::run() {
   return {t, match};
 }
 
-// Enters the positions before `end`. A level that no search asks for is never filled.
-template <class Simd>
-void ChainSearch<Simd>::fill_lowest(int32_t end) {
-  Level& level = levels_[0];
-  if (level.num_filled < 0) {
-    std::memset(level.heads, 0, sizeof(uint32_t) << level.head_bits);
-    std::memset(coarse_heads_, 0, sizeof(uint32_t) << coarse_bits_);
-    level.num_filled = 0;
+// Makes the levels active that a search of at most `limit` symbols asks for. All active levels are filled in one pass:
+// a loop for each would cost a mispredicted branch for each.
+template <class Simd, class Index>
+void ChainSearch<Simd, Index>::activate(int32_t limit) {
+  while (num_active_ < num_levels_ && levels_[num_active_].order <= limit) {
+    Level& level = levels_[num_active_++];
+    std::memset(level.heads, 0, sizeof(Index) << level.head_bits);
+    for (int32_t i = 0; i < num_filled_; ++i) {
+      enter(level, hashed_index(level, context_before(packed_key_, i, document_.bits)), i);
+    }
   }
-  for (int32_t i = level.num_filled; i < end; ++i) {
-    const uint64_t context = context_before(packed_key_, i, document_.bits);
-    const uint32_t head = exact_index(level.order, context);
-    level.previous[i] = level.heads[head];
-    level.heads[head] = static_cast<uint32_t>(i) + 1;
-    if (coarse_order_ > 0) coarse_heads_[exact_index(coarse_order_, context)] = static_cast<uint32_t>(i) + 1;
-  }
-  level.num_filled = end;
 }
 
-template <class Simd>
-void ChainSearch<Simd>::fill_hashed(Level& level, int32_t end) {
-  if (level.num_filled < 0) {
-    std::memset(level.heads, 0, sizeof(uint32_t) << level.head_bits);
-    level.num_filled = 0;
+// Enters the positions before `end` into the active levels.
+template <class Simd, class Index>
+void ChainSearch<Simd, Index>::fill(int32_t end) {
+  for (int32_t i = num_filled_; i < end; ++i) {
+    const uint64_t context = context_before(packed_key_, i, document_.bits);
+    enter(levels_[0], exact_index(levels_[0].order, context), i);
+    if (coarse_order_ > 0) coarse_heads_[exact_index(coarse_order_, context)] = static_cast<Index>(i + 1);
+    for (int32_t k = 1; k < num_active_; ++k) enter(levels_[k], hashed_index(levels_[k], context), i);
   }
-  for (int32_t i = level.num_filled; i < end; ++i) {
-    const uint32_t head = hashed_index(level, context_before(packed_key_, i, document_.bits));
-    level.previous[i] = level.heads[head];
-    level.heads[head] = static_cast<uint32_t>(i) + 1;
-  }
-  level.num_filled = end;
+  num_filled_ = end;
 }
 
 // Returns the longest, then latest match of the chain, of at most `limit` symbols; `enough`: none is longer.
-template <class Simd>
-Match ChainSearch<Simd>::walk(Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough) {
+template <class Simd, class Index>
+Match ChainSearch<Simd, Index>::walk(const Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough) {
   Match best;
   for (uint32_t entry = level.heads[head]; entry != 0; entry = level.previous[entry - 1]) {
     const auto position = static_cast<int32_t>(entry) - 1;
@@ -192,45 +198,39 @@ Match ChainSearch<Simd>::walk(Level& level, int32_t t, uint32_t head, int32_t li
 }
 
 // Finds the match of t, of at most `limit` symbols. Returns false where the budget is spent.
-template <class Simd>
-bool ChainSearch<Simd>::search(int32_t t, int32_t limit, Match& match) {
+template <class Simd, class Index>
+bool ChainSearch<Simd, Index>::search(int32_t t, int32_t limit, Match& match) {
   if (is_spent(t)) return false;
   const uint64_t context = context_before(packed_query_, t, document_.bits);
+  activate(limit);
+  fill(t);
   int32_t enough = limit;
-  for (int32_t i = num_levels_ - 1; i > 0; --i) {
-    Level& level = levels_[i];
+  for (int32_t i = num_active_ - 1; i >= 0; --i) {
+    const Level& level = levels_[i];
     if (level.order > limit) continue;
-    fill_hashed(level, t);
-    match = walk(level, t, hashed_index(level, context), limit, enough);
+    if (i == 0 && enough == level.order) break;  // the search below finds the latest at once
+    match = walk(level, t, i > 0 ? hashed_index(level, context) : exact_index(level.order, context), limit, enough);
     if (is_spent(t)) return false;
     if (match.length >= level.order) return true;
     enough = std::min(enough, level.order - 1);
-  }
-  Level& lowest = levels_[0];
-  fill_lowest(t);
-  if (lowest.order <= limit) {
-    match = walk(lowest, t, exact_index(lowest.order, context), limit, enough);
-    if (is_spent(t)) return false;
-    if (match.length >= lowest.order) return true;
-    enough = std::min(enough, lowest.order - 1);
   }
   match = search_short(context, enough);
   return true;
 }
 
 // Returns the latest position, plus 1, whose context ends as the given one in `length` symbols; 0: none.
-template <class Simd>
-uint32_t ChainSearch<Simd>::latest_in_context(uint64_t context, int32_t length) {
+template <class Simd, class Index>
+uint32_t ChainSearch<Simd, Index>::latest_in_context(uint64_t context, int32_t length) {
   const bool is_coarse = length <= coarse_order_;
-  const uint32_t* heads = is_coarse ? coarse_heads_ : levels_[0].heads;
+  const Index* heads = is_coarse ? coarse_heads_ : levels_[0].heads;
   const int32_t shift = document_.bits * ((is_coarse ? coarse_order_ : levels_[0].order) - length);
   num_steps_ += (1 << shift) >> 6;
   return Simd::max_of(heads + (static_cast<size_t>(exact_index(length, context)) << shift), 1 << shift);
 }
 
-// Returns the longest, then latest match of at most `limit` symbols, fewer than the lowest order.
-template <class Simd>
-Match ChainSearch<Simd>::search_short(uint64_t context, int32_t limit) {
+// Returns the longest, then latest match of at most `limit` symbols, not more than the lowest order.
+template <class Simd, class Index>
+Match ChainSearch<Simd, Index>::search_short(uint64_t context, int32_t limit) {
   for (int32_t length = limit; length >= 1; --length) {
     // Before position length - 1 the context begins with padding. Such entries are older than any other.
     const uint32_t latest = latest_in_context(context, length);
@@ -239,15 +239,15 @@ Match ChainSearch<Simd>::search_short(uint64_t context, int32_t limit) {
   return {};
 }
 
-template <class Simd>
-void ChainSearch<Simd>::write(int32_t t, const Match& match) {
+template <class Simd, class Index>
+void ChainSearch<Simd, Index>::write(int32_t t, const Match& match) {
   document_.positions[t] = match.length > 0 ? match.position + document_.first_position : -1;
   if (document_.lengths != nullptr) document_.lengths[t] = match.length;
 }
 
 // Writes `count` matches that go on where `before` ended. May write up to 15 places too many, which come later.
-template <class Simd>
-void ChainSearch<Simd>::write_run(int32_t t, int32_t count, const Match& before) {
+template <class Simd, class Index>
+void ChainSearch<Simd, Index>::write_run(int32_t t, int32_t count, const Match& before) {
   const int32_t position = before.position + 1 + document_.first_position;
   const int32_t length = before.length + 1;
   int32_t done = 0;

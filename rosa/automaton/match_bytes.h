@@ -14,7 +14,9 @@ inline constexpr int32_t kMaxRowSymbols = 4;
 template <class Simd>
 void match_bytes(const ByteDocument& document, Workspace& workspace, MatchingWork& work) {
   const size_t taken = workspace.num_bytes_taken();
-  const MatchingProgress progress = ChainSearch<Simd>(document, workspace, work).run();
+  const MatchingProgress progress = document.size <= kMaxShortDocument
+                                        ? ChainSearch<Simd, uint16_t>(document, workspace, work).run()
+                                        : ChainSearch<Simd, uint32_t>(document, workspace, work).run();
   workspace.rewind(taken);
   if (progress.position == document.size) return;
   ++work.num_fallbacks;
@@ -25,7 +27,7 @@ void match_bytes(const ByteDocument& document, Workspace& workspace, MatchingWor
   if (1 << document.bits <= kMaxRowSymbols) {
     finish(BatchAutomaton<Simd, RowEdges<Simd, kMaxRowSymbols>>(document, workspace));
   } else {
-    finish(BatchAutomaton<Simd, HashEdges<Simd>>(document, workspace));
+    finish(BatchAutomaton<Simd, ListEdges<Simd>>(document, workspace));
   }
   workspace.rewind(taken);
 }

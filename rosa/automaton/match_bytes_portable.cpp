@@ -10,7 +10,7 @@ void match_bytes_portable(const ByteDocument& document, Workspace& workspace, Ma
 size_t byte_matching_workspace(int32_t size) {
   size_t num_bytes =
       std::max(BatchAutomaton<PortableSimd, RowEdges<PortableSimd, kMaxRowSymbols>>::workspace_bytes(size),
-               BatchAutomaton<PortableSimd, HashEdges<PortableSimd>>::workspace_bytes(size));
+               BatchAutomaton<PortableSimd, ListEdges<PortableSimd>>::workspace_bytes(size));
   for (const int32_t bits : {1, 2, 4, 8}) {
     num_bytes = std::max(num_bytes, chain_ladder(size, bits).workspace_bytes(size) + 2 * packed_workspace(size, bits));
   }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kMaxSize = size_t{1} << 30;
 // What the byte matcher's tables can number.
-constexpr int32_t kMaxByteDocument = int32_t{1} << 22;
+constexpr int32_t kMaxByteDocument = (int32_t{1} << 21) - 2;
 
 void check_spans(size_t num_queries, size_t num_keys, std::span<int32_t> positions, std::span<int32_t> lengths,
                  std::span<const int32_t> document_starts) {

@@ -19,8 +19,8 @@ class Matcher {
   //   query, key, positions: equally long; Symbol: uint8_t or uint64_t.
   //   document_starts: first positions of the documents, ascending, from 0; matches stay inside a document. Empty: one.
   // O(n log n) on every input. Allocates nothing once it has seen as long an input, unless a document has more than 255
-  // different symbols or more than 2^22 symbols in all: those take a slower way. Throws ArgumentError where the spans
-  // do not fit each other.
+  // different symbols or more than 2^21 - 2 symbols in all: those take a slower way. Throws ArgumentError where the
+  // spans do not fit each other.
   template <class Symbol>
   void match(std::span<const Symbol> query, std::span<const Symbol> key, std::span<int32_t> positions,
              std::span<int32_t> lengths, std::span<const int32_t> document_starts = {});

@@ -38,8 +38,9 @@ struct Avx2Simd {
     return horizontal_max(_mm256_max_epi32(masked(values, low, begin, end), masked(values + 8, high, begin, end)));
   }
 
-  static uint32_t max_of(const uint32_t* values, int32_t count) {
-    uint32_t result = 0;
+  template <class Index>
+  static uint32_t max_of(const Index* values, int32_t count) {
+    Index result = 0;
     for (int32_t i = 0; i < count; ++i) result = std::max(result, values[i]);
     return result;
   }

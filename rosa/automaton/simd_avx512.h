@@ -37,8 +37,9 @@ struct Avx512Simd {
     return _mm512_reduce_max_epi32(chosen);
   }
 
-  static uint32_t max_of(const uint32_t* values, int32_t count) {
-    uint32_t result = 0;
+  template <class Index>
+  static uint32_t max_of(const Index* values, int32_t count) {
+    Index result = 0;
     for (int32_t i = 0; i < count; ++i) result = std::max(result, values[i]);
     return result;
   }

@@ -40,8 +40,9 @@ struct PortableSimd {
   }
 
   // Returns the maximum of 0 and values[0 ... count - 1].
-  static uint32_t max_of(const uint32_t* values, int32_t count) {
-    uint32_t result = 0;
+  template <class Index>
+  static uint32_t max_of(const Index* values, int32_t count) {
+    Index result = 0;
     for (int32_t i = 0; i < count; ++i) result = std::max(result, values[i]);
     return result;
   }
