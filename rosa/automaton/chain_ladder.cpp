@@ -1,9 +1,6 @@
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <initializer_list>
-#include <sstream>
-#include <string>
 
 #include "rosa/automaton/chain_search.h"
 
@@ -30,7 +27,7 @@ ChainLadder chain_ladder(int32_t size, int32_t bits) {
       use({log_size > 14 ? 8 : is_long ? 6 : 3, 12, 24});
       break;
     case 4:
-      use({is_long ? 4 : 2, 8, 14});
+      use({log_size > 11 ? 4 : log_size > 7 ? 3 : 2, 8, 14});
       break;
     default:
       if (is_long) {
@@ -40,15 +37,16 @@ ChainLadder chain_ladder(int32_t size, int32_t bits) {
       }
       break;
   }
-  // Ranges of the lowest table then hold at most 256 heads.
-  ladder.coarse_order = std::max(0, ladder.orders[0] - 8 / bits);
-  ladder.coarse_bits = bits * ladder.coarse_order;
   return ladder;
 }
 
 size_t ChainLadder::workspace_bytes(int32_t size) const {
   const size_t index_bytes = chain_index_bytes(size);
-  size_t num_bytes = (index_bytes << coarse_bits) + 2 * Workspace::kAlignment;
+  const int32_t bits = head_bits[0] / orders[0];
+  size_t num_bytes = 0;
+  for (int32_t order = 1; order < orders[0]; ++order) {
+    num_bytes += (index_bytes << (bits * order)) + 2 * Workspace::kAlignment;
+  }
   for (int32_t i = 0; i < num_orders; ++i) {
     num_bytes += (index_bytes << head_bits[i]) + index_bytes * size + 2 * Workspace::kAlignment;
   }

@@ -3,12 +3,11 @@
 // If the match of t - 1 has length L at position j, and key[j + 1] == query[t], the match of t is (L + 1, j + 1), the
 // latest one included; and in any case L(t) <= L(t - 1) + 1. So a search is needed only where a match breaks. It walks
 // chains, as LZ77 match finders have them: for a ladder of orders m, all positions with the same (hash of the) last m
-// symbols, latest first. The lowest order's table is not hashed but sorted by the last symbol first, so that the heads
-// of all contexts with the same last x < m symbols lie side by side; a coarse table of a yet lower order keeps these
-// ranges short.
+// symbols, latest first. For every order up to the lowest of the ladder there is an exact table of the latest position.
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -19,6 +18,7 @@
 namespace rosa::automaton {
 
 inline constexpr int32_t kMaxNumOrders = 5;
+inline constexpr int32_t kMaxLowestOrder = 16;
 // Candidates looked at: so many a symbol are allowed before the automaton takes over.
 inline constexpr int64_t kStepsASymbol = 6;
 inline constexpr int64_t kFreeSteps = 2048;
@@ -34,8 +34,6 @@ struct ChainLadder {
   int32_t num_orders = 0;
   int32_t orders[kMaxNumOrders] = {};
   int32_t head_bits[kMaxNumOrders] = {};
-  int32_t coarse_order = 0;  // 0: no coarse table
-  int32_t coarse_bits = 0;
 
   size_t workspace_bytes(int32_t size) const;
 };
@@ -83,11 +81,10 @@ class ChainSearch {
   void activate(int32_t limit);
   void fill(int32_t end);
   Match walk(const Level& level, int32_t t, uint32_t head, int32_t limit, int32_t enough);
+  Match walk_in_context(const Level& level, int32_t t, uint32_t head, uint64_t context, int32_t limit, int32_t enough);
   bool search(int32_t t, int32_t limit, Match& match);
-  uint32_t latest_in_context(uint64_t context, int32_t length);
   Match search_short(uint64_t context, int32_t limit);
-  void write(int32_t t, const Match& match);
-  void write_run(int32_t t, int32_t count, const Match& before);
+  void write_run(int32_t t, int32_t count, const Match& first);
 
   const ByteDocument& document_;
   MatchingWork& work_;
@@ -97,9 +94,8 @@ class ChainSearch {
   int32_t num_active_ = 1;  // the levels that some search has asked for; the others are not filled
   int32_t num_filled_ = 0;  // the positions entered into the active levels
   Level levels_[kMaxNumOrders];
-  int32_t coarse_order_ = 0;
-  int32_t coarse_bits_ = 0;
-  Index* coarse_heads_ = nullptr;
+  // latest_[m]: of each context of m symbols the latest position plus 1, or 0. The last is levels_[0].heads.
+  Index* latest_[kMaxLowestOrder + 1] = {};
   int64_t num_steps_ = 0;
 };
 
@@ -111,43 +107,47 @@ ChainSearch<Simd, Index>::ChainSearch(const ByteDocument& document, Workspace& w
       packed_key_(pack_symbols<Simd>(document.key, document.size, document.bits, workspace)) {
   const ChainLadder ladder = chain_ladder(document.size, document.bits);
   num_levels_ = ladder.num_orders;
-  coarse_order_ = ladder.coarse_order;
-  coarse_bits_ = ladder.coarse_bits;
-  coarse_heads_ = workspace.take_items<Index>(size_t{1} << ladder.coarse_bits);
   for (int32_t i = 0; i < num_levels_; ++i) {
     levels_[i].order = ladder.orders[i];
     levels_[i].head_bits = ladder.head_bits[i];
     levels_[i].heads = workspace.take_items<Index>(size_t{1} << ladder.head_bits[i]);
     levels_[i].previous = workspace.take_items<Index>(document.size);
   }
-  std::memset(levels_[0].heads, 0, sizeof(Index) << levels_[0].head_bits);
-  std::memset(coarse_heads_, 0, sizeof(Index) << coarse_bits_);
+  for (int32_t order = 1; order <= levels_[0].order; ++order) {
+    const size_t num_contexts = size_t{1} << (document.bits * order);
+    latest_[order] = order == levels_[0].order ? levels_[0].heads : workspace.take_items<Index>(num_contexts);
+    std::memset(latest_[order], 0, sizeof(Index) * num_contexts);
+  }
 }
 
 template <class Simd, class Index>
 MatchingProgress ChainSearch<Simd, Index>::run() {
-  const uint8_t* query = document_.query;
-  const uint8_t* key = document_.key;
   const int32_t size = document_.size;
   Match match;
   int32_t t = 0;
   int64_t num_searches = 0;
   while (t < size) {
-    if (match.length > 0) {
-      const int32_t count = Simd::common_prefix(query + t, key + match.position + 1, size - t);
-      if (count > 0) {
-        write_run(t, count, match);
-        match = {match.position + count, match.length + count};
-        t += count;
-        if (t == size) break;
-      }
-    }
     ++num_searches;
     Match found;
     if (!search(t, match.length + 1, found)) break;
-    match = found;
-    write(t, match);
-    ++t;
+    if (found.length == 0) {
+      match = {};
+      document_.positions[t] = -1;
+      if (document_.lengths != nullptr) document_.lengths[t] = 0;
+      ++t;
+      continue;
+    }
+    int32_t count = 1;
+    // A branch, not a sum: where matches rarely go on, it lets the CPU look at the next symbols meanwhile.
+    if (document_.query[t + 1] == document_.key[found.position + 1]) {
+      count += Simd::common_prefix(document_.query + t + 1, document_.key + found.position + 1, size - t - 1);
+      write_run(t, count, found);
+    } else {
+      document_.positions[t] = found.position + document_.first_position;
+      if (document_.lengths != nullptr) document_.lengths[t] = found.length;
+    }
+    match = {found.position + count - 1, found.length + count - 1};
+    t += count;
   }
   work_.num_searches += num_searches;
   work_.num_steps += num_steps_;
@@ -173,7 +173,7 @@ void ChainSearch<Simd, Index>::fill(int32_t end) {
   for (int32_t i = num_filled_; i < end; ++i) {
     const uint64_t context = context_before(packed_key_, i, document_.bits);
     enter(levels_[0], exact_index(levels_[0].order, context), i);
-    if (coarse_order_ > 0) coarse_heads_[exact_index(coarse_order_, context)] = static_cast<Index>(i + 1);
+    for (int32_t m = 1; m < levels_[0].order; ++m) latest_[m][exact_index(m, context)] = static_cast<Index>(i + 1);
     for (int32_t k = 1; k < num_active_; ++k) enter(levels_[k], hashed_index(levels_[k], context), i);
   }
   num_filled_ = end;
@@ -197,6 +197,26 @@ Match ChainSearch<Simd, Index>::walk(const Level& level, int32_t t, uint32_t hea
   return best;
 }
 
+// As walk(), for limits that a context holds: one load and one comparison a candidate.
+template <class Simd, class Index>
+Match ChainSearch<Simd, Index>::walk_in_context(const Level& level, int32_t t, uint32_t head, uint64_t context,
+                                                int32_t limit, int32_t enough) {
+  const int32_t log_bits = std::countr_zero(static_cast<uint32_t>(document_.bits));
+  Match best;
+  for (uint32_t entry = level.heads[head]; entry != 0; entry = level.previous[entry - 1]) {
+    const auto position = static_cast<int32_t>(entry) - 1;
+    const uint64_t difference = context ^ context_before(packed_key_, position, document_.bits);
+    const int32_t length = std::min({std::countl_zero(difference) >> log_bits, limit, position + 1});
+    ++num_steps_;
+    if (length > best.length) {
+      best = {position, length};
+      if (length >= enough) break;
+    }
+    if (is_spent(t)) break;
+  }
+  return best;
+}
+
 // Finds the match of t, of at most `limit` symbols. Returns false where the budget is spent.
 template <class Simd, class Index>
 bool ChainSearch<Simd, Index>::search(int32_t t, int32_t limit, Match& match) {
@@ -209,7 +229,9 @@ bool ChainSearch<Simd, Index>::search(int32_t t, int32_t limit, Match& match) {
     const Level& level = levels_[i];
     if (level.order > limit) continue;
     if (i == 0 && enough == level.order) break;  // the search below finds the latest at once
-    match = walk(level, t, i > 0 ? hashed_index(level, context) : exact_index(level.order, context), limit, enough);
+    const uint32_t head = i > 0 ? hashed_index(level, context) : exact_index(level.order, context);
+    match = limit * document_.bits < kMaxContextBits ? walk_in_context(level, t, head, context, limit, enough)
+                                                     : walk(level, t, head, limit, enough);
     if (is_spent(t)) return false;
     if (match.length >= level.order) return true;
     enough = std::min(enough, level.order - 1);
@@ -218,38 +240,22 @@ bool ChainSearch<Simd, Index>::search(int32_t t, int32_t limit, Match& match) {
   return true;
 }
 
-// Returns the latest position, plus 1, whose context ends as the given one in `length` symbols; 0: none.
-template <class Simd, class Index>
-uint32_t ChainSearch<Simd, Index>::latest_in_context(uint64_t context, int32_t length) {
-  const bool is_coarse = length <= coarse_order_;
-  const Index* heads = is_coarse ? coarse_heads_ : levels_[0].heads;
-  const int32_t shift = document_.bits * ((is_coarse ? coarse_order_ : levels_[0].order) - length);
-  num_steps_ += (1 << shift) >> 6;
-  return Simd::max_of(heads + (static_cast<size_t>(exact_index(length, context)) << shift), 1 << shift);
-}
-
 // Returns the longest, then latest match of at most `limit` symbols, not more than the lowest order.
 template <class Simd, class Index>
 Match ChainSearch<Simd, Index>::search_short(uint64_t context, int32_t limit) {
   for (int32_t length = limit; length >= 1; --length) {
     // Before position length - 1 the context begins with padding. Such entries are older than any other.
-    const uint32_t latest = latest_in_context(context, length);
+    const uint32_t latest = latest_[length][exact_index(length, context)];
     if (latest >= static_cast<uint32_t>(length)) return {static_cast<int32_t>(latest) - 1, length};
   }
   return {};
 }
 
+// Writes `count` matches, each the one before it gone on. May write up to 15 places too many, which come later.
 template <class Simd, class Index>
-void ChainSearch<Simd, Index>::write(int32_t t, const Match& match) {
-  document_.positions[t] = match.length > 0 ? match.position + document_.first_position : -1;
-  if (document_.lengths != nullptr) document_.lengths[t] = match.length;
-}
-
-// Writes `count` matches that go on where `before` ended. May write up to 15 places too many, which come later.
-template <class Simd, class Index>
-void ChainSearch<Simd, Index>::write_run(int32_t t, int32_t count, const Match& before) {
-  const int32_t position = before.position + 1 + document_.first_position;
-  const int32_t length = before.length + 1;
+void ChainSearch<Simd, Index>::write_run(int32_t t, int32_t count, const Match& first) {
+  const int32_t position = first.position + document_.first_position;
+  const int32_t length = first.length;
   int32_t done = 0;
   for (; done < count && t + done + 16 <= document_.size; done += 16) {
     Simd::write_16_ascending(document_.positions + t + done, position + done);

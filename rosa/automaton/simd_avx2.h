@@ -38,13 +38,6 @@ struct Avx2Simd {
     return horizontal_max(_mm256_max_epi32(masked(values, low, begin, end), masked(values + 8, high, begin, end)));
   }
 
-  template <class Index>
-  static uint32_t max_of(const Index* values, int32_t count) {
-    Index result = 0;
-    for (int32_t i = 0; i < count; ++i) result = std::max(result, values[i]);
-    return result;
-  }
-
  private:
   static uint32_t unequal(const uint8_t* a, const uint8_t* b) {
     const __m256i equal = _mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)),

@@ -37,13 +37,6 @@ struct Avx512Simd {
     return _mm512_reduce_max_epi32(chosen);
   }
 
-  template <class Index>
-  static uint32_t max_of(const Index* values, int32_t count) {
-    Index result = 0;
-    for (int32_t i = 0; i < count; ++i) result = std::max(result, values[i]);
-    return result;
-  }
-
  private:
   static uint64_t unequal(const uint8_t* a, const uint8_t* b) {
     return _mm512_cmpneq_epi8_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b));

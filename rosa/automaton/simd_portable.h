@@ -39,14 +39,6 @@ struct PortableSimd {
     return result;
   }
 
-  // Returns the maximum of 0 and values[0 ... count - 1].
-  template <class Index>
-  static uint32_t max_of(const Index* values, int32_t count) {
-    Index result = 0;
-    for (int32_t i = 0; i < count; ++i) result = std::max(result, values[i]);
-    return result;
-  }
-
  private:
   // Little-endian, so that the highest byte is the last symbol.
   static uint64_t load(const uint8_t* bytes) {
