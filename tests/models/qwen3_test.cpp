@@ -108,10 +108,11 @@ struct Gradients {
   std::map<std::string, at::Tensor> by_name;
 };
 
-Gradients run_with(bool checkpointing, bool train_base, double alpha, const at::Tensor& documents) {
+Gradients run_with(bool checkpointing, bool train_base, double alpha, bool exact_values, const at::Tensor& documents) {
   Qwen3 model = Qwen3::random(tiny_config(), 5);
   AdapterConfig config = lively_adapter_config();
   config.layers = {0, 2};
+  config.exact_value_gradient = exact_values;
   AdapterSet adapters(config, model.config(), 6);
   HostExecutor executor(2);
   if (train_base) {
@@ -134,21 +135,27 @@ Gradients run_with(bool checkpointing, bool train_base, double alpha, const at::
   return result;
 }
 
+void expect_equal_bits(const Gradients& plain, const Gradients& checkpointed, bool train_base) {
+  EXPECT_TRUE(plain.hidden.equal(checkpointed.hidden));
+  for (const auto& [name, gradient] : plain.by_name) {
+    ASSERT_EQ(gradient.defined(), checkpointed.by_name.at(name).defined()) << name;
+    if (gradient.defined()) {
+      EXPECT_TRUE(gradient.equal(checkpointed.by_name.at(name))) << name;
+      EXPECT_GT(gradient.abs().max().item<float>(), 0) << name;
+    } else {
+      EXPECT_FALSE(train_base) << name;
+    }
+  }
+}
+
 TEST(Qwen3, CheckpointedLayersGiveTheSameBits) {
   for (const bool train_base : {false, true}) {
     for (const double alpha : {0.3, 1.0}) {
-      for (const at::Tensor& documents : {at::Tensor(), some_documents(2, 70)}) {
-        const Gradients plain = run_with(false, train_base, alpha, documents);
-        const Gradients checkpointed = run_with(true, train_base, alpha, documents);
-        EXPECT_TRUE(plain.hidden.equal(checkpointed.hidden));
-        for (const auto& [name, gradient] : plain.by_name) {
-          ASSERT_EQ(gradient.defined(), checkpointed.by_name.at(name).defined()) << name;
-          if (gradient.defined()) {
-            EXPECT_TRUE(gradient.equal(checkpointed.by_name.at(name))) << name;
-            EXPECT_GT(gradient.abs().max().item<float>(), 0) << name;
-          } else {
-            EXPECT_FALSE(train_base) << name;
-          }
+      for (const bool exact_values : {false, true}) {
+        for (const at::Tensor& documents : {at::Tensor(), some_documents(2, 70)}) {
+          SCOPED_TRACE(base::concat("base ", train_base, " alpha ", alpha, " exact values ", exact_values));
+          expect_equal_bits(run_with(false, train_base, alpha, exact_values, documents),
+                            run_with(true, train_base, alpha, exact_values, documents), train_base);
         }
       }
     }
@@ -160,7 +167,7 @@ TEST(Qwen3, CheckpointedLayersRunTheAutomataOnce) {
   const AdapterSet adapters(lively_adapter_config(), model.config(), 6);
   HostExecutor executor(1);
   std::atomic<int> pieces = 0;
-  executor.set_work_hook([&] { ++pieces; });
+  executor.set_hooks({[&] { ++pieces; }, {}, {}});
   ForwardOptions options;
   options.sliding_window = 10;
   options.adapters = &adapters;
