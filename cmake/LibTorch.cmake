@@ -28,7 +28,11 @@ endif()
 
 include(${CMAKE_CURRENT_LIST_DIR}/LibTorchTarget.cmake)
 add_library(rosa_libtorch INTERFACE)
-rosa_fill_libtorch_target(rosa_libtorch ${ROSA_LIBTORCH})
+if(ROSA_CUDA)
+  rosa_fill_libtorch_target(rosa_libtorch ${ROSA_LIBTORCH} CUDA)
+else()
+  rosa_fill_libtorch_target(rosa_libtorch ${ROSA_LIBTORCH})
+endif()
 
 # One precompiled header for every file that includes ATen (8 s a file without it, 1.5 s with it).
 file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "// Owns the precompiled header of rosa_torch_pch.\n")

@@ -1,5 +1,7 @@
 #include "rosa/kernels/pack_bits.h"
 
+#include "rosa/kernels/pack_bits_row.h"
+
 namespace rosa::kernels {
 namespace {
 
@@ -20,22 +22,14 @@ void for_each_row(const LogitLayout& layout, const Body& body) {
 template <class Logit, class Symbol>
 void pack_bits(const Logit* logits, const LogitLayout& layout, Symbol* symbols) {
   for_each_row(layout, [&](int64_t offset, int64_t row) {
-    uint64_t symbol = 0;
-    for (int64_t bit = 0; bit < layout.num_bits; ++bit) {
-      // The comparison is false for NaN.
-      symbol |= static_cast<uint64_t>(logits[offset + bit * layout.bit_stride] > Logit{0}) << bit;
-    }
-    symbols[row] = static_cast<Symbol>(symbol);
+    symbols[row] = static_cast<Symbol>(pack_row(logits + offset, layout.num_bits, layout.bit_stride));
   });
 }
 
 template <class Symbol, class Value>
 void unpack_bits(const Symbol* symbols, const LogitLayout& layout, Value* bits) {
   for_each_row(layout, [&](int64_t offset, int64_t row) {
-    const auto symbol = static_cast<uint64_t>(symbols[row]);
-    for (int64_t bit = 0; bit < layout.num_bits; ++bit) {
-      bits[offset + bit * layout.bit_stride] = static_cast<Value>((symbol >> bit) & 1U);
-    }
+    unpack_row(static_cast<uint64_t>(symbols[row]), bits + offset, layout.num_bits, layout.bit_stride);
   });
 }
 

@@ -129,8 +129,9 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
       call.executor.run_beside([&] { soft = proxy_forward(input, call.options); });
     }
     const HardResult hard = hard_output.wait();
-    at::Tensor bits = unpack_symbols(hard.value_symbols, value.size(3), bits_dtype(input));
-    if (soft.defined()) bits.sub_(soft).mul_(call.options.alpha).add_(soft);
+    const at::ScalarType dtype = bits_dtype(input);
+    const at::Tensor bits = soft.defined() ? blend_symbols(hard.value_symbols, soft.to(dtype), call.options.alpha)
+                                           : unpack_symbols(hard.value_symbols, value.size(3), dtype);
 
     auto saved = c10::make_intrusive<SavedCall>();
     saved->options = call.options;

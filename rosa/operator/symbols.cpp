@@ -2,26 +2,17 @@
 
 #include "base/error.h"
 #include "rosa/kernels/pack_bits.h"
+#include "rosa/operator/device_symbols.h"
+#include "rosa/operator/symbol_layout.h"
 
 namespace rosa {
 namespace {
 
 using base::require;
 
-kernels::LogitLayout layout_of(const at::Tensor& logits) {
-  return {logits.size(0),   logits.size(1),   logits.size(2),   logits.size(3),
-          logits.stride(0), logits.stride(1), logits.stride(2), logits.stride(3)};
-}
-
 void check_bits(int64_t num_bits) {
   require(num_bits >= 1 && num_bits <= kMaxSymbolBits, "symbols: got ", num_bits, " bits, expected 1 to ",
           kMaxSymbolBits);
-}
-
-// The device form of both functions: generic tensor operations.
-at::Tensor bit_weights(int64_t num_bits, at::Device device) {
-  return at::bitwise_left_shift(at::ones({num_bits}, at::TensorOptions(at::kLong).device(device)),
-                                at::arange(num_bits, at::TensorOptions(at::kLong).device(device)));
 }
 
 template <class Logit>
@@ -50,10 +41,11 @@ at::Tensor pack_symbols(const at::Tensor& logits) {
   const int64_t num_bits = logits.size(3);
   check_bits(num_bits);
   const at::ScalarType dtype = num_bits <= 8 ? at::kByte : at::kLong;
+  at::Tensor symbols = at::empty({logits.size(0), logits.size(1), logits.size(2)}, logits.options().dtype(dtype));
   if (!logits.is_cpu()) {
-    return at::where(logits > 0, bit_weights(num_bits, logits.device()), 0).sum(-1).to(dtype);
+    pack_symbols_on_device(logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat), symbols);
+    return symbols;
   }
-  at::Tensor symbols = at::empty({logits.size(0), logits.size(1), logits.size(2)}, dtype);
   if (logits.scalar_type() == at::kDouble) {
     pack_on_host<double>(logits, symbols);
   } else {
@@ -62,23 +54,41 @@ at::Tensor pack_symbols(const at::Tensor& logits) {
   return symbols;
 }
 
+namespace {
+
+// [B,H,T,num_bits] beside symbols [B,H,T], a transposed view of a contiguous [B,T,H,num_bits].
+at::Tensor empty_bits(const at::Tensor& symbols, int64_t num_bits, at::ScalarType dtype) {
+  return at::empty({symbols.size(0), symbols.size(2), symbols.size(1), num_bits}, symbols.options().dtype(dtype))
+      .transpose(1, 2);
+}
+
+}  // namespace
+
 at::Tensor unpack_symbols(const at::Tensor& symbols, int64_t num_bits, at::ScalarType dtype) {
   require(symbols.dim() == 3, "unpack_symbols: got ", symbols.dim(), " dimensions, expected [B,H,T]");
   check_bits(num_bits);
-  if (!symbols.is_cpu()) {
-    const at::Tensor time_first = symbols.transpose(1, 2).to(at::kLong).unsqueeze(-1);
-    return at::bitwise_and(time_first, bit_weights(num_bits, symbols.device())).ne(0).to(dtype).transpose(1, 2);
-  }
-  const at::ScalarType host_dtype = dtype == at::kDouble ? at::kDouble : at::kFloat;
-  at::Tensor bits =
-      at::empty({symbols.size(0), symbols.size(2), symbols.size(1), num_bits}, host_dtype).transpose(1, 2);
+  const at::ScalarType computed_dtype = dtype == at::kDouble ? at::kDouble : at::kFloat;
+  at::Tensor bits = empty_bits(symbols, num_bits, computed_dtype);
   const at::Tensor contiguous = symbols.contiguous();
-  if (host_dtype == at::kDouble) {
+  if (!symbols.is_cpu()) {
+    unpack_symbols_on_device(contiguous, bits);
+  } else if (computed_dtype == at::kDouble) {
     unpack_on_host<double>(contiguous, bits);
   } else {
     unpack_on_host<float>(contiguous, bits);
   }
   return bits.to(dtype);
+}
+
+at::Tensor blend_symbols(const at::Tensor& symbols, const at::Tensor& soft, double alpha) {
+  const at::ScalarType dtype = soft.scalar_type();
+  require(soft.dim() == 4 && (dtype == at::kFloat || dtype == at::kDouble), "blend_symbols: got soft of ", soft.dim(),
+          " dimensions and ", c10::toString(dtype), ", expected float32 or float64 [B,H,T,M]");
+  if (symbols.is_cpu()) return unpack_symbols(symbols, soft.size(3), dtype).sub_(soft).mul_(alpha).add_(soft);
+  check_bits(soft.size(3));
+  at::Tensor bits = empty_bits(symbols, soft.size(3), dtype);
+  blend_symbols_on_device(symbols.contiguous(), soft, alpha, bits);
+  return bits;
 }
 
 }  // namespace rosa

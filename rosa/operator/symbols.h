@@ -17,4 +17,8 @@ at::Tensor pack_symbols(const at::Tensor& logits);
 // that merging heads copies nothing).
 at::Tensor unpack_symbols(const at::Tensor& symbols, int64_t num_bits, at::ScalarType dtype);
 
+// soft + alpha (bits of the symbols - soft), laid out as unpack_symbols does. symbols [B,H,T]; soft [B,H,T,M], float32
+// or float64, any strides.
+at::Tensor blend_symbols(const at::Tensor& symbols, const at::Tensor& soft, double alpha);
+
 }  // namespace rosa
