@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "parallel/nccl_communicator.h"
+
 namespace rosa::parallel {
 
 using base::concat;
@@ -58,6 +60,11 @@ at::Device select_device(const std::string& choice, Communicator& communicator, 
   refuse_shared_gpus(communicator, system.identity(index));
   system.make_current(index);
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+}
+
+std::unique_ptr<Communicator> make_device_communicator(Communicator& bootstrap, at::Device device) {
+  if (device.is_cpu() || bootstrap.world_size() == 1) return nullptr;
+  return make_nccl_communicator(bootstrap, device);
 }
 
 }  // namespace rosa::parallel

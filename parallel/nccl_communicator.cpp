@@ -223,22 +223,22 @@ class NcclWork final : public Work {
 
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(std::unique_ptr<Communicator> bootstrap, std::shared_ptr<NcclGroup> group)
-      : Communicator({bootstrap->rank(), bootstrap->world_size(), bootstrap->local_rank(), bootstrap->local_size()}),
-        bootstrap_(std::move(bootstrap)),
+  NcclCommunicator(Communicator& bootstrap, std::shared_ptr<NcclGroup> group)
+      : Communicator({bootstrap.rank(), bootstrap.world_size(), bootstrap.local_rank(), bootstrap.local_size()}),
+        bootstrap_(bootstrap),
         group_(std::move(group)) {}
 
   std::string backend_name() const override { return "NCCL"; }
 
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
     group_->abort();
-    bootstrap_->abort(exit_code, message);
+    bootstrap_.abort(exit_code, message);
     std::abort();  // not reached; g++ does not see that a virtual function never returns
   }
 
  protected:
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction reduction, bool async) override {
-    if (tensor.is_cpu()) return finished(bootstrap_->all_reduce_async(tensor, reduction), async);
+    if (tensor.is_cpu()) return finished(bootstrap_.all_reduce_async(tensor, reduction), async);
     return launch("ncclAllReduce", {tensor}, async, [&] {
       return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), static_cast<size_t>(tensor.numel()),
                            nccl_type(tensor.scalar_type()), nccl_operation(reduction), group_->comm(),
@@ -247,7 +247,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   std::unique_ptr<Work> start_broadcast(const at::Tensor& tensor, int root, bool async) override {
-    if (tensor.is_cpu()) return finished(bootstrap_->broadcast_async(tensor, root), async);
+    if (tensor.is_cpu()) return finished(bootstrap_.broadcast_async(tensor, root), async);
     return launch("ncclBroadcast", {tensor}, async, [&] {
       return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), num_bytes(tensor), ncclUint8, root, group_->comm(),
                            group_->stream());
@@ -256,7 +256,7 @@ class NcclCommunicator final : public Communicator {
 
   std::unique_ptr<Work> start_reduce_scatter(const at::Tensor& send, const at::Tensor& receive, Reduction reduction,
                                              bool async) override {
-    if (send.is_cpu()) return finished(bootstrap_->reduce_scatter_async(send, receive, reduction), async);
+    if (send.is_cpu()) return finished(bootstrap_.reduce_scatter_async(send, receive, reduction), async);
     return launch("ncclReduceScatter", {send, receive}, async, [&] {
       return ncclReduceScatter(send.data_ptr(), receive.data_ptr(), static_cast<size_t>(receive.numel()),
                                nccl_type(send.scalar_type()), nccl_operation(reduction), group_->comm(),
@@ -266,18 +266,18 @@ class NcclCommunicator final : public Communicator {
 
   std::unique_ptr<Work> start_all_gather(const at::Tensor& send, const std::vector<at::Tensor>& receives,
                                          bool async) override {
-    if (send.is_cpu()) return finished(bootstrap_->all_gather_async(send, receives), async);
+    if (send.is_cpu()) return finished(bootstrap_.all_gather_async(send, receives), async);
     return exchange("all_gather by ncclSend and ncclRecv",
                     std::vector<at::Tensor>(static_cast<size_t>(world_size()), send), receives, async);
   }
 
   std::unique_ptr<Work> start_all_to_all(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives,
                                          bool async) override {
-    if (sends.front().is_cpu()) return finished(bootstrap_->all_to_all_async(sends, receives), async);
+    if (sends.front().is_cpu()) return finished(bootstrap_.all_to_all_async(sends, receives), async);
     return exchange("all_to_all by ncclSend and ncclRecv", sends, receives, async);
   }
 
-  void run_barrier() override { bootstrap_->barrier(); }
+  void run_barrier() override { bootstrap_.barrier(); }
 
   bool serves(const at::Device& device) const override { return device.is_cpu() || device == group_->device(); }
 
@@ -320,7 +320,7 @@ class NcclCommunicator final : public Communicator {
 
   static bool accepted(ncclResult_t result) { return result == ncclSuccess || result == ncclInProgress; }
 
-  std::unique_ptr<Communicator> bootstrap_;  // outlives the group, whose end it may have to wait for
+  Communicator& bootstrap_;
   std::shared_ptr<NcclGroup> group_;
 };
 
@@ -348,23 +348,21 @@ std::string nccl_version() {
   return version_text(code);
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> bootstrap, at::Device device,
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& bootstrap, at::Device device,
                                                      const NcclOptions& options) {
-  require(bootstrap != nullptr, "make_nccl_communicator: got no bootstrap communicator");
   require(device.is_cuda(), "make_nccl_communicator: got device ", device.str(), ", expected a GPU from select_device");
-  compare_across_ranks(*bootstrap, "NCCL version", nccl_version());
+  compare_across_ranks(bootstrap, "NCCL version", nccl_version());
   require<CommunicationError>(nccl_version() == version_text(NCCL_VERSION_CODE), "NCCL ", nccl_version(),
                               " is loaded, but this program was built with the headers of ",
                               version_text(NCCL_VERSION_CODE),
                               "; let LD_LIBRARY_PATH and LD_PRELOAD not name another libnccl.so.2");
   // Again here, since two ranks on one GPU would hang; it also finds machines without a GPU.
-  require<base::ConfigError>(select_device("cuda", *bootstrap) == device, "make_nccl_communicator: got device ",
+  require<base::ConfigError>(select_device("cuda", bootstrap) == device, "make_nccl_communicator: got device ",
                              device.str(), ", which is not this rank's from select_device");
-  const ncclUniqueId id = share_unique_id(*bootstrap);
-  const RankPlace place = {bootstrap->rank(), bootstrap->world_size(), bootstrap->local_rank(),
-                           bootstrap->local_size()};
+  const ncclUniqueId id = share_unique_id(bootstrap);
+  const RankPlace place = {bootstrap.rank(), bootstrap.world_size(), bootstrap.local_rank(), bootstrap.local_size()};
   auto group = std::make_shared<NcclGroup>(id, place, device, options.timeout_seconds);
-  return std::make_unique<NcclCommunicator>(std::move(bootstrap), std::move(group));
+  return std::make_unique<NcclCommunicator>(bootstrap, std::move(group));
 }
 
 }  // namespace rosa::parallel

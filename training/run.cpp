@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "models/export.h"
 #include "parallel/device.h"
+#include "parallel/nccl_communicator.h"
 #include "parallel/replicas.h"
 #include "training/checkpoint.h"
 #include "training/trainer.h"
@@ -222,7 +223,7 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
           .adapters = adapters.get(),
           .training_data = *training_data,
           .held_out_data = *held_out_data,
-          .communicator = communicator,
+          .communicator = device_communicator ? *device_communicator : communicator,
           .executor = *executor,
           .device = device};
 }
@@ -231,6 +232,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   at::set_num_threads(static_cast<int>(config.compute.threads));
   RunObjects objects;
   objects.device = parallel::select_device(config.compute.device, communicator);
+  objects.device_communicator = parallel::make_device_communicator(communicator, objects.device);
   const bool from_scratch = objective == Objective::pretrain && config.model.from_scratch;
   base::require<base::ConfigError>(from_scratch || !config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");

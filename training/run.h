@@ -24,6 +24,7 @@ enum class Objective { distill, pretrain };
 // Owns what a run works on.
 struct RunObjects {
   at::Device device = at::kCPU;
+  std::unique_ptr<parallel::Communicator> device_communicator;  // NCCL; null where the run's own serves the device
   std::unique_ptr<models::Qwen3> model;
   std::unique_ptr<models::AdapterSet> adapters;  // null for pretraining
   std::unique_ptr<DataSource> training_data, held_out_data;

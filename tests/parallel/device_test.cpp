@@ -80,11 +80,17 @@ TEST(SelectDevice, NamesBadChoicesAndBuilds) {
                                   [](Communicator& communicator) { select_device("cuda", communicator, {}); });
 }
 
+TEST(DeviceCommunicator, IsTheBootstrapOnTheCpu) {
+  run_on_thread_ranks(
+      2, [](Communicator& communicator) { EXPECT_EQ(make_device_communicator(communicator, at::kCPU), nullptr); });
+  EXPECT_EQ(make_device_communicator(*make_single_communicator(), at::Device(at::kCUDA, 0)), nullptr);
+}
+
 TEST(NcclCommunicator, SaysWhatIsMissing) {
   const DeviceSystem system = find_device_system();
   if (system.num_devices > 0) GTEST_SKIP() << "a GPU is there";
   try {
-    make_nccl_communicator(make_single_communicator(), at::Device(at::kCUDA, 0));
+    make_nccl_communicator(*make_single_communicator(), at::Device(at::kCUDA, 0));
     FAIL() << "expected an error";
   } catch (const base::ConfigError& error) {
     EXPECT_THAT(error.what(), HasSubstr(system.has_cuda ? "no GPU" : "this build has no NCCL"));
