@@ -1,4 +1,4 @@
-// One thread a row; the rows' bodies are those of the CPU (pack_bits_row.h).
+// One thread a row, or several where the grid is too small; the threads' bodies are those of the CPU (pack_bits_row.h).
 #include <cuda_runtime.h>
 
 #include "rosa/kernels/pack_bits_kernels.h"
@@ -15,25 +15,18 @@ __device__ int64_t row_step() { return static_cast<int64_t>(gridDim.x) * blockDi
 
 template <class Logit, class Symbol>
 __global__ void pack_kernel(const Logit* logits, LogitLayout layout, Symbol* symbols) {
-  for (int64_t row = first_row(); row < num_rows(layout); row += row_step()) {
-    symbols[row] = static_cast<Symbol>(pack_row(logits + row_offset(layout, row), layout.num_bits, layout.bit_stride));
-  }
+  pack_rows(first_row(), row_step(), logits, layout, symbols);
 }
 
 template <class Symbol, class Value>
 __global__ void unpack_kernel(const Symbol* symbols, LogitLayout layout, Value* bits) {
-  for (int64_t row = first_row(); row < num_rows(layout); row += row_step()) {
-    unpack_row(static_cast<uint64_t>(symbols[row]), bits + row_offset(layout, row), layout.num_bits, layout.bit_stride);
-  }
+  unpack_rows(first_row(), row_step(), symbols, layout, bits);
 }
 
 template <class Symbol, class Value>
 __global__ void blend_kernel(const Symbol* symbols, LogitLayout soft_layout, const Value* soft, Value alpha,
                              LogitLayout layout, Value* bits) {
-  for (int64_t row = first_row(); row < num_rows(layout); row += row_step()) {
-    blend_row(static_cast<uint64_t>(symbols[row]), soft + row_offset(soft_layout, row), soft_layout.bit_stride, alpha,
-              bits + row_offset(layout, row), layout.num_bits, layout.bit_stride);
-  }
+  blend_rows(first_row(), row_step(), symbols, soft_layout, soft, alpha, layout, bits);
 }
 
 unsigned num_blocks(const LogitLayout& layout) {

@@ -1,4 +1,5 @@
-// What one thread does to one row of bits, on the CPU and on a GPU: the bodies of pack_bits and unpack_bits.
+// What one thread does to its rows of bits, on the CPU and on a GPU: the bodies of pack_bits, unpack_bits and the
+// blend.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,32 @@ ROSA_HOST_DEVICE void blend_row(uint64_t symbol, const Value* soft, int64_t soft
     const Value hard = static_cast<Value>((symbol >> bit) & 1U);
     const Value soft_bit = soft[bit * soft_bit_stride];
     bits[bit * bit_stride] = (hard - soft_bit) * alpha + soft_bit;
+  }
+}
+
+// What one thread of a grid does: the rows first, first + step, ... of the whole array.
+template <class Logit, class Symbol>
+ROSA_HOST_DEVICE void pack_rows(int64_t first, int64_t step, const Logit* logits, const LogitLayout& layout,
+                                Symbol* symbols) {
+  for (int64_t row = first; row < num_rows(layout); row += step) {
+    symbols[row] = static_cast<Symbol>(pack_row(logits + row_offset(layout, row), layout.num_bits, layout.bit_stride));
+  }
+}
+
+template <class Symbol, class Value>
+ROSA_HOST_DEVICE void unpack_rows(int64_t first, int64_t step, const Symbol* symbols, const LogitLayout& layout,
+                                  Value* bits) {
+  for (int64_t row = first; row < num_rows(layout); row += step) {
+    unpack_row(static_cast<uint64_t>(symbols[row]), bits + row_offset(layout, row), layout.num_bits, layout.bit_stride);
+  }
+}
+
+template <class Symbol, class Value>
+ROSA_HOST_DEVICE void blend_rows(int64_t first, int64_t step, const Symbol* symbols, const LogitLayout& soft_layout,
+                                 const Value* soft, Value alpha, const LogitLayout& layout, Value* bits) {
+  for (int64_t row = first; row < num_rows(layout); row += step) {
+    blend_row(static_cast<uint64_t>(symbols[row]), soft + row_offset(soft_layout, row), soft_layout.bit_stride, alpha,
+              bits + row_offset(layout, row), layout.num_bits, layout.bit_stride);
   }
 }
 

@@ -1,5 +1,5 @@
 // The rows' bodies that the CPU and the CUDA kernels share, against bit arithmetic spelt out.
-#include "rosa/kernels/pack_bits.h"
+#include "rosa/kernels/pack_bits_row.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "rosa/kernels/pack_bits_row.h"
+#include "rosa/kernels/pack_bits.h"
 
 namespace rosa::kernels {
 namespace {
@@ -70,6 +70,36 @@ TEST(PackBitsRow, BlendIsSoftPlusAlphaTimesTheDifference) {
   EXPECT_EQ(bits, (std::vector<float>{0.625F, 0.25F, 0.5625F}));
   blend_row(uint64_t{0b101}, soft.data(), 1, 0.0F, bits.data(), 3, 1);
   EXPECT_EQ(bits, soft);
+}
+
+// The kernels' lines, run for every thread of a grid smaller than the array, the last thread first.
+TEST(PackBitsRow, ThreadsOfAGridCoverTheArray) {
+  constexpr int64_t kNumBits = 5, kNumThreads = 7;
+  const LogitLayout layout = transposed_layout(kNumBits);
+  const LogitLayout soft_layout = {2, 3, 5, kNumBits, 15 * kNumBits, 5 * kNumBits, kNumBits, 1};
+  const auto logits = random_logits<float>(static_cast<size_t>(30 * kNumBits));
+  std::vector<float> soft(logits.size());
+  for (size_t i = 0; i < soft.size(); ++i) soft[i] = static_cast<float>(i) / 150;
+  std::vector<uint8_t> expected_symbols(30), symbols(30, 255);
+  std::vector<float> expected_bits(logits.size()), bits(logits.size(), -1), blended(logits.size(), -1);
+  pack_bits(logits.data(), layout, expected_symbols.data());
+  unpack_bits(expected_symbols.data(), layout, expected_bits.data());
+  for (int64_t thread = kNumThreads - 1; thread >= 0; --thread) {
+    pack_rows(thread, kNumThreads, logits.data(), layout, symbols.data());
+  }
+  EXPECT_EQ(symbols, expected_symbols);
+  for (int64_t thread = kNumThreads - 1; thread >= 0; --thread) {
+    unpack_rows(thread, kNumThreads, symbols.data(), layout, bits.data());
+    blend_rows(thread, kNumThreads, symbols.data(), soft_layout, soft.data(), 0.25F, layout, blended.data());
+  }
+  EXPECT_EQ(bits, expected_bits);
+  for (int64_t row = 0; row < 30; ++row) {
+    for (int64_t bit = 0; bit < kNumBits; ++bit) {
+      const size_t to = static_cast<size_t>(row_offset(layout, row) + bit);
+      const float from = soft[static_cast<size_t>(row_offset(soft_layout, row) + bit)];
+      EXPECT_EQ(blended[to], (bits[to] - from) * 0.25F + from);
+    }
+  }
 }
 
 }  // namespace
