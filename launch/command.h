@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -13,8 +15,15 @@ namespace rosa::launch {
 using Action = std::function<int()>;
 
 // Each adds its subcommand to `program`; parsing a command line with it sets `action`.
+void add_train_command(CLI::App& program, Action& action);
+void add_pretrain_command(CLI::App& program, Action& action);
+void add_eval_command(CLI::App& program, Action& action);
+void add_generate_command(CLI::App& program, Action& action);
 void add_doctor_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
+
+// The option --set KEY=VALUE, which may be given several times.
+void add_override_option(CLI::App& command, std::vector<std::string>& overrides);
 
 }  // namespace rosa::launch

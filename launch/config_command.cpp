@@ -45,6 +45,12 @@ int reference() {
 
 }  // namespace
 
+void add_override_option(CLI::App& command, std::vector<std::string>& overrides) {
+  command.add_option("--set", overrides, "KEY=VALUE in place of the file's, e.g. train.num_steps=10; repeatable")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
 void add_config_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand("config", "Checks and explains configurations.");
   command->require_subcommand(1);
@@ -52,17 +58,13 @@ void add_config_command(CLI::App& program, Action& action) {
 
   CLI::App* check_command = command->add_subcommand("check", "Reports everything wrong with YAML files at once.");
   check_command->add_option("FILE", options->files, "YAML configurations")->required();
-  check_command->add_option("--set", options->overrides, "KEY=VALUE in place of the file's, e.g. train.num_steps=10")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_override_option(*check_command, options->overrides);
   check_command->callback([&action, options] { action = [options] { return check(*options); }; });
 
   CLI::App* dump_command =
       command->add_subcommand("dump", "Writes the resolved configuration with the source of each value.");
   dump_command->add_option("FILE", options->files, "YAML configuration")->required()->expected(1);
-  dump_command->add_option("--set", options->overrides, "KEY=VALUE in place of the file's")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_override_option(*dump_command, options->overrides);
   dump_command->callback([&action, options] { action = [options] { return dump(*options); }; });
 
   CLI::App* reference_command =

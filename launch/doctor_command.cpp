@@ -100,14 +100,14 @@ std::string rank_line(const parallel::Communicator& communicator, const HostFact
 }
 
 std::vector<Finding> launch_findings(const parallel::MpiSession& session, parallel::Communicator& communicator,
-                                     const HostFacts& facts) {
+                                     const HostFacts& facts, bool started_by_launcher) {
   std::vector<Finding> findings = {
       {"MPI", parallel::MpiSession::library_version(), ""},
       {"thread level", session.thread_level(),
        session.thread_level() == "MPI_THREAD_MULTIPLE" ? "" : "overlap of collectives needs MPI_THREAD_MULTIPLE"},
       {"ranks",
-       parallel::MpiSession::started_by_launcher() ? std::to_string(communicator.world_size())
-                                                   : "1 (no launcher; mpirun -np N rosa doctor shows a job)",
+       started_by_launcher ? std::to_string(communicator.world_size())
+                           : "1 (no launcher; mpirun -np N rosa doctor shows a job)",
        ""},
   };
   const std::vector<std::string> lines = communicator.all_gather_text(rank_line(communicator, facts));
@@ -124,11 +124,12 @@ std::vector<Finding> launch_findings(const parallel::MpiSession& session, parall
     finding.value = line;
     findings.push_back(finding);
   }
-  if (communicator.world_size() > 1 && facts.cores.size() == 1 && facts.num_cores_of_machine > 1) {
+  const bool is_bound = communicator.world_size() > 1 && facts.cores.size() == 1 && facts.num_cores_of_machine > 1;
+  if (is_bound) {
     findings.push_back(
         {"binding", "every rank is bound to one core", "its automaton threads starve there: mpirun --bind-to none"});
   }
-  const int usable = usable_cores(facts);
+  const int usable = is_bound ? facts.num_cores_of_machine : usable_cores(facts);
   if (communicator.local_size() > usable) {
     findings.push_back({"oversubscription", base::concat(communicator.local_size(), " ranks on ", usable, " cores"),
                         "waiting ranks take the cores from working ones: mpirun --mca mpi_yield_when_idle 1"});
@@ -152,10 +153,11 @@ int print(const std::string& title, const std::vector<Finding>& findings) {
 }
 
 int run_doctor() {
+  const bool started_by_launcher = parallel::MpiSession::started_by_launcher();  // MPI_Init changes the environment
   parallel::MpiSession session(nullptr, nullptr);
   const auto communicator = parallel::make_mpi_communicator();
   const HostFacts facts = read_host_facts();
-  const std::vector<Finding> launch = launch_findings(session, *communicator, facts);
+  const std::vector<Finding> launch = launch_findings(session, *communicator, facts, started_by_launcher);
   if (communicator->rank() != 0) return kExitOk;
   int num_warnings = print("Program", program_findings());
   num_warnings += print("Machine (rank 0)", machine_findings(facts));

@@ -1,9 +1,11 @@
 // The program `rosa`: picks the subcommand, and is the only place that catches everything.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <string>
+#include <thread>
 
 #include "launch/build_info.h"
 #include "launch/command.h"
@@ -15,8 +17,12 @@ namespace {
 
 using namespace rosa::launch;
 
+constexpr std::chrono::milliseconds kRankZeroSpeaksFirst{3000};
+
 // Writes the error with rank and host, ends every rank, and returns the exit code.
 int report(const std::string& what, int exit_code) {
+  // Where all ranks fail alike, rank 0 speaks for all: it ends the others before their turn.
+  if (rank_of_process() != 0) std::this_thread::sleep_for(kRankZeroSpeaksFirst);
   std::cerr << "rosa: rank " << rank_of_process() << " on " << host_name() << ": " << what << std::endl;
   // The other ranks wait in a collective that this one never enters.
   rosa::parallel::MpiSession::abort_all_ranks(exit_code);
@@ -30,9 +36,13 @@ int parse_and_run(int argc, char** argv) {
   program.require_subcommand(1);
   program.get_formatter()->column_width(32);
   Action action;
-  add_doctor_command(program, action);
-  add_config_command(program, action);
+  add_train_command(program, action);
+  add_pretrain_command(program, action);
+  add_eval_command(program, action);
+  add_generate_command(program, action);
   add_data_command(program, action);
+  add_config_command(program, action);
+  add_doctor_command(program, action);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

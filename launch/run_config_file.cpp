@@ -11,6 +11,13 @@ Describe describe_run(training::RunConfig& config) {
   return [&config](base::FieldVisitor& visitor) { training::describe(visitor, config); };
 }
 
+void make_paths_absolute(training::RunConfig& config) {
+  for (std::string* path :
+       {&config.model.folder, &config.data.train_path, &config.data.held_out_path, &config.train.init_from}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+}
+
 }  // namespace
 
 LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
@@ -33,6 +40,7 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
       if (source == "default" && recipe_values.at(key) != plain_values.at(key)) source = "recipe " + plain.recipe;
     }
   }
+  make_paths_absolute(loaded.config);
   loaded.text = dump_config(describe_run(loaded.config), sources);
   return loaded;
 }

@@ -1,5 +1,5 @@
 // The configuration of a run (training/config.h) from a YAML file and `--set` overrides, with the defaults of the
-// recipe that it names.
+// recipe that it names. Paths of inputs become absolute, so that a run folder can be used from anywhere.
 #pragma once
 
 #include <filesystem>

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 namespace {
@@ -35,7 +37,8 @@ Result run(const std::string& command) {
 Result rosa(const std::string& arguments) { return run(std::string(ROSA_BINARY_DIR) + "/bin/rosa " + arguments); }
 
 std::string write_yaml(const std::string& text) {
-  const std::string path = ::testing::TempDir() + "program_test.yaml";
+  static int count = 0;
+  const std::string path = ::testing::TempDir() + "program_test_" + std::to_string(count++) + ".yaml";
   std::ofstream(path) << text;
   return path;
 }
@@ -98,6 +101,53 @@ TEST(Program, EveryShippedConfigurationIsGood) {
   ASSERT_FALSE(files.empty());
   const Result result = rosa("config check" + files);
   EXPECT_EQ(result.exit_code, 0) << result.output;
+}
+
+// The whole way at the smallest size: a base model, its distillation on two ranks, and what works from the run folder.
+TEST(Program, PretrainsDistilsEvaluatesAndGenerates) {
+  const std::string work = ::testing::TempDir() + "program_test_runs";
+  std::filesystem::remove_all(work);
+  const std::string common =
+      "data: {kind: phrases, sequence_length: 48, vocabulary_size: 72}\n"
+      "evaluation: {every: 2, num_sequences: 2}\n"
+      "logging: {every: 1}\n";
+  const std::string base = write_yaml(common + "model: {from_scratch: true, architecture: {vocab_size: 72}}\n" +
+                                      "train: {num_steps: 2, trainable: ['*']}\nloss: {distill_alpha: 0}\n" +
+                                      "run: {folder: " + work + "/base}\n");
+  const Result pretrained = rosa("pretrain " + base);
+  ASSERT_EQ(pretrained.exit_code, 0) << pretrained.output;
+
+  const std::string student =
+      write_yaml(common + "model: {folder: " + work + "/base/model}\n" + "student: {sliding_window: 8}\n" +
+                 "train: {num_steps: 4, micro_batches: 2}\n" + "run: {folder: " + work + "/run}\n");
+  const std::string ranks =
+      "mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -np 2 ";
+  const Result trained = run(ranks + ROSA_BINARY_DIR + "/bin/rosa train " + student);
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  EXPECT_THAT(trained.output, HasSubstr("step 4/4  loss"));
+  EXPECT_THAT(trained.output, HasSubstr("evaluation after step 4"));
+  EXPECT_TRUE(std::filesystem::exists(work + "/run/logs/rank_0001.log"));
+  std::ifstream metrics(work + "/run/metrics.jsonl");
+  EXPECT_EQ(std::count(std::istreambuf_iterator<char>(metrics), {}, '\n'), 4 + 2);
+
+  const Result again = run(ranks + ROSA_BINARY_DIR + "/bin/rosa train " + student);
+  EXPECT_EQ(again.exit_code, 0) << again.output;
+  EXPECT_THAT(again.output, HasSubstr("resumed from"));
+
+  const Result scored = rosa("eval " + work + "/run -o " + work + "/scores.json");
+  EXPECT_EQ(scored.exit_code, 0) << scored.output;
+  EXPECT_THAT(scored.output, HasSubstr("window + ROSA"));
+  EXPECT_TRUE(std::filesystem::exists(work + "/scores.json"));
+
+  for (const char* model : {"rosa", "window", "teacher"}) {
+    const Result generated = rosa("generate " + work + "/run --print-ids --ids 1,2,3,1,2 -n 4 --model " + model);
+    EXPECT_EQ(generated.exit_code, 0) << generated.output;
+    EXPECT_THAT(generated.output, HasSubstr("1 2 3 1 2 "));
+  }
+
+  EXPECT_EQ(rosa("train " + student + " --set model.folder=/no/such").exit_code, 7);
+  EXPECT_EQ(rosa("eval " + work).exit_code, 2);
+  EXPECT_EQ(rosa("train " + student + " --set run.folder=''").exit_code, 2);
 }
 
 TEST(Program, DoctorDescribesProgramMachineAndLaunch) {

@@ -1,0 +1,62 @@
+// `rosa eval`: cross-entropy of a run's student, its teacher and the controls on held-out data.
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "launch/command.h"
+#include "launch/exit_code.h"
+#include "launch/session.h"
+#include "launch/trained_run.h"
+#include "training/evaluation.h"
+#include "training/scoreboard.h"
+
+namespace rosa::launch {
+namespace {
+
+struct EvalOptions {
+  std::string folder, checkpoint, output;
+  std::vector<std::string> variants = training::kAllVariants;
+  std::vector<std::string> overrides;
+};
+
+int run_eval(const EvalOptions& options) {
+  Session session;
+  const TrainedRun run =
+      load_trained_run(options.folder, options.checkpoint, options.overrides, session.communicator());
+  const training::Scores scores =
+      training::evaluate_variants(run.config, run.objects.parts(session.communicator()), options.variants);
+  if (!session.is_main_rank()) return kExitOk;
+  std::cout << training::scores_table(base::concat(options.folder, " after ", run.num_steps_done, " steps"), scores)
+            << std::flush;
+  if (!options.output.empty()) {
+    nlohmann::ordered_json report = training::scores_json(scores, false);
+    if (training::has_recallable(scores)) report["recallable"] = training::scores_json(scores, true);
+    base::write_file_atomically(options.output, report.dump(2) + "\n");
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& program, Action& action) {
+  CLI::App* command = program.add_subcommand("eval", "Scores a run on held-out data, beside teacher and controls.");
+  const auto options = std::make_shared<EvalOptions>();
+  command->add_option("RUN", options->folder, "run folder")->required()->check(CLI::ExistingDirectory);
+  command->add_option("--checkpoint", options->checkpoint, "a checkpoint folder (default: the newest complete one)");
+  command->add_option("--variants", options->variants, "what to score")
+      ->delimiter(',')
+      ->check(CLI::IsMember(training::kAllVariants));
+  command->add_option("-o,--output", options->output, "writes the figures as JSON");
+  add_override_option(*command, options->overrides);
+  command->footer(
+      "Example: rosa eval runs/demo/lines --variants teacher,window,rosa --set evaluation.num_sequences=256");
+  command->callback([&action, options] { action = [options] { return run_eval(*options); }; });
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,40 @@
+#include "launch/session.h"
+
+#include <array>
+#include <cstdio>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "launch/terminal_line.h"
+#include "parallel/mpi_communicator.h"
+#include "parallel/single_communicator.h"
+
+namespace rosa::launch {
+
+Session::Session() : terminal_(find_terminal()) {
+  if (parallel::MpiSession::started_by_launcher()) {
+    mpi_ = std::make_unique<parallel::MpiSession>(nullptr, nullptr);
+    communicator_ = parallel::make_mpi_communicator();
+  } else {
+    communicator_ = parallel::make_single_communicator();
+  }
+}
+
+void Session::start_log(const std::filesystem::path& run_folder) {
+  const std::filesystem::path folder = run_folder / "logs";
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  base::require<base::FileError>(!error, "cannot create ", folder.string(), ": ", error.message());
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), "rank_%04d.log", communicator_->rank());
+  base::LogOptions options;
+  options.rank = communicator_->rank();
+  options.world_size = communicator_->world_size();
+  options.file = folder / name.data();
+  options.info_to_console = is_main_rank();
+  if (is_main_rank() && terminal_.is_terminal) options.console = write_above_terminal_line;
+  base::start_log(options);
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,33 @@
+// Session: the ranks that a subcommand runs on, and their log. MPI is used where a launcher started the process;
+// without one there is a single rank and no MPI.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "launch/process.h"
+#include "parallel/communicator.h"
+#include "parallel/mpi_session.h"
+
+namespace rosa::launch {
+
+class Session {
+ public:
+  // Collective: every rank calls it.
+  Session();
+
+  parallel::Communicator& communicator() { return *communicator_; }
+  const Terminal& terminal() const { return terminal_; }
+  bool is_main_rank() const { return communicator_->rank() == 0; }
+
+  // From now on every rank logs to logs/rank_NNNN.log in `run_folder` (made where it is missing), and rank 0 also to
+  // standard error. Throws FileError.
+  void start_log(const std::filesystem::path& run_folder);
+
+ private:
+  std::unique_ptr<parallel::MpiSession> mpi_;
+  std::unique_ptr<parallel::Communicator> communicator_;
+  Terminal terminal_;
+};
+
+}  // namespace rosa::launch

@@ -1,0 +1,83 @@
+// `rosa train` and `rosa pretrain`: a run from a configuration, with progress, metrics and stop on request.
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "launch/command.h"
+#include "launch/exit_code.h"
+#include "launch/progress.h"
+#include "launch/run_config_file.h"
+#include "launch/session.h"
+#include "training/metrics.h"
+#include "training/run.h"
+
+namespace rosa::launch {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TrainOptions {
+  std::string file;
+  std::vector<std::string> overrides;
+};
+
+int run_training(const TrainOptions& options, training::Objective objective) {
+  // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
+  const LoadedConfig loaded = load_run_config(options.file, options.overrides);
+  const training::RunConfig& config = loaded.config;
+  base::require<base::ConfigError>(!config.run.folder.empty(), options.file,
+                                   ": run.folder is empty: name the folder that keeps the run");
+  Session session;
+  session.start_log(config.run.folder);
+  listen_for_stop_signals();
+
+  ProgressDisplay display(session.terminal().is_terminal, session.terminal().num_columns);
+  training::ObserverList observers;
+  observers.add(display);
+  std::optional<training::MetricsFile> metrics;
+  if (session.is_main_rank()) {
+    metrics.emplace(fs::path(config.run.folder) / "metrics.jsonl", config.logging.every);
+    observers.add(*metrics);
+  }
+  const training::RunContext context{.communicator = session.communicator(),
+                                     .observer = observers,
+                                     .stop_requested = stop_requested,
+                                     .resolved_config = loaded.text};
+  const training::RunOutcome outcome = training::train_run(config, objective, context);
+  if (outcome == training::RunOutcome::finished) return kExitOk;
+  if (session.is_main_rank()) base::log_info("stopped on request; the same command goes on from here");
+  return kExitStopped;
+}
+
+void add_command(CLI::App& program, Action& action, const std::string& name, const std::string& what,
+                 training::Objective objective) {
+  CLI::App* command = program.add_subcommand(name, what);
+  const auto options = std::make_shared<TrainOptions>();
+  command->add_option("CONFIG", options->file, "YAML configuration (docs/configuration.md)")->required();
+  add_override_option(*command, options->overrides);
+  command->footer(
+      "The same command again goes on from the newest checkpoint of run.folder (checkpoint.resume: auto).\n"
+      "TERM, INT and USR1 ask for a stop: the run saves after the step and ends with exit code 75.\n"
+      "Several ranks: mpirun -np 2 --bind-to none rosa " +
+      name + " CONFIG");
+  command->callback(
+      [&action, options, objective] { action = [options, objective] { return run_training(*options, objective); }; });
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& program, Action& action) {
+  add_command(program, action, "train", "Distils a base model into one with a short window and ROSA adapters.",
+              training::Objective::distill);
+}
+
+void add_pretrain_command(CLI::App& program, Action& action) {
+  add_command(program, action, "pretrain", "Trains a base model (the demo's teachers) with the same loop.",
+              training::Objective::pretrain);
+}
+
+}  // namespace rosa::launch
