@@ -71,6 +71,9 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.field("position_bias", config.position_bias, "Whether SUFA prefers late positions a little.");
   visitor.field("exact_value_gradient", config.exact_value_gradient,
                 "Whether value logits get the straight-through gradient of the retrieved row instead of the proxy's.");
+  visitor.field("query_key_gradient", config.query_key_gradient,
+                "Whether the proxy gives queries and keys a gradient; if not, they are fixed hashes of the layer's "
+                "input (freeze their projections), and with exact_value_gradient no proxy runs.");
 }
 
 AdapterConfig rosa_soft_adapter_config() {
@@ -219,7 +222,11 @@ at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result) const
 
 at::Tensor AdapterSet::forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
   require(call.executor != nullptr, "an adapter needs ForwardOptions::executor, which runs the automata");
-  const Projections projections = project(layer, normed);
+  Projections projections = project(layer, normed);
+  if (!config_.query_key_gradient) {
+    projections.query = projections.query.detach();
+    projections.key = projections.key.detach();
+  }
   const OperatorInput input{projections.query, projections.key, projections.value, {}, call.documents};
   return output(layer, rosa_operator(input, call.options, *call.executor, call.recorded));
 }

@@ -34,6 +34,7 @@ struct AdapterConfig {
   int64_t sufa_head_dim = 128;
   bool position_bias = true;
   bool exact_value_gradient = false;
+  bool query_key_gradient = true;
 };
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config);

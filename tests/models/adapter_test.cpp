@@ -133,6 +133,28 @@ TEST(AdapterSet, OutputIsMadeOfTheThreeVectors) {
   testing::expect_close(actual, expected, 1e-6, "adapter");
 }
 
+TEST(AdapterSet, QueriesAndKeysCanBeFixedHashes) {
+  AdapterConfig config = lively_adapter_config();
+  config.query_key_gradient = false;
+  config.exact_value_gradient = true;
+  const AdapterSet adapters(config, tiny_config(), 3);
+  HostExecutor executor(1);
+  at::manual_seed(5);
+  const at::Tensor normed = at::randn({2, 30, 48}).requires_grad_(true);
+  AdapterCall call;
+  call.executor = &executor;
+  call.options.training = true;
+  call.options = adapters.operator_options(call.options, 0);
+  adapters.forward(1, normed, call).sum().backward();
+  for (const char* name : {"q_proj.weight", "k_proj.weight"}) {
+    EXPECT_FALSE(parameter(adapters, name).grad().defined()) << name;
+  }
+  for (const char* name : {"v_proj.weight", "o_proj.weight", "v_emb0", "v_emb1", "v_emb_no_match"}) {
+    ASSERT_TRUE(parameter(adapters, name).grad().defined()) << name;
+    EXPECT_GT(parameter(adapters, name).grad().abs().max().item<float>(), 0) << name;
+  }
+}
+
 class AdapterFile : public ::testing::Test {
  protected:
   std::string refused(const TensorMap& tensors) {
