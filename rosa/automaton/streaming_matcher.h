@@ -1,12 +1,15 @@
 // StreamingMatcher: the hard ROSA match of a growing sequence, one symbol at a time (match.h).
-// Holds symbols and positions only: values belong to the caller.
+// Holds symbols and positions only: values belong to the caller. Searches chains as long as these are cheap, and goes
+// on with an automaton, which is slower but bounded, where the keys are hard for chains.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "rosa/automaton/key_chains.h"
 #include "rosa/automaton/match.h"
 #include "rosa/automaton/online_automaton.h"
 
@@ -28,24 +31,24 @@ class StreamingMatcher {
 
   // Returns the state as bytes: versioned, with a checksum, independent of the machine.
   std::vector<std::byte> save() const;
-  // Returns the state that save() wrote; it goes on bit for bit. Takes as long as appending the symbols of the current
-  // document. Throws DataError where the bytes are damaged, cut off or of another version.
+  // Returns the state that save() wrote; it goes on bit for bit. Throws DataError where the bytes are damaged, cut off
+  // or of another version.
   static StreamingMatcher load(std::span<const std::byte> bytes);
 
   // Elementary steps so far in this document: the work done, for tests of the running time.
-  int64_t num_steps() const { return automaton_.num_steps(); }
+  int64_t num_steps() const { return chains_.num_steps() + (automaton_.has_value() ? automaton_->num_steps() : 0); }
 
  private:
   static constexpr int64_t kMaxSize = int64_t{1} << 30;
 
-  // Builds the automaton of keys_, with `match` as the latest match. Throws DataError where that can't be.
-  void rebuild(const Match& match);
+  void start_automaton();
 
   std::vector<uint64_t> keys_;  // of the current document
   int64_t document_start_ = 0;
-  OnlineAutomaton automaton_;  // of keys_
-  Locus locus_;                // the latest match as a string
-  Match match_;                // the latest match; its position counts from document_start_
+  Match match_;  // the latest match; its position counts from document_start_
+  KeyChains chains_;
+  std::optional<OnlineAutomaton> automaton_;  // of keys_, once the chains are too slow
+  Locus locus_;                               // match_ in the automaton
 };
 
 }  // namespace rosa::automaton

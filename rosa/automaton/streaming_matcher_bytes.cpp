@@ -1,7 +1,7 @@
 // The bytes of a StreamingMatcher, little-endian:
 //   "ROSAMTCH", version (4), bytes a key (4), document start (8), number of keys (8), match position (4), match length
 //   (4), the keys of the current document, FNV-1a checksum of all before it (8).
-// The automaton is built anew from the keys: whatever the bytes say, its inner structure is sound.
+// Chains and automaton are built anew from the keys: whatever the bytes say, their inner structure is sound.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -99,21 +99,8 @@ StreamingMatcher StreamingMatcher::load(std::span<const std::byte> bytes) {
   matcher.document_start_ = static_cast<int64_t>(document_start);
   matcher.keys_.reserve(num_keys);
   for (uint64_t i = 0; i < num_keys; ++i) matcher.keys_.push_back(get(bytes, kHeaderBytes + i * key_bytes, key_bytes));
-  matcher.rebuild(match);
+  matcher.match_ = match;
   return matcher;
-}
-
-void StreamingMatcher::rebuild(const Match& match) {
-  automaton_ = {};
-  locus_ = {};
-  match_ = match;
-  for (size_t i = 0; i + 1 < keys_.size(); ++i) automaton_.append(keys_[i], locus_);
-  for (int32_t i = match.position - match.length + 1; i <= match.position; ++i) {
-    locus_ = automaton_.extend(locus_, keys_[i]);
-  }
-  check(match.length == 0 || automaton_.latest_end(locus_) == match.position, "the match at position ", match.position,
-        " is not the latest one");
-  if (!keys_.empty()) automaton_.append(keys_.back(), locus_);
 }
 
 }  // namespace rosa::automaton
