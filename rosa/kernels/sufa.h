@@ -1,4 +1,4 @@
-// Fused suffix attention (SUFA, SPEC section 2) on the CPU, forward and backward: float32, raw pointers, one thread.
+// Fused suffix attention (SUFA) on the CPU, forward and backward: float32, raw pointers, one thread.
 // No T x T matrix and no widened query: memory O(T) a head. tanh, sigmoid and their derivatives are the caller's.
 #pragma once
 

@@ -1,5 +1,4 @@
-// The 1-bit gate (FastRosa): every channel of x is a string of bits and retrieves one of two embeddings. SPEC
-// section 6.
+// The 1-bit gate of FastRosa: every channel of x is a string of bits and retrieves one of two embeddings.
 #pragma once
 
 #include <ATen/ATen.h>

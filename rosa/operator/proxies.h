@@ -1,5 +1,16 @@
-// The differentiable stand-ins of the hard operator: SUFA and soft ROSA (SPEC section 2). Not the hard operator.
+// The differentiable stand-ins of the hard operator, after rosa_soft: SUFA and soft ROSA. Not the hard operator.
 #pragma once
+
+// With q^ = tanh(q / tau_b), k^ = tanh(k / tau_b), v^ = sigmoid(v / tau_b), p(t,j) = exp((j - t - 1) / 8192), head size
+// h and W = h / D:
+//   SUFA       s(t,j) = sum over w < W of <q^[t-w], k^[j-1-w]> / (tau_a sqrt(h)), 0 where an index is negative
+//              out(t) = sum over j <= t of softmax_j(s(t,j) + p(t,j) / tau_a) v^[j]; a mask acts on (t,j), and a row
+//              without an allowed cell gives 0
+//   soft ROSA  a(t,i) = sigmoid((<q^[t], k^[i]> - (D-1)(1-tau_b)) / tau_b) for i < t, 0 where masked;
+//              along every diagonal c = running sum of a, r = running maximum of c (1 - a);
+//              S(t,0) = 0, S(t,i+1) = (c - r)(t,i)
+//              out(t) = min(1, max_j S(t,j)) sum over j <= t of softmax_j((S(t,j) + p(t,j)) / tau_a) v^[j]
+// Every document of a packed sequence is as if alone.
 
 #include <ATen/ATen.h>
 

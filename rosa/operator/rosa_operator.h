@@ -1,6 +1,6 @@
 // The tensor operator of ROSA: what its options and tensors are, and the one call that models use.
-// Hard output from the automata (host executor), gradients from a differentiable proxy (proxies.h). Mathematics: SPEC
-// sections 1 and 2, docs/architecture.md.
+// Hard output from the automata (host_executor.h; the definition is in rosa/automaton/match.h), gradients from a
+// differentiable proxy (proxies.h).
 #pragma once
 
 #include <ATen/ATen.h>
