@@ -1,5 +1,6 @@
 // Matcher: the hard ROSA matches of whole sequences (match.h): symbols in, positions and lengths out. Exact on every
-// input. One Matcher a thread; it keeps its workspace (at most 150 bytes a symbol) from call to call.
+// input. One Matcher a thread; it keeps its workspace (from 1024 symbols on at most 150 bytes a symbol) from
+// call to call.
 #pragma once
 
 #include <cstdint>

@@ -265,6 +265,23 @@ TEST_P(MatcherFamilyTest, LongSequencesEqualTheStreamingMatcher) {
   }
 }
 
+// The chains number positions with 16 bits up to 65536 symbols, with 32 bits beyond.
+TEST(MatcherTest, BothWidthsOfPositionsEqualTheStreamingMatcher) {
+  std::vector<Matcher> matchers = matchers_of_all_levels();
+  std::mt19937_64 random(10);
+  for (const size_t size : {65535, 65536, 65537, 70000}) {
+    for (const Family& family : families()) {
+      if (family.name != "uniform" && family.name != "half repeated" && family.name != "noisy period 37") continue;
+      for (const int bits : {1, 8}) {
+        SCOPED_TRACE(family.name + ", bits " + std::to_string(bits) + ", size " + std::to_string(size));
+        const Symbols symbols = family.make(size, bits, random);
+        const auto expected = streamed_matches(symbols, symbols);
+        ASSERT_NO_FATAL_FAILURE(expect_all_levels_equal<uint8_t>(matchers, symbols, symbols, expected));
+      }
+    }
+  }
+}
+
 TEST(MatcherTest, TheWorkIsNearLinearOnEveryFamily) {
   std::vector<Matcher> matchers = matchers_of_all_levels();
   std::mt19937_64 random(8);
