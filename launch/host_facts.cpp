@@ -126,7 +126,8 @@ std::string core_list_text(const std::vector<int>& cores) {
     while (last + 1 < cores.size() && cores[last + 1] == cores[last] + 1) ++last;
     if (!text.empty()) text += ',';
     text += std::to_string(cores[i]);
-    if (last > i) text += "-" + std::to_string(cores[last]);
+    // += twice: g++ 12 warns falsely of overlapping copies in "-" + std::string.
+    if (last > i) (text += '-') += std::to_string(cores[last]);
     i = last + 1;
   }
   return text;
