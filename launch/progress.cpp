@@ -49,18 +49,18 @@ std::string count_text(double count) {
   return format("%.1fM", count / 1e6);
 }
 
-std::string step_text(const StepMetrics& metrics, double eta_seconds) {
+std::string step_text(const StepMetrics& metrics, double eta_seconds, bool with_parts) {
   std::string parts;
   if (metrics.kl != 0.0) parts = format("kl %.4f", metrics.kl);
   if (metrics.ce != 0.0) parts += (parts.empty() ? "" : ", ") + format("ce %.4f", metrics.ce);
-  return format("loss %.4f", metrics.loss) + (parts.empty() ? "" : " (" + parts + ")") +
+  return format("loss %.4f", metrics.loss) + (parts.empty() || !with_parts ? "" : " (" + parts + ")") +
          format("  alpha %.2f  lr %.1e  ", metrics.alpha, metrics.learning_rate) +
          count_text(metrics.tokens_per_second) + " tok/s  ETA " + duration_text(eta_seconds);
 }
 
 std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_columns) {
   const std::string counter = counter_text(metrics);
-  const std::string numbers = step_text(metrics, eta_seconds);
+  std::string numbers = step_text(metrics, eta_seconds);
   const double share =
       metrics.num_steps > 0 ? static_cast<double>(metrics.step + 1) / static_cast<double>(metrics.num_steps) : 0.0;
   const int percent = static_cast<int>(100 * share);
@@ -74,6 +74,8 @@ std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_col
     if (filled < width) bar += '>';
     bar.resize(static_cast<std::size_t>(width), ' ');
     line += "[" + bar + "]  ";
+  } else if (static_cast<int>(line.size() + numbers.size()) >= num_columns) {
+    numbers = step_text(metrics, eta_seconds, /*with_parts=*/false);
   }
   line += numbers;
   // A line that wraps can't be redrawn.

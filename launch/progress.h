@@ -17,10 +17,11 @@ std::string duration_text(double seconds);
 // "12.3k", "950", "1.2M".
 std::string count_text(double count);
 
-// "loss 1.2346 (kl 1.10, ce 1.30)  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:45"
-std::string step_text(const training::StepMetrics& metrics, double eta_seconds);
+// "loss 1.2346 (kl 1.1000, ce 1.3000)  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:45"
+std::string step_text(const training::StepMetrics& metrics, double eta_seconds, bool with_parts = true);
 
-// "  120/600 [=====>          ]  20% " + step_text, cut to num_columns.
+// "120/600  20%  [=====>          ]  " + step_text; on a narrow terminal without the bar, then without the loss's
+// parts.
 std::string bar_text(const training::StepMetrics& metrics, double eta_seconds, int num_columns);
 
 class ProgressDisplay : public training::TrainingObserver {

@@ -14,6 +14,10 @@ rosa_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # torch and the two wheels that its libtorch_cpu.so links, as torch's and cuda-toolkit's metadata pin them.
 torch_version=2.15.0
 torch_cpu_wheels=("torch==$torch_version" "nvidia-cuda-runtime==13.2.*" "nvidia-cuda-cupti==13.2.*")
+# What torch's CUDA libraries link besides (cmake/Cuda.cmake); torch's Python dependencies are left out.
+torch_cuda_wheels=("nvidia-cudnn-cu13==9.26.0.51" "nvidia-cusparselt-cu13==0.8.1" "nvidia-nccl-cu13==2.30.7"
+  "nvidia-nvshmem-cu13==3.7.2"
+  "cuda-toolkit[cublas,cudart,cufft,cufile,cupti,cusolver,cusparse,nvjitlink,nvrtc,nvtx]==13.2.2")
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '== %s\n' "$*"; }
@@ -81,7 +85,8 @@ cache_folder() { echo "${XDG_CACHE_HOME:-$HOME/.cache}/rosa"; }
 # libtorch_folder cpu|cuda: where the wheels of that kind are (or will be) unpacked.
 libtorch_folder() { echo "$(cache_folder)/libtorch-$torch_version-$1"; }
 
-# install_libtorch cpu|cuda: sets ROSA_LIBTORCH. cpu: the wheels a CPU program needs (0.5 GB); cuda: all of torch's.
+# install_libtorch cpu|cuda: sets ROSA_LIBTORCH. cpu: the wheels a CPU program needs (0.5 GB to download); cuda: those
+# that torch's CUDA libraries need too (2.5 GB).
 install_libtorch() {
   local kind=$1
   if [ -n "${ROSA_LIBTORCH:-}" ]; then
@@ -103,13 +108,31 @@ install_libtorch() {
   export ROSA_LIBTORCH
 }
 
+# pip_install TARGET LOG PYTHON ARGUMENT...: adds wheels to a folder that is removed if that fails.
+pip_install() {
+  local target=$1 log=$2 python=$3
+  shift 3
+  if python3 -m pip install --target "$target" --only-binary=:all: --no-cache-dir --disable-pip-version-check \
+    --root-user-action=ignore "$@" 2>&1 | tee -a "$log"; then
+    return 0
+  fi
+  rm -rf "$target"
+  if grep -qiE 'connection|timed out|resolve|unreachable|ssl|proxy' "$log"; then
+    fail "pip could not reach the package index to download LibTorch" \
+         "Check the network (and pip's proxy or index settings) and start this again, or point ROSA_LIBTORCH" \
+         "at a LibTorch of your own: the folder with include/ and lib/."
+  elif grep -q 'No matching distribution' "$log"; then
+    fail "PyPI has no torch $torch_version wheel for Python $python on $(uname -m)" \
+         "Put a python3 that it supports first on PATH (3.11 or newer; Debian 12's is 3.11), or point ROSA_LIBTORCH" \
+         "at a LibTorch of your own: the folder with include/ and lib/."
+  fi
+  fail "pip could not install LibTorch; its message is above and in $log"
+}
+
 # download_libtorch KIND FOLDER: under the lock. Installs aside and renames, so FOLDER is whole or absent.
 download_libtorch() {
-  local kind=$1 folder=$2 python needed_kib=4000000 arguments=(--no-deps "${torch_cpu_wheels[@]}")
-  if [ "$kind" = cuda ]; then
-    needed_kib=12000000
-    arguments=("torch==$torch_version")
-  fi
+  local kind=$1 folder=$2 python needed_kib=4000000
+  if [ "$kind" = cuda ]; then needed_kib=12000000; fi
   python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   say "LibTorch $torch_version ($kind) from PyPI, for Python $python, into $folder"
   local free_kib
@@ -118,21 +141,14 @@ download_libtorch() {
     fail "$(dirname "$folder") has $((free_kib / 1024)) MB free; LibTorch needs $((needed_kib / 1024)) MB while it installs" \
          "Free some space or set XDG_CACHE_HOME to another disk."
   rm -rf "$folder".partial.*
-  local partial=$folder.partial.$$ log=$folder.log
-  python3 -m pip install --target "$partial" --only-binary=:all: --no-cache-dir --disable-pip-version-check \
-    --root-user-action=ignore "${arguments[@]}" 2>&1 | tee "$log" || {
-    rm -rf "$partial"
-    if grep -qiE 'connection|timed out|resolve|unreachable|ssl|proxy' "$log"; then
-      fail "pip could not reach the package index to download LibTorch" \
-           "Check the network (and pip's proxy or index settings) and start this again, or point ROSA_LIBTORCH" \
-           "at a LibTorch of your own: the folder with include/ and lib/."
-    elif grep -q 'No matching distribution' "$log"; then
-      fail "PyPI has no torch $torch_version wheel for Python $python on $(uname -m)" \
-           "Put a python3 that it supports first on PATH (3.11 or newer; Debian 12's is 3.11), or point ROSA_LIBTORCH" \
-           "at a LibTorch of your own: the folder with include/ and lib/."
-    fi
-    fail "pip could not install LibTorch; its message is above and in $log"
-  }
+  local partial=$folder.partial.$$
+  : >"$folder.log"
+  if [ "$kind" = cuda ]; then
+    pip_install "$partial" "$folder.log" "$python" --no-deps "torch==$torch_version"
+    pip_install "$partial" "$folder.log" "$python" "${torch_cuda_wheels[@]}"
+  else
+    pip_install "$partial" "$folder.log" "$python" --no-deps "${torch_cpu_wheels[@]}"
+  fi
   [ -f "$partial/torch/include/ATen/ATen.h" ] && [ -f "$partial/torch/lib/libtorch_cpu.so" ] ||
     fail "the torch wheel in $partial holds no ATen.h or libtorch_cpu.so" "Please report this with $log."
   mv "$partial" "$folder"
@@ -165,9 +181,10 @@ compile_jobs() {
 # build_folder PRESET: where the preset of CMakePresets.json builds.
 build_folder() { case "$1" in release) echo "$rosa_root/build" ;; *) echo "$rosa_root/build-$1" ;; esac; }
 
-# configure_and_build PRESET TARGET [CMAKE OPTION...]
+# configure_and_build PRESET "TARGET..." [CMAKE OPTION...]
 configure_and_build() {
-  local preset=$1 target=$2 folder
+  local preset=$1 targets folder
+  read -ra targets <<<"$2"
   shift 2
   folder=$(build_folder "$preset")
   mkdir -p "$folder"
@@ -184,8 +201,8 @@ configure_and_build() {
       cat "$folder/configure.log" >&2
       fail "CMake could not configure; its message is above and in $folder/configure.log"
     fi
-    say "build: $target, $(compile_jobs) jobs, in $folder"
-    cmake --build "$folder" --target "$target" -j "$(compile_jobs)" ||
+    say "build: ${targets[*]}, $(compile_jobs) jobs, in $folder"
+    cmake --build "$folder" --target "${targets[@]}" -j "$(compile_jobs)" ||
       fail "the build failed; the compiler's message is above"
   ) 9>"$folder/.build.lock" || exit 1
 }
@@ -203,21 +220,23 @@ prepare() {
   configure_and_build release "$1" -DROSA_CUDA=$cuda
 }
 
-# mpirun's options for ranks that share this machine, spelt for the Open MPI that is there. Sets `mpi_run`.
+# find_mpi_run RANKS: sets `mpi_run`, mpirun with the options for that many ranks on this machine, spelt for the Open MPI
+# that is there.
 find_mpi_run() {
   local version
   version=$(mpirun --version 2>/dev/null | head -n 1 || true)
   case "$version" in
     *"Open MPI"*) ;;
-    *) mpi_run=(mpirun); return 0 ;;  # MPICH and others neither bind nor count slots by default
+    *) mpi_run=(mpirun -np "$1"); return 0 ;;  # MPICH and others neither bind nor count slots by default
   esac
   # By default a rank is bound to one core, which starves its automaton threads.
-  mpi_run=(mpirun --bind-to none)
+  mpi_run=(mpirun -np "$1" --bind-to none)
   case "$version" in
     *" 5."*) mpi_run+=(--map-by :OVERSUBSCRIBE) ;;
     *) mpi_run+=(--oversubscribe) ;;
   esac
   if [ "$(id -u)" = 0 ]; then mpi_run+=(--allow-run-as-root); fi
+  if [ "$1" -gt "$(nproc)" ]; then mpi_run+=(--mca mpi_yield_when_idle 1); fi  # waiting ranks give their core away
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -72,12 +72,31 @@ run_sanitizers() {
   done
 }
 
+# The CUDA build compiles, links and passes goldens and one training test also where there is no GPU.
+run_cuda() {
+  if ! find_nvcc >/dev/null; then
+    skip "CUDA build: there is no nvcc on PATH or in /usr/local/cuda"
+    return 0
+  fi
+  local libtorch
+  libtorch=$(ROSA_LIBTORCH=$own_libtorch && install_libtorch cuda >&2 && echo "$ROSA_LIBTORCH") || {
+    record "LibTorch for CUDA" 1
+    return 0
+  }
+  export ROSA_LIBTORCH=$libtorch
+  if build cuda "rosa golden_test pack_bits_cuda_test device_test" -DROSA_CUDA=ON; then
+    run_ctest cuda -R '^(golden_test|pack_bits_cuda_test|device_test)$'
+  fi
+}
+
+own_libtorch=${ROSA_LIBTORCH:-}
 install_packages
 check_format
 (prepare all) || { record "build" 1; echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
 run_ctest release
 if [ "${1:-}" != quick ]; then
   run_sanitizers
+  run_cuda
 fi
 
 if [ "$failed" != 0 ]; then

@@ -56,7 +56,9 @@ TEST(Progress, TheBarFitsTheTerminalAndShrinksToNothing) {
   for (const int columns : {140, 120, 100, 80, 40, 10, 1}) {
     EXPECT_LT(bar_text(example(), 30, columns).size(), static_cast<std::size_t>(columns)) << columns;
   }
-  EXPECT_EQ(bar_text(example(), 30, 90).find('['), std::string::npos);
+  EXPECT_EQ(bar_text(example(), 30, 102).find('['), std::string::npos);
+  EXPECT_THAT(bar_text(example(), 30, 102), HasSubstr("(kl 1.1000, ce 1.3000)"));
+  EXPECT_EQ(bar_text(example(), 30, 80), "300/600  50%  loss 1.2346  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:30");
 }
 
 TEST(Progress, AFileGetsFewLines) {
