@@ -20,6 +20,7 @@
 #include "launch/host_facts.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_session.h"
+#include "parallel/nccl_communicator.h"
 
 namespace rosa::launch {
 namespace {
@@ -49,6 +50,7 @@ std::vector<Finding> program_findings() {
       {"MKL_CBWR", environment("MKL_CBWR"),
        environment("MKL_CBWR") == "AUTO,STRICT" ? "" : "another value than AUTO,STRICT gives up reproducible bits"},
       {"OpenMP", at::get_openmp_version(), ""},
+      {"NCCL", parallel::nccl_version(), ""},
   };
 }
 
