@@ -15,6 +15,7 @@ namespace rosa::launch {
 using Action = std::function<int()>;
 
 // Each adds its subcommand to `program`; parsing a command line with it sets `action`.
+void add_demo_command(CLI::App& program, Action& action);
 void add_train_command(CLI::App& program, Action& action);
 void add_pretrain_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
+#include "launch/token_text.h"
 #include "launch/trained_run.h"
 #include "models/generate.h"
 #include "parallel/single_communicator.h"
@@ -34,17 +35,10 @@ struct GenerateCommandOptions {
   std::vector<std::string> overrides;
 };
 
-std::vector<int64_t> bytes_of(const std::string& text) {
-  std::vector<int64_t> ids;
-  std::transform(text.begin(), text.end(), std::back_inserter(ids),
-                 [](char byte) { return static_cast<int64_t>(static_cast<unsigned char>(byte)); });
-  return ids;
-}
-
 std::vector<int64_t> prompt_ids(const GenerateCommandOptions& options, const training::DataSource& held_out) {
   if (!options.ids.empty()) return options.ids;
-  if (!options.text.empty()) return bytes_of(options.text);
-  if (!options.file.empty()) return bytes_of(base::read_file(options.file, kMaxPromptBytes));
+  if (!options.text.empty()) return bytes_of_text(options.text);
+  if (!options.file.empty()) return bytes_of_text(base::read_file(options.file, kMaxPromptBytes));
   const at::Tensor row = held_out.batch(0, 0, 1).input_ids[0].to(at::kCPU).contiguous();
   const int64_t wanted = options.held_out_tokens > 0 ? options.held_out_tokens : row.size(0) / 2;
   const int64_t count = std::min(wanted, row.size(0));
@@ -52,15 +46,12 @@ std::vector<int64_t> prompt_ids(const GenerateCommandOptions& options, const tra
 }
 
 void write_tokens(const at::Tensor& tokens, bool as_ids) {
-  const at::Tensor on_cpu = tokens.to(at::kCPU, at::kLong).contiguous();
-  const int64_t* ids = on_cpu.data_ptr<int64_t>();
-  for (int64_t i = 0; i < on_cpu.numel(); ++i) {
-    if (as_ids) {
-      std::cout << ids[i] << ' ';
-    } else {
-      std::cout << (ids[i] < 256 ? static_cast<char>(ids[i]) : '?');
-    }
+  if (!as_ids) {
+    std::cout << text_of_bytes(tokens) << std::flush;
+    return;
   }
+  const at::Tensor ids = tokens.to(at::kCPU, at::kLong).reshape({-1}).contiguous();
+  for (int64_t i = 0; i < ids.numel(); ++i) std::cout << ids.const_data_ptr<int64_t>()[i] << ' ';
   std::cout << std::flush;
 }
 

@@ -36,6 +36,7 @@ int parse_and_run(int argc, char** argv) {
   program.require_subcommand(1);
   program.get_formatter()->column_width(32);
   Action action;
+  add_demo_command(program, action);
   add_train_command(program, action);
   add_pretrain_command(program, action);
   add_eval_command(program, action);

@@ -1,24 +1,18 @@
 // `rosa train` and `rosa pretrain`: a run from a configuration, with progress, metrics and stop on request.
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "base/log.h"
+#include "base/error.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
-#include "launch/progress.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
-#include "training/metrics.h"
-#include "training/run.h"
+#include "launch/training_session.h"
 
 namespace rosa::launch {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct TrainOptions {
   std::string file;
@@ -28,29 +22,11 @@ struct TrainOptions {
 int run_training(const TrainOptions& options, training::Objective objective) {
   // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
   const LoadedConfig loaded = load_run_config(options.file, options.overrides);
-  const training::RunConfig& config = loaded.config;
-  base::require<base::ConfigError>(!config.run.folder.empty(), options.file,
+  base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
                                    ": run.folder is empty: name the folder that keeps the run");
   Session session;
-  session.start_log(config.run.folder);
-  listen_for_stop_signals();
-
-  ProgressDisplay display(session.terminal().is_terminal, session.terminal().num_columns);
-  training::ObserverList observers;
-  observers.add(display);
-  std::optional<training::MetricsFile> metrics;
-  if (session.is_main_rank()) {
-    metrics.emplace(fs::path(config.run.folder) / "metrics.jsonl", config.logging.every);
-    observers.add(*metrics);
-  }
-  const training::RunContext context{.communicator = session.communicator(),
-                                     .observer = observers,
-                                     .stop_requested = stop_requested,
-                                     .resolved_config = loaded.text};
-  const training::RunOutcome outcome = training::train_run(config, objective, context);
-  if (outcome == training::RunOutcome::finished) return kExitOk;
-  if (session.is_main_rank()) base::log_info("stopped on request; the same command goes on from here");
-  return kExitStopped;
+  const training::RunOutcome outcome = train_in_session(session, loaded, objective);
+  return outcome == training::RunOutcome::finished ? kExitOk : kExitStopped;
 }
 
 void add_command(CLI::App& program, Action& action, const std::string& name, const std::string& what,

@@ -1,0 +1,21 @@
+#include "launch/token_text.h"
+
+namespace rosa::launch {
+
+std::string text_of_bytes(const at::Tensor& tokens) {
+  const at::Tensor on_cpu = tokens.to(at::kCPU, at::kLong).reshape({-1}).contiguous();
+  std::string text;
+  for (int64_t i = 0; i < on_cpu.numel(); ++i) {
+    const int64_t id = on_cpu.const_data_ptr<int64_t>()[i];
+    text += id >= 0 && id < 256 ? static_cast<char>(id) : '?';
+  }
+  return text;
+}
+
+std::vector<int64_t> bytes_of_text(const std::string& text) {
+  std::vector<int64_t> ids;
+  for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
+  return ids;
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,36 @@
+#include "launch/training_session.h"
+
+#include <filesystem>
+#include <optional>
+
+#include "base/log.h"
+#include "launch/progress.h"
+#include "training/metrics.h"
+
+namespace rosa::launch {
+
+training::RunOutcome train_in_session(Session& session, const LoadedConfig& loaded, training::Objective objective) {
+  const training::RunConfig& config = loaded.config;
+  session.start_log(config.run.folder);
+  listen_for_stop_signals();
+
+  ProgressDisplay display(session.terminal().is_terminal, session.terminal().num_columns);
+  training::ObserverList observers;
+  observers.add(display);
+  std::optional<training::MetricsFile> metrics;
+  if (session.is_main_rank()) {
+    metrics.emplace(std::filesystem::path(config.run.folder) / "metrics.jsonl", config.logging.every);
+    observers.add(*metrics);
+  }
+  const training::RunContext context{.communicator = session.communicator(),
+                                     .observer = observers,
+                                     .stop_requested = stop_requested,
+                                     .resolved_config = loaded.text};
+  const training::RunOutcome outcome = training::train_run(config, objective, context);
+  if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {
+    base::log_info("stopped on request; the same command goes on from here");
+  }
+  return outcome;
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,240 @@
+// Whole small runs: the same bits for any number of ranks, through a stop and resume at any step, and with activation
+// checkpointing; what resume refuses.
+#include "training/run.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "parallel/single_communicator.h"
+#include "parallel/thread_communicator.h"
+#include "tests/support/temporary_folder.h"
+#include "training/trainer.h"
+
+namespace rosa::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Remembers what it was told.
+class Recorder : public TrainingObserver {
+ public:
+  void on_start(int64_t first_step, int64_t) override { first_steps.push_back(first_step); }
+  void on_step(const StepMetrics& metrics) override { losses[metrics.step] = metrics.loss; }
+  void on_evaluation(const EvaluationMetrics& metrics) override { evaluations[metrics.step] = metrics.ce; }
+  void on_checkpoint(int64_t, const fs::path& folder) override { last_checkpoint = folder; }
+  void on_notice(const std::string&) override {}
+  void on_end() override {}
+
+  std::vector<int64_t> first_steps;
+  std::map<int64_t, double> losses, evaluations;
+  fs::path last_checkpoint;
+};
+
+RunConfig tiny_config(const fs::path& folder) {
+  RunConfig config;
+  config.run.folder = folder.string();
+  config.run.seed = 3;
+  config.model.folder = fs::path(ROSA_TEST_DATA) / "goldens" / "qwen3_tied";
+  config.student.sliding_window = 6;
+  config.adapter.num_heads = 4;
+  config.adapter.query_key_bits = 4;
+  config.adapter.value_bits = 4;
+  config.data.kind = DataKind::phrases;
+  config.data.sequence_length = 24;
+  config.data.min_phrase_length = 3;
+  config.data.max_phrase_length = 4;
+  config.train.num_steps = 6;
+  config.train.micro_batches = 12;
+  config.loss.distill_alpha = 0.5;
+  config.schedules.learning_rate.start = 1e-2;
+  config.schedules.alpha = {.shape = ScheduleShape::linear, .start = 0.5, .end = 1.0};
+  config.evaluation = {.every = 3, .num_sequences = 5};
+  config.checkpoint.every = 100;
+  config.compute.automaton_threads = 2;
+  return config;
+}
+
+// Trains until `stop_after` steps are done (0: to the end).
+RunOutcome train(const RunConfig& config, Recorder& recorder, int64_t stop_after = 0,
+                 parallel::Communicator* communicator = nullptr) {
+  const auto single = parallel::make_single_communicator();
+  const RunContext context{
+      .communicator = communicator ? *communicator : *single,
+      .observer = recorder,
+      .stop_requested = [&] { return stop_after > 0 && static_cast<int64_t>(recorder.losses.size()) >= stop_after; },
+      .resolved_config = "text"};
+  return train_run(config, Objective::distill, context);
+}
+
+std::string adapter_bytes(const Recorder& recorder) {
+  return base::read_file(recorder.last_checkpoint / "adapter.safetensors", 1 << 26);
+}
+
+class RunTest : public ::testing::Test {
+ protected:
+  void SetUp() override { at::set_num_threads(1); }
+  const testing::TemporaryFolder folder_;
+};
+
+TEST_F(RunTest, AStoppedRunGoesOnBitForBit) {
+  Recorder whole;
+  ASSERT_EQ(train(tiny_config(folder_ / "whole"), whole), RunOutcome::finished);
+  ASSERT_EQ(whole.losses.size(), 6u);
+  ASSERT_LT(whole.losses.at(5), whole.losses.at(0));
+  for (const int64_t stop : {1, 3, 5}) {
+    SCOPED_TRACE(::testing::Message() << "stopped after " << stop);
+    const RunConfig config = tiny_config(folder_ / ("stopped_" + std::to_string(stop)));
+    Recorder parts;
+    ASSERT_EQ(train(config, parts, stop), RunOutcome::stopped);
+    ASSERT_EQ(static_cast<int64_t>(parts.losses.size()), stop);
+    ASSERT_EQ(train(config, parts), RunOutcome::finished);
+    EXPECT_EQ(parts.first_steps, (std::vector<int64_t>{0, stop}));
+    EXPECT_EQ(parts.losses, whole.losses);
+    EXPECT_EQ(parts.evaluations, whole.evaluations);
+    EXPECT_EQ(adapter_bytes(parts), adapter_bytes(whole));
+  }
+}
+
+TEST_F(RunTest, ResumeRefusesAnotherRunAndMissingFolders) {
+  RunConfig config = tiny_config(folder_ / "run");
+  config.train.micro_batches = 1;
+  Recorder recorder;
+  ASSERT_EQ(train(config, recorder, 1), RunOutcome::stopped);
+  RunConfig other = config;
+  other.train.num_steps = 7;
+  EXPECT_THROW(train(other, recorder), base::CheckpointError);
+  other = config;
+  other.data.max_phrase_length = 5;
+  EXPECT_THROW(train(other, recorder), base::CheckpointError);
+  other = config;
+  other.checkpoint.resume = "none";
+  EXPECT_THROW(train(other, recorder), base::ConfigError);
+  other.checkpoint.resume = (folder_ / "nowhere").string();
+  EXPECT_THROW(train(other, recorder), base::CheckpointError);
+  std::ofstream(recorder.last_checkpoint / "state.safetensors", std::ios::trunc) << "short";
+  EXPECT_THROW(train(config, recorder), base::CheckpointError) << "only a broken checkpoint is left";
+}
+
+TEST_F(RunTest, ActivationCheckpointingChangesNoBit) {
+  Recorder without, with;
+  RunConfig config = tiny_config(folder_ / "without");
+  config.train.num_steps = 3;
+  train(config, without);
+  config.run.folder = (folder_ / "with").string();
+  config.train.activation_checkpointing = true;
+  train(config, with);
+  EXPECT_EQ(with.losses, without.losses);
+  EXPECT_EQ(adapter_bytes(with), adapter_bytes(without));
+}
+
+TEST_F(RunTest, AWarmStartBeginsWithTheWeightsAndANewSchedule) {
+  Recorder first, second;
+  RunConfig config = tiny_config(folder_ / "first");
+  config.train.num_steps = 2;
+  train(config, first);
+  RunConfig warm = tiny_config(folder_ / "second");
+  warm.train.init_from = config.run.folder;
+  warm.train.num_steps = 1;
+  warm.schedules.learning_rate.start = 0.0;
+  warm.schedules.learning_rate.shape = ScheduleShape::constant;
+  train(warm, second);
+  EXPECT_EQ(second.first_steps, (std::vector<int64_t>{0}));
+  EXPECT_EQ(adapter_bytes(second), adapter_bytes(first));
+}
+
+// Samples with different numbers of counted labels.
+class Uneven : public DataSource {
+ public:
+  explicit Uneven(std::unique_ptr<DataSource> source) : source_(std::move(source)) {}
+  Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override {
+    Batch batch = source_->batch(step, first_sample, num_samples);
+    batch.labels = batch.labels.clone();
+    for (int64_t i = 0; i < num_samples; ++i) {
+      batch.labels[i].narrow(0, 0, (first_sample + i) * 5 % 19).fill_(kIgnoredLabel);
+    }
+    return batch;
+  }
+  int64_t vocabulary_size() const override { return source_->vocabulary_size(); }
+  std::string fingerprint() const override { return source_->fingerprint(); }
+
+ private:
+  std::unique_ptr<DataSource> source_;
+};
+
+TEST_F(RunTest, AnyNumberOfRanksGivesTheSameBits) {
+  const RunConfig config = tiny_config(folder_ / "unused");
+  std::map<int, std::vector<double>> losses;
+  std::map<int, std::map<std::string, at::Tensor>> weights;
+  for (const int num_ranks : {1, 2, 3, 4}) {
+    std::mutex mutex;
+    parallel::run_on_thread_ranks(num_ranks, [&](parallel::Communicator& communicator) {
+      at::set_num_threads(1);
+      RunObjects objects = build_run(config, Objective::distill, communicator);
+      objects.training_data = std::make_unique<Uneven>(std::move(objects.training_data));
+      Trainer trainer(config, objects.parts(communicator));
+      std::vector<double> own;
+      for (int64_t step = 0; step < 4; ++step) own.push_back(trainer.step(step).loss);
+      own.push_back(trainer.evaluate(4).ce);
+      const std::lock_guard lock(mutex);
+      if (communicator.rank() != 0) {
+        for (const auto& [name, tensor] : trainer.trained()) {
+          if (weights[num_ranks].contains(name)) {
+            EXPECT_TRUE(at::equal(weights[num_ranks].at(name), tensor)) << name;
+          }
+        }
+        return;
+      }
+      losses[num_ranks] = own;
+      for (const auto& [name, tensor] : trainer.trained()) weights[num_ranks][name] = tensor.detach().clone();
+    });
+  }
+  for (const int num_ranks : {2, 3, 4}) {
+    EXPECT_EQ(losses[num_ranks], losses[1]) << num_ranks << " ranks";
+    for (const auto& [name, tensor] : weights[1]) {
+      EXPECT_TRUE(at::equal(weights[num_ranks].at(name), tensor)) << num_ranks << " ranks: " << name;
+    }
+  }
+}
+
+TEST_F(RunTest, RanksThatDoNotDivideAreRefusedWithWhatWould) {
+  const RunConfig config = tiny_config(folder_ / "unused");
+  try {
+    parallel::run_on_thread_ranks(5, [&](parallel::Communicator& communicator) {
+      const RunObjects objects = build_run(config, Objective::distill, communicator);
+      Trainer trainer(config, objects.parts(communicator));
+    });
+    FAIL() << "no error";
+  } catch (const base::ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("12"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(RunTest, FrozenProjectionsStayAndTheRestLearns) {
+  RunConfig config = tiny_config(folder_ / "frozen");
+  config.train.micro_batches = 2;
+  config.adapter.tie_start = "query_key_value";
+  config.adapter.exact_value_gradient = true;
+  config.optimizer.rate_patterns = {"*.q_proj.*", "*.k_proj.*", "*.v_proj.*"};
+  config.optimizer.rate_factors = {0.0, 0.0, 0.0};
+  const auto communicator = parallel::make_single_communicator();
+  RunObjects objects = build_run(config, Objective::distill, *communicator);
+  const auto before = [&] {
+    std::map<std::string, at::Tensor> copy;
+    for (const auto& [name, tensor] : objects.adapters->parameters()) copy[name] = tensor.detach().clone();
+    return copy;
+  }();
+  Trainer trainer(config, objects.parts(*communicator));
+  for (int64_t step = 0; step < 3; ++step) trainer.step(step);
+  for (const auto& [name, tensor] : objects.adapters->parameters()) {
+    const bool frozen = name.find("_proj") != std::string::npos && name.find("o_proj") == std::string::npos;
+    EXPECT_EQ(at::equal(tensor, before.at(name)), frozen) << name;
+  }
+}
+
+}  // namespace
+}  // namespace rosa::training
