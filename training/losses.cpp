@@ -208,9 +208,8 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
     loss.value = at::scalar_tensor(c.kl * loss.sums.kl + c.ce * loss.sums.ce, hidden.options().dtype(at::kFloat));
   }
   if (need_hidden || need_lm_head) {
-    loss.value =
-        KnownGradient::apply(hidden, input.student_lm_head, loss.value,
-                             KnownGradients{result.grad_hidden, result.grad_lm_head});
+    loss.value = KnownGradient::apply(hidden, input.student_lm_head, loss.value,
+                                      KnownGradients{result.grad_hidden, result.grad_lm_head});
   }
   return loss;
 }
