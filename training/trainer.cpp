@@ -85,6 +85,7 @@ std::map<std::string, base::Stateful*> Trainer::state() {
 
 StepMetrics Trainer::step(int64_t step) {
   const auto start = Clock::now();
+  const double waited_before_ms = parts_.executor.waited_ms();
   communication_ms_ = 0.0;
   const StepSettings settings = step_settings(config_.schedules, step, config_.train.num_steps);
   const std::vector<Batch> batches = load_micro_batches(step);
@@ -128,6 +129,7 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.attn_tau = settings.attn_tau;
   metrics.step_ms = step_ms;
   metrics.tokens_per_second = tokens / (step_ms / 1000.0);
+  metrics.match_wait_ms = parts_.executor.waited_ms() - waited_before_ms;
   metrics.communication_wait_ms = communication_ms_;
   metrics.memory_bytes = peak_memory_bytes();
   return metrics;

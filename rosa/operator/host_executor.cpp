@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <span>
 #include <utility>
@@ -151,7 +152,9 @@ HostExecutor::Ticket HostExecutor::submit(MatchRequest request) {
 
 HardResult HostExecutor::wait(const Ticket& ticket) {
   require(ticket != nullptr, "HostExecutor::wait: got no ticket, expected the one of a submit()");
+  const auto start = std::chrono::steady_clock::now();
   for (std::future<void>& part : ticket->parts) part.wait();
+  waited_ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count();
   // The tasks hold the job: letting the futures go breaks that circle.
   std::vector<std::future<void>> parts = std::exchange(ticket->parts, {});
   for (std::future<void>& part : parts) part.get();

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,6 +51,8 @@ class HostExecutor {
   Ticket submit(MatchRequest request);
   // Joins. Rethrows the first exception of a worker.
   HardResult wait(const Ticket& ticket);
+  // Time that wait() has blocked its callers since construction: what matching was not hidden behind other work.
+  double waited_ms() const { return static_cast<double>(waited_ns_.load()) / 1e6; }
 
   // Runs body(0) ... body(count - 1) on the workers and returns when all have run; rethrows what they threw.
   void parallel_for(int64_t count, const std::function<void(int64_t)>& body);
@@ -71,6 +74,7 @@ class HostExecutor {
 
   std::vector<std::unique_ptr<Worker>> workers_;
   Hooks hooks_;
+  std::atomic<int64_t> waited_ns_ = 0;
   base::ThreadPool pool_;  // last: its threads end before what they use goes away
 };
 

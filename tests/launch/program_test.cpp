@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 
 namespace {
@@ -148,6 +149,69 @@ TEST(Program, PretrainsDistilsEvaluatesAndGenerates) {
   EXPECT_EQ(rosa("train " + student + " --set model.folder=/no/such").exit_code, 7);
   EXPECT_EQ(rosa("eval " + work).exit_code, 2);
   EXPECT_EQ(rosa("train " + student + " --set run.folder=''").exit_code, 2);
+}
+
+// A student of a random base, to be trained for `num_steps` of four micro-batches in FOLDER.
+std::string small_run(const std::string& work, const std::string& folder, int num_steps) {
+  const std::string common =
+      "data: {kind: phrases, sequence_length: 48, vocabulary_size: 72}\n"
+      "evaluation: {every: 0}\nlogging: {every: 1}\n";
+  if (!std::filesystem::exists(work + "/base/model")) {
+    const Result base =
+        rosa("pretrain " + write_yaml(common + "model: {from_scratch: true, architecture: {vocab_size: 72}}\n" +
+                                      "train: {num_steps: 1, trainable: ['*']}\n" +
+                                      "loss: {distill_alpha: 0}\nrun: {folder: " + work + "/base}\n"));
+    EXPECT_EQ(base.exit_code, 0) << base.output;
+  }
+  return write_yaml(common + "model: {folder: " + work + "/base/model}\nstudent: {sliding_window: 8}\n" +
+                    "schedules: {learning_rate: {start: 1.0e-2}}\ncheckpoint: {every: 2}\n" +
+                    "train: {num_steps: " + std::to_string(num_steps) + ", micro_batches: 4}\n" +
+                    "run: {folder: " + work + "/" + folder + "}\n");
+}
+
+std::string bytes_of_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Program, OneTwoAndFourRanksWriteTheSameBytes) {
+  const std::string work = ::testing::TempDir() + "program_test_ranks";
+  std::filesystem::remove_all(work);
+  std::map<int, std::string> adapters;
+  for (const int num_ranks : {1, 2, 4}) {
+    const std::string folder = "ranks_" + std::to_string(num_ranks);
+    const std::string config = small_run(work, folder, 3);
+    const Result trained =
+        run("mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -np " +
+            std::to_string(num_ranks) + " " + ROSA_BINARY_DIR + "/bin/rosa train " + config);
+    ASSERT_EQ(trained.exit_code, 0) << trained.output;
+    adapters[num_ranks] = bytes_of_file(work + "/" + folder + "/checkpoints/step_00000003/adapter.safetensors");
+  }
+  EXPECT_FALSE(adapters[1].empty());
+  EXPECT_TRUE(adapters[2] == adapters[1]);
+  EXPECT_TRUE(adapters[4] == adapters[1]);
+}
+
+TEST(Program, AKilledRunGoesOnToTheSameBytes) {
+  const std::string work = ::testing::TempDir() + "program_test_killed";
+  std::filesystem::remove_all(work);
+  const std::string last = "/checkpoints/step_00000060/adapter.safetensors";
+  const Result whole = rosa("train " + small_run(work, "whole", 60));
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  const std::string killed = small_run(work, "killed", 60);
+  // SIGKILL as soon as the first checkpoint stands; the deadline is for a run that never writes one.
+  const Result first = run(
+      "timeout 120 sh -c '" + std::string(ROSA_BINARY_DIR) + "/bin/rosa train " + killed + " & job=$!; while [ ! -d " +
+      work + "/killed/checkpoints/step_00000002 ]; do sleep 0.01; done; " + "kill -KILL $job; wait $job'");
+  EXPECT_EQ(first.exit_code, 137) << first.output;
+  ASSERT_FALSE(std::filesystem::exists(work + "/killed" + last)) << "the run ended before it was killed";
+  const Result second = rosa("train " + killed);
+  ASSERT_EQ(second.exit_code, 0) << second.output;
+  EXPECT_THAT(second.output, HasSubstr("resumed from"));
+  EXPECT_TRUE(bytes_of_file(work + "/killed" + last) == bytes_of_file(work + "/whole" + last));
+  const std::string metrics = bytes_of_file(work + "/killed/metrics.jsonl");
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 60) << "each step stands once";
 }
 
 TEST(Program, DoctorDescribesProgramMachineAndLaunch) {
