@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 
 namespace {
@@ -22,9 +23,10 @@ struct Result {
   std::string output;  // both streams
 };
 
-Result run(const std::string& command) {
+// The deadline is ten times what a command takes on an idle machine.
+Result run(const std::string& command, int deadline_s = 120) {
   Result result;
-  FILE* pipe = popen(("timeout -k 5 120 " + command + " 2>&1 </dev/null").c_str(), "r");
+  FILE* pipe = popen(("timeout -k 5 " + std::to_string(deadline_s) + " " + command + " 2>&1 </dev/null").c_str(), "r");
   if (pipe == nullptr) return result;
   std::array<char, 4096> buffer{};
   while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
@@ -104,6 +106,11 @@ TEST(Program, EveryShippedConfigurationIsGood) {
   EXPECT_EQ(result.exit_code, 0) << result.output;
 }
 
+std::string mpi_run(int num_ranks) {
+  return "mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -np " +
+         std::to_string(num_ranks) + " ";
+}
+
 // The whole way at the smallest size: a base model, its distillation on two ranks, and what works from the run folder.
 TEST(Program, PretrainsDistilsEvaluatesAndGenerates) {
   const std::string work = ::testing::TempDir() + "program_test_runs";
@@ -121,8 +128,7 @@ TEST(Program, PretrainsDistilsEvaluatesAndGenerates) {
   const std::string student =
       write_yaml(common + "model: {folder: " + work + "/base/model}\n" + "student: {sliding_window: 8}\n" +
                  "train: {num_steps: 4, micro_batches: 2}\n" + "run: {folder: " + work + "/run}\n");
-  const std::string ranks =
-      "mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -np 2 ";
+  const std::string ranks = mpi_run(2);
   const Result trained = run(ranks + ROSA_BINARY_DIR + "/bin/rosa train " + student);
   ASSERT_EQ(trained.exit_code, 0) << trained.output;
   EXPECT_THAT(trained.output, HasSubstr("step 4/4  loss"));
@@ -182,9 +188,7 @@ TEST(Program, OneTwoAndFourRanksWriteTheSameBytes) {
   for (const int num_ranks : {1, 2, 4}) {
     const std::string folder = "ranks_" + std::to_string(num_ranks);
     const std::string config = small_run(work, folder, 3);
-    const Result trained =
-        run("mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -np " +
-            std::to_string(num_ranks) + " " + ROSA_BINARY_DIR + "/bin/rosa train " + config);
+    const Result trained = run(mpi_run(num_ranks) + ROSA_BINARY_DIR + "/bin/rosa train " + config);
     ASSERT_EQ(trained.exit_code, 0) << trained.output;
     adapters[num_ranks] = bytes_of_file(work + "/" + folder + "/checkpoints/step_00000003/adapter.safetensors");
   }
@@ -212,6 +216,24 @@ TEST(Program, AKilledRunGoesOnToTheSameBytes) {
   EXPECT_TRUE(bytes_of_file(work + "/killed" + last) == bytes_of_file(work + "/whole" + last));
   const std::string metrics = bytes_of_file(work + "/killed/metrics.jsonl");
   EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 60) << "each step stands once";
+}
+
+// The main job on the fast corpus, from the shipped configuration and teacher to the figures.
+TEST(Program, TheDemoLearnsToRecallPhrases) {
+  const std::string folder = ::testing::TempDir() + "program_test_demo";
+  std::filesystem::remove_all(folder);
+  const Result demo = run("env -C " ROSA_SOURCE_DIR " " + mpi_run(2) + ROSA_BINARY_DIR +
+                              "/bin/rosa demo --parts phrases --folder " + folder,
+                          /*deadline_s=*/600);
+  ASSERT_EQ(demo.exit_code, 0) << demo.output;
+  const auto summary = nlohmann::json::parse(bytes_of_file(folder + "/summary.json"));
+  const auto& phrases = summary.at("phrases");
+  EXPECT_GE(phrases.at("gap_closed"), 0.9) << demo.output;
+  const double window = phrases.at("window").at("ce"), teacher = phrases.at("teacher").at("ce");
+  for (const char* control : {"rosa_zeroed", "rosa_windowed", "rosa_shuffled"}) {
+    EXPECT_LT((window - phrases.at(control).at("ce").get<double>()) / (window - teacher), 0.2) << control;
+  }
+  EXPECT_TRUE(phrases.contains("recallable"));
 }
 
 TEST(Program, DoctorDescribesProgramMachineAndLaunch) {
