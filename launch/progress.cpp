@@ -119,7 +119,7 @@ void ProgressDisplay::on_step(const StepMetrics& metrics) {
 }
 
 void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
-  base::log_info(format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f (%lld tokens, hard operator)",
+  base::log_info(format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f (%lld tokens)",
                         static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity,
                         static_cast<long long>(metrics.num_tokens)));
 }

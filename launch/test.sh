@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares the checkout as demo.sh does and runs every test: formatting, ctest, the sanitizer builds of what needs no
-# LibTorch, and the CUDA build where nvcc is there. Goes on after a failure; its last line counts.
+# LibTorch, and the CUDA build and Python where nvcc is there. Goes on after a failure; its last line counts.
 #   ./launch/test.sh          everything
 #   ./launch/test.sh quick    formatting and ctest only
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -11,6 +11,7 @@ case "${1:-}" in
 esac
 
 clang_format_version=14.0.6  # another version formats differently
+transformers_version=5.23.0
 passed=0
 failed=0
 skipped=0
@@ -89,6 +90,26 @@ run_cuda() {
   fi
 }
 
+# The documented Python against transformers. It needs the whole torch, which only the CUDA build brings.
+run_python() {
+  local torch packages status=0
+  torch=$(libtorch_folder cuda)
+  packages=$(cache_folder)/transformers-$transformers_version
+  if [ ! -d "$torch" ]; then
+    skip "Python: the test against transformers needs the torch of the CUDA build"
+    return 0
+  fi
+  if [ ! -d "$packages" ]; then
+    say "transformers $transformers_version from PyPI, into $packages"
+    (pip_install "$packages.partial" "$packages.log" "" "transformers==$transformers_version" safetensors) &&
+      mv "$packages.partial" "$packages" || { record "transformers" 1; return 0; }
+  fi
+  say "Python: adapters in transformers"
+  PYTHONPATH=$torch:$packages timeout -k 5 600 python3 "$rosa_root/tests/models/transformers_parity.py" \
+    "$(build_folder release)/tests/models/write_parity_case" "$rosa_root/docs/python.md" || status=$?
+  record "Python against transformers" $status
+}
+
 own_libtorch=${ROSA_LIBTORCH:-}
 install_packages
 check_format
@@ -97,6 +118,7 @@ run_ctest release
 if [ "${1:-}" != quick ]; then
   run_sanitizers
   run_cuda
+  run_python
 fi
 
 if [ "$failed" != 0 ]; then
