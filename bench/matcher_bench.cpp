@@ -53,10 +53,12 @@ void time_matcher(benchmark::State& state, const MakeMatcher& make_matcher, cons
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(pairs.size()) * cell.size);
 }
 
-MatchFunction make_batch(automaton::CpuLevel level) {
-  return [matcher = std::make_shared<automaton::Matcher>(level)](
-             const Symbols& query, const Symbols& key, std::vector<int32_t>& positions, std::vector<int32_t>& lengths) {
-    matcher->match<uint8_t>(query, key, positions, lengths);
+MatchFunction make_batch(automaton::CpuLevel level, bool with_statistics) {
+  return [matcher = std::make_shared<automaton::Matcher>(level), with_statistics,
+          statistics = automaton::MatchStatistics()](const Symbols& query, const Symbols& key,
+                                                     std::vector<int32_t>& positions,
+                                                     std::vector<int32_t>& lengths) mutable {
+    matcher->match<uint8_t>(query, key, positions, lengths, {}, with_statistics ? &statistics : nullptr);
   };
 }
 
@@ -87,7 +89,8 @@ void register_all() {
       std::fprintf(stderr, "skipped: this CPU lacks %s\n", name.c_str());
       continue;
     }
-    matchers.emplace_back(name, [level = level] { return make_batch(level); });
+    matchers.emplace_back(name, [level = level] { return make_batch(level, false); });
+    matchers.emplace_back(name + "+statistics", [level = level] { return make_batch(level, true); });
   }
   for (const std::string& family : sequence_families()) {
     for (const int bits : {1, 4, 8}) {

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "rosa/automaton/match_statistics.h"
 #include "rosa/automaton/workspace.h"
 
 namespace rosa::automaton {
@@ -34,14 +36,20 @@ struct MatchingWork {
 // Bytes of workspace that a document of this size may take, whatever its symbols.
 size_t byte_matching_workspace(int32_t size);
 
-using MatchBytes = void (*)(const ByteDocument&, Workspace&, MatchingWork&);
-void match_bytes_portable(const ByteDocument& document, Workspace& workspace, MatchingWork& work);
-void match_bytes_avx2(const ByteDocument& document, Workspace& workspace, MatchingWork& work);
-void match_bytes_avx512(const ByteDocument& document, Workspace& workspace, MatchingWork& work);
+// What is compiled for each CpuLevel.
+struct MatcherCode {
+  void (*match_bytes)(const ByteDocument&, Workspace&, MatchingWork&);
+  // Adds one sequence of byte symbols: equally long queries, keys and match lengths.
+  void (*add_statistics)(std::span<const uint8_t> query, std::span<const uint8_t> key, std::span<const int32_t> lengths,
+                         MatchStatistics&);
+};
+extern const MatcherCode kPortableCode;
+extern const MatcherCode kAvx2Code;
+extern const MatcherCode kAvx512Code;
 
 // The highest level that both the build and this CPU have.
 CpuLevel best_cpu_level();
 // Returns the code for a level. Throws ArgumentError where the build or this CPU lacks it.
-MatchBytes match_bytes_for(CpuLevel level);
+const MatcherCode& matcher_code(CpuLevel level);
 
 }  // namespace rosa::automaton

@@ -6,10 +6,10 @@ namespace rosa::automaton {
 
 CpuLevel best_cpu_level() { return CpuLevel::portable; }
 
-MatchBytes match_bytes_for(CpuLevel level) {
+const MatcherCode& matcher_code(CpuLevel level) {
   base::require(level == CpuLevel::portable, "Matcher: this build has only portable code; got CpuLevel ",
                 static_cast<int>(level));
-  return match_bytes_portable;
+  return kPortableCode;
 }
 
 }  // namespace rosa::automaton

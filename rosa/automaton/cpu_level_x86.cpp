@@ -22,18 +22,18 @@ CpuLevel best_cpu_level() {
   return has_avx2() ? CpuLevel::avx2 : CpuLevel::portable;
 }
 
-MatchBytes match_bytes_for(CpuLevel level) {
+const MatcherCode& matcher_code(CpuLevel level) {
   base::require(level <= best_cpu_level(), "Matcher: this CPU lacks the instructions of CpuLevel ",
                 static_cast<int>(level), "; it has those of ", static_cast<int>(best_cpu_level()));
   switch (level) {
     case CpuLevel::avx512:
-      return match_bytes_avx512;
+      return kAvx512Code;
     case CpuLevel::avx2:
-      return match_bytes_avx2;
+      return kAvx2Code;
     case CpuLevel::portable:
       break;
   }
-  return match_bytes_portable;
+  return kPortableCode;
 }
 
 }  // namespace rosa::automaton

@@ -1,11 +1,10 @@
 #include "rosa/automaton/match_bytes.h"
 #include "rosa/automaton/simd_portable.h"
+#include "rosa/automaton/statistics_pass.h"
 
 namespace rosa::automaton {
 
-void match_bytes_portable(const ByteDocument& document, Workspace& workspace, MatchingWork& work) {
-  match_bytes<PortableSimd>(document, workspace, work);
-}
+const MatcherCode kPortableCode{match_bytes<PortableSimd>, add_statistics<PortableSimd, uint8_t>};
 
 size_t byte_matching_workspace(int32_t size) {
   size_t num_bytes =

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "rosa/automaton/statistics_pass.h"
 #include "rosa/automaton/streaming_matcher.h"
 
 namespace rosa::automaton {
@@ -16,12 +17,14 @@ constexpr size_t kMaxSize = size_t{1} << 30;
 constexpr int32_t kMaxByteDocument = (int32_t{1} << 21) - 2;
 
 void check_spans(size_t num_queries, size_t num_keys, std::span<int32_t> positions, std::span<int32_t> lengths,
-                 std::span<const int32_t> document_starts) {
+                 std::span<const int32_t> document_starts, const MatchStatistics* statistics) {
   base::require(num_queries == num_keys && num_queries == positions.size(),
                 "Matcher: query, key and positions differ in length: ", num_queries, ", ", num_keys, ", ",
                 positions.size());
   base::require(lengths.empty() || lengths.size() == num_queries, "Matcher: got ", lengths.size(),
                 " lengths, expected none or ", num_queries);
+  base::require(statistics == nullptr || lengths.size() == num_queries,
+                "Matcher: got no lengths, expected them where statistics are wanted");
   base::require(num_queries <= kMaxSize, "Matcher: got ", num_queries, " symbols, expected at most ", kMaxSize);
   for (size_t i = 0; i < document_starts.size(); ++i) {
     const int64_t start = document_starts[i];
@@ -128,16 +131,28 @@ void match_streaming(std::span<const Symbol> query, std::span<const Symbol> key,
 
 }  // namespace
 
-Matcher::Matcher(CpuLevel level) : match_bytes_(match_bytes_for(level)) {}
+Matcher::Matcher(CpuLevel level) : code_(&matcher_code(level)) {}
+
+template <class Symbol>
+void Matcher::add_to(MatchStatistics* statistics, std::span<const Symbol> query, std::span<const Symbol> key,
+                     std::span<const int32_t> lengths) const {
+  if (statistics == nullptr) return;
+  if constexpr (sizeof(Symbol) == 1) {
+    code_->add_statistics(query, key, lengths, *statistics);
+  } else {
+    add_statistics<Matcher>(query, key, lengths, *statistics);
+  }
+}
 
 template <class Symbol>
 void Matcher::match(std::span<const Symbol> query, std::span<const Symbol> key, std::span<int32_t> positions,
-                    std::span<int32_t> lengths, std::span<const int32_t> document_starts) {
-  check_spans(query.size(), key.size(), positions, lengths, document_starts);
+                    std::span<int32_t> lengths, std::span<const int32_t> document_starts, MatchStatistics* statistics) {
+  check_spans(query.size(), key.size(), positions, lengths, document_starts, statistics);
   for_each_document(query.size(), document_starts, [&](size_t first, size_t end) {
     match_document(query.subspan(first, end - first), key.subspan(first, end - first), static_cast<int32_t>(first),
                    positions.data() + first, lengths.empty() ? nullptr : lengths.data() + first);
   });
+  add_to(statistics, query, key, lengths);
 }
 
 template <class Symbol>
@@ -160,14 +175,14 @@ void Matcher::match_document(std::span<const Symbol> query, std::span<const Symb
   if (!narrow(query, key, narrow_query, narrow_key)) return match_streaming(query, key, first, positions, lengths);
   const ByteDocument document{narrow_query, narrow_key, size,   bits_of(narrow_query, narrow_key, size),
                               first,        positions,  lengths};
-  match_bytes_(document, workspace_, work_);
+  code_->match_bytes(document, workspace_, work_);
 }
 
 template <class Symbol>
 void Matcher::match_masked(std::span<const Symbol> query, std::span<const Symbol> key, std::span<int32_t> positions,
                            std::span<int32_t> lengths, std::span<const int32_t> document_starts, const bool* mask,
-                           int64_t row_stride) {
-  check_spans(query.size(), key.size(), positions, lengths, document_starts);
+                           int64_t row_stride, MatchStatistics* statistics) {
+  check_spans(query.size(), key.size(), positions, lengths, document_starts, statistics);
   const auto size = static_cast<int64_t>(query.size());
   base::require(size == 0 || (mask != nullptr && row_stride >= size), "Matcher: got a mask with row stride ",
                 row_stride, ", expected at least ", size);
@@ -191,13 +206,15 @@ void Matcher::match_masked(std::span<const Symbol> query, std::span<const Symbol
       if (!lengths.empty()) lengths[t] = best;
     }
   });
+  add_to(statistics, query, key, lengths);
 }
 
 #define ROSA_INSTANTIATE(Symbol)                                                                            \
   template void Matcher::match(std::span<const Symbol>, std::span<const Symbol>, std::span<int32_t>,        \
-                               std::span<int32_t>, std::span<const int32_t>);                               \
+                               std::span<int32_t>, std::span<const int32_t>, MatchStatistics*);             \
   template void Matcher::match_masked(std::span<const Symbol>, std::span<const Symbol>, std::span<int32_t>, \
-                                      std::span<int32_t>, std::span<const int32_t>, const bool*, int64_t)
+                                      std::span<int32_t>, std::span<const int32_t>, const bool*, int64_t,   \
+                                      MatchStatistics*)
 ROSA_INSTANTIATE(uint8_t);
 ROSA_INSTANTIATE(uint64_t);
 #undef ROSA_INSTANTIATE
