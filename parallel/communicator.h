@@ -1,37 +1,22 @@
 // Communicator: the collectives of the system over a group of ranks, whatever carries them (one rank, threads, MPI,
-// NCCL). Owns the checks of arguments and the small host values; the backends only move and add bytes.
-// Knows nothing of models. The ranks of a group call the same collectives in the same order.
+// NCCL). Owns the checks of arguments, the comparison of calls in debug mode and the small host values; the backends
+// only move and add bytes. Knows nothing of models. How to add a collective or a backend: docs/architecture.md.
 #pragma once
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "parallel/collective_call.h"
+#include "parallel/work.h"
 
 namespace rosa::parallel {
-
-enum class Reduction { sum, max, min };
-
-// The name of a reduction, for messages.
-const char* name_of(Reduction reduction);
-
-// A collective that was started. Its tensors must not be read or written before wait() has returned.
-// A Work destroyed without wait() leaks its buffers on purpose: the network may still write to them.
-class Work {
- public:
-  virtual ~Work() = default;
-
-  // Blocks until the collective is complete on this rank; the backend says what that means for a device stream.
-  // Throws CommunicationError.
-  virtual void wait() = 0;
-  // True when wait() would not block. Throws CommunicationError.
-  virtual bool is_complete() = 0;
-};
 
 // Where a rank stands in its group and on its host.
 struct RankPlace {
@@ -41,8 +26,15 @@ struct RankPlace {
   int local_size = 1;
 };
 
-// Tensors are contiguous and of any dtype unless a reduction says otherwise (float32, float64, int32, int64, uint8).
-// Every tensor of one call has the same dtype and lies on a device the backend serves; ArgumentError if not.
+// The ranks of a group call the same collectives in the same order; a call returns without waiting for the other ranks
+// only where its name says async. Tensors are contiguous and of any dtype unless a reduction says otherwise (float32,
+// float64, int32, int64, uint8). Every tensor of one call has the same dtype and lies on a device the backend serves;
+// ArgumentError if not. Errors of the network and of the other ranks are CommunicationError.
+//
+// Threads: one thread at a time may call the collectives of one communicator; a second one gets CommunicationError,
+// since two threads' calls would come in another order on every rank. A thread that communicates beside the training
+// loop (a gradient reducer, a checkpoint writer) uses a communicator of its own, from duplicate(). The Work of an async
+// collective may be waited for on any thread. rank() and its like and abort() may be called on any thread at any time.
 class Communicator {
  public:
   Communicator(const Communicator&) = delete;
@@ -55,6 +47,15 @@ class Communicator {
   int local_size() const { return place_.local_size; }
   // "one rank", "threads", "MPI", "NCCL".
   virtual std::string backend_name() const = 0;
+  // Where tensors lie that this communicator carries without a detour: a GPU with NCCL, else the CPU.
+  virtual at::Device device() const { return at::kCPU; }
+
+  // Returns a communicator over the same ranks on a channel of its own, with this one's time limit and debug mode, for
+  // another thread. Several may work at the same time with "threads" and, where MPI provides MPI_THREAD_MULTIPLE, with
+  // MPI; with NCCL as far as NCCL allows it (collectives of two communicators on one GPU may wait for each other where
+  // ranks launch them in another order). It must not outlive what this one was made from. Collective: every rank calls
+  // it.
+  std::unique_ptr<Communicator> duplicate();
 
   // Reduces the tensors of all ranks in place; every rank gets the same bits. Collective: every rank calls it.
   // The order of a floating-point sum is the backend's (see TreeReducer for a fixed one).
@@ -92,19 +93,29 @@ class Communicator {
   // Returns the text of `root`; the texts of the others are ignored. Collective: every rank calls it.
   std::string broadcast_text(const std::string& text, int root);
 
-  // In debug mode every collective is preceded by a comparison of (sequence number, operation, dtype, count, root)
-  // across ranks; CommunicationError names the ranks that differ. Set it to the same value on every rank.
+  // In debug mode every collective is preceded by a comparison of (sequence number, operation, dtype, counts, root,
+  // reduction) across ranks. CommunicationError names the ranks that differ, or that did not come within the time
+  // limit. Set it to the same value on every rank.
   void set_debug_mode(bool on) { debug_mode_ = on; }
+  bool debug_mode() const { return debug_mode_; }
+  // How long a collective may take until CommunicationError ends it, in seconds. It holds wherever this rank waits on a
+  // Work, in the comparisons of debug mode and for NCCL's own calls; a large blocking collective over MPI waits inside
+  // MPI, without a limit. Throws ArgumentError unless the number is positive.
+  void set_timeout(double seconds);
+  double timeout_seconds() const { return timeout_seconds_; }
+  // The number of collectives called so far, the same on every rank as long as all call the same.
+  int64_t num_collectives() const { return sequence_number_; }
 
   // Ends every rank of the group with `exit_code`, after writing the message to stderr (threads: makes the
-  // collectives of all ranks throw, and throws). Not collective: one rank calls it, in trouble.
+  // collectives of all ranks throw, and throws). Not collective: one rank calls it, in trouble, on any thread.
   [[noreturn]] virtual void abort(int exit_code, const std::string& message) = 0;
 
  protected:
   explicit Communicator(const RankPlace& place);
 
   // The backends. Arguments are checked, detached from autograd and hold at least one element in total, except in
-  // all_gather and all_to_all, where single tensors may be empty. With async false the Work is complete on return.
+  // all_gather and all_to_all, where single tensors may be empty. With async false nothing else happens on this rank
+  // before wait(), so that the backend may block in the call already.
   virtual std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction reduction, bool async) = 0;
   virtual std::unique_ptr<Work> start_broadcast(const at::Tensor& tensor, int root, bool async) = 0;
   virtual std::unique_ptr<Work> start_all_gather(const at::Tensor& send, const std::vector<at::Tensor>& receives,
@@ -113,21 +124,30 @@ class Communicator {
                                                      Reduction reduction, bool async) = 0;
   virtual std::unique_ptr<Work> start_all_to_all(const std::vector<at::Tensor>& sends,
                                                  const std::vector<at::Tensor>& receives, bool async) = 0;
-  virtual void run_barrier() = 0;
+  virtual std::unique_ptr<Work> start_barrier() = 0;
+  // The communicator that duplicate() returns. Collective: every rank calls it.
+  virtual std::unique_ptr<Communicator> make_duplicate() = 0;
   // Whether the backend can work on tensors of this device; a message for the ArgumentError if not.
   virtual bool serves(const at::Device& device) const { return device.is_cpu(); }
 
+  const RankPlace& place() const { return place_; }
   // "rank 1 of 4", for messages.
   std::string who() const;
 
  private:
+  // argument_checks.cpp
   void check_tensor(const char* operation, const at::Tensor& tensor) const;
   void check_list(const char* operation, const char* which, const std::vector<at::Tensor>& tensors,
                   const at::Tensor& like) const;
   void check_reducible(const char* operation, const at::Tensor& tensor) const;
   void check_root(const char* operation, int root) const;
-  void compare_call(const char* operation, int64_t dtype, int64_t count, int64_t root);
 
+  // The one way of every collective: keeps other threads out, numbers the call, compares it in debug mode, starts it
+  // and tells its Work what it is.
+  std::unique_ptr<Work> run(const CollectiveCall& call, const std::function<std::unique_ptr<Work>()>& start);
+  void compare_call(const CollectiveCall& call);
+
+  // collectives/*.cpp; async false: the Work is complete on return, or wait() completes it.
   std::unique_ptr<Work> all_reduce_impl(const at::Tensor& tensor, Reduction reduction, bool async);
   std::unique_ptr<Work> broadcast_impl(const at::Tensor& tensor, int root, bool async);
   std::unique_ptr<Work> all_gather_impl(const at::Tensor& send, const std::vector<at::Tensor>& receives, bool async);
@@ -136,16 +156,11 @@ class Communicator {
   std::unique_ptr<Work> all_to_all_impl(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives,
                                         bool async);
 
-  RankPlace place_;
+  const RankPlace place_;
   bool debug_mode_ = false;
-  int64_t sequence_number_ = 0;
-};
-
-// The Work of a collective that was complete when it was started.
-class CompleteWork final : public Work {
- public:
-  void wait() override {}
-  bool is_complete() override { return true; }
+  double timeout_seconds_ = 1800;
+  std::atomic<int64_t> sequence_number_ = 0;
+  std::atomic<bool> is_in_call_ = false;
 };
 
 }  // namespace rosa::parallel

@@ -8,8 +8,10 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <set>
 
 #include "parallel/mpi_error.h"
+#include "parallel/tensor_list.h"
 
 namespace rosa::parallel {
 namespace {
@@ -44,35 +46,63 @@ class MpiWork final : public Work {
       : place_(std::move(place)), tensors_(std::move(tensors)) {}
 
   ~MpiWork() override {
-    const bool pending = std::any_of(requests_.begin(), requests_.end(),
-                                     [](MPI_Request request) { return request != MPI_REQUEST_NULL; });
+    const bool pending = std::any_of(requests_.begin(), requests_.end(), is_pending);
     if (pending) new std::vector<at::Tensor>(std::move(tensors_));  // leaked: MPI may still write to them
   }
 
-  MPI_Request* add_request() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
+  // `peer` is the one rank at the other end, where there is one.
+  MPI_Request* add_request(int peer = kAllRanks) { return &requests_.emplace_back(MPI_REQUEST_NULL, peer).handle; }
 
-  void wait() override {
-    // One by one: MPI_Waitall of Open MPI 4.1 sometimes never returns when one of its requests fails.
-    for (MPI_Request& request : requests_) {
-      check_mpi(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait", place_);
+  std::vector<int> pending_ranks() override {
+    std::set<int> ranks;
+    for (const Request& request : requests_) {
+      if (is_pending(request) && request.peer != kAllRanks) ranks.insert(request.peer);
     }
-    tensors_.clear();
+    return {ranks.begin(), ranks.end()};
   }
 
-  bool is_complete() override {
-    for (MPI_Request& request : requests_) {
-      int flag = 0;
-      check_mpi(MPI_Test(&request, &flag, MPI_STATUS_IGNORE), "MPI_Test", place_);
-      if (flag == 0) return false;
+ protected:
+  bool poll() override {
+    // Every one, also behind one that is pending, and one by one: MPI_Waitall of Open MPI 4.1 sometimes never returns
+    // when one of its requests fails.
+    bool complete = true;
+    for (Request& request : requests_) {
+      int flag = 1;
+      if (is_pending(request)) check_mpi(MPI_Test(&request.handle, &flag, MPI_STATUS_IGNORE), "MPI_Test", place_);
+      complete = complete && flag != 0;
     }
-    return true;
+    if (complete) tensors_.clear();
+    return complete;
+  }
+
+  bool wait_until(Clock::time_point deadline) override {
+    // MPI proceeds only while it is called: no sleeping.
+    return poll_until(deadline, std::chrono::microseconds(0), [this] { return poll(); });
   }
 
  private:
+  static constexpr int kAllRanks = -1;
+
+  struct Request {
+    Request(MPI_Request request, int rank) : handle(request), peer(rank) {}
+    MPI_Request handle;
+    int peer;
+  };
+
+  static bool is_pending(const Request& request) { return request.handle != MPI_REQUEST_NULL; }
+
   std::string place_;
   std::vector<at::Tensor> tensors_;
-  std::vector<MPI_Request> requests_;
+  std::vector<Request> requests_;
 };
+
+// A channel of its own over the ranks of `comm`, whose errors come back as codes. Collective: every rank calls it.
+MPI_Comm duplicate_channel(MPI_Comm comm, const std::string& place) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(comm, &copy), "MPI_Comm_dup", place);
+  check_mpi(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler", place);
+  return copy;
+}
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -125,13 +155,13 @@ class MpiCommunicator final : public Communicator {
   }
 
   std::unique_ptr<Work> start_all_gather(const at::Tensor& send, const std::vector<at::Tensor>& receives,
-                                         bool async) override {
-    return start_exchange(std::vector<at::Tensor>(static_cast<size_t>(world_size()), send), receives, async);
+                                         bool) override {
+    return start_exchange(std::vector<at::Tensor>(static_cast<size_t>(world_size()), send), receives);
   }
 
   std::unique_ptr<Work> start_all_to_all(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives,
-                                         bool async) override {
-    return start_exchange(sends, receives, async);
+                                         bool) override {
+    return start_exchange(sends, receives);
   }
 
   std::unique_ptr<Work> start_reduce_scatter(const at::Tensor& send, const at::Tensor& receive, Reduction reduction,
@@ -161,11 +191,18 @@ class MpiCommunicator final : public Communicator {
               "MPI_Ireduce");
       });
     }
-    if (!async) work->wait();
     return work;
   }
 
-  void run_barrier() override { check(MPI_Barrier(comm_), "MPI_Barrier"); }
+  std::unique_ptr<Work> start_barrier() override {
+    auto work = make_work({});
+    check(MPI_Ibarrier(comm_, work->add_request()), "MPI_Ibarrier");
+    return work;
+  }
+
+  std::unique_ptr<Communicator> make_duplicate() override {
+    return std::make_unique<MpiCommunicator>(duplicate_channel(comm_, who()), place(), max_message_bytes_);
+  }
 
  private:
   void check(int code, const char* call) const { check_mpi(code, call, who()); }
@@ -186,21 +223,18 @@ class MpiCommunicator final : public Communicator {
 
   // Pairwise messages: sizes may differ from pair to pair, and nothing is packed. Messages of one pair keep their
   // order, so that several exchanges may be in flight.
-  std::unique_ptr<Work> start_exchange(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives,
-                                       bool async) {
-    std::vector<at::Tensor> tensors = sends;
-    tensors.insert(tensors.end(), receives.begin(), receives.end());
-    auto work = make_work(std::move(tensors));
+  std::unique_ptr<Work> start_exchange(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives) {
+    auto work = make_work(joined(sends, receives));
     for (int step = 1; step < world_size(); ++step) {
       const int from = (rank() + world_size() - step) % world_size();
       for_each_message(receives[static_cast<size_t>(from)], 1, [&](std::byte* data, int count) {
-        check(MPI_Irecv(data, count, MPI_BYTE, from, kDataTag, comm_, work->add_request()), "MPI_Irecv");
+        check(MPI_Irecv(data, count, MPI_BYTE, from, kDataTag, comm_, work->add_request(from)), "MPI_Irecv");
       });
     }
     for (int step = 1; step < world_size(); ++step) {
       const int to = (rank() + step) % world_size();
       for_each_message(sends[static_cast<size_t>(to)], 1, [&](std::byte* data, int count) {
-        check(MPI_Isend(data, count, MPI_BYTE, to, kDataTag, comm_, work->add_request()), "MPI_Isend");
+        check(MPI_Isend(data, count, MPI_BYTE, to, kDataTag, comm_, work->add_request(to)), "MPI_Isend");
       });
     }
     const at::Tensor& own = sends[static_cast<size_t>(rank())];
@@ -208,7 +242,6 @@ class MpiCommunicator final : public Communicator {
       std::memmove(receives[static_cast<size_t>(rank())].data_ptr(), own.data_ptr(),
                    static_cast<size_t>(num_bytes(own)));
     }
-    if (!async) work->wait();
     return work;
   }
 
@@ -241,9 +274,7 @@ std::unique_ptr<Communicator> make_mpi_communicator(const MpiOptions& options) {
   require<base::CommunicationError>(initialized != 0,
                                     "make_mpi_communicator: MPI is not initialised; make an "
                                     "MpiSession first");
-  MPI_Comm comm = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup", "this process");
-  check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler", "this process");
+  MPI_Comm comm = duplicate_channel(MPI_COMM_WORLD, "this process");
   return std::make_unique<MpiCommunicator>(comm, find_place(comm), options.max_message_bytes);
 }
 

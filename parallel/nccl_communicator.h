@@ -9,18 +9,14 @@
 
 namespace rosa::parallel {
 
-struct NcclOptions {
-  double timeout_seconds = 1800;  // after which a collective that has not ended is an error
-};
-
-// Returns a communicator over the ranks of `bootstrap`, which must outlive it; `device` is from select_device.
-// Collectives run on a stream of their own, after what the current stream holds when they are called. wait() blocks
-// the host until the collective is done, polling NCCL's asynchronous errors, and afterwards the current stream may use
-// the tensors; on an error or the timeout the NCCL communicator is aborted and CommunicationError thrown.
-// Throws ConfigError in a build without NCCL, and CommunicationError where the NCCL that is loaded differs from the
-// headers or between ranks. Collective: every rank calls it.
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& bootstrap, at::Device device,
-                                                     const NcclOptions& options = {});
+// Returns a communicator over the ranks of `bootstrap`, which must outlive it; `device` is from select_device. Time
+// limit and debug mode are those of the bootstrap. Collectives run on a stream of their own, after what the calling
+// thread's current stream holds when they are called. wait() blocks the host until the collective is done, polling
+// NCCL's asynchronous errors, and afterwards every stream may use the tensors; on an error or after the time limit the
+// NCCL communicator is aborted and CommunicationError thrown. The destructor waits for the other ranks, except while an
+// exception unwinds the stack: then it aborts. Throws ConfigError in a build without NCCL, and CommunicationError where
+// the NCCL that is loaded differs from the headers or between ranks. Collective: every rank calls it.
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& bootstrap, at::Device device);
 
 // What a run on `device` communicates through: `bootstrap` itself on the CPU or with one rank (returned as null), NCCL
 // on GPUs. Collective: every rank calls it.

@@ -4,6 +4,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 namespace rosa::parallel {
@@ -21,12 +22,23 @@ struct Part {
   Reduction reduction = Reduction::sum;
 };
 
+class Group;
+
 // One collective: the ranks leave their parts, the last to come does the work.
 struct Meeting {
   std::vector<Part> parts;
-  int num_arrived = 0;
+  std::vector<bool> has_arrived;
   bool done = false;
   std::string error;
+  std::shared_ptr<Group> duplicate;  // the result of "duplicate"
+};
+
+// What a group shares with its duplicates: an abort ends the collectives of all.
+struct Family {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_aborted = false;
+  std::string abort_message;
 };
 
 void copy_elements(const at::Tensor& from, const at::Tensor& to) { to.view({-1}).copy_(from.view({-1})); }
@@ -79,7 +91,7 @@ void exchange(const std::vector<Part>& parts, bool same_to_all) {
 void carry_out(const std::vector<Part>& parts) {
   check_parts(parts);
   const std::string operation = parts[0].operation;
-  if (operation == "barrier") return;
+  if (operation == "barrier" || operation == "duplicate") return;
   if (operation == "all_gather") return exchange(parts, true);
   if (operation == "all_to_all") return exchange(parts, false);
   for (size_t other = 1; other < parts.size(); ++other) {
@@ -103,23 +115,26 @@ void carry_out(const std::vector<Part>& parts) {
 // What the ranks of one group share.
 class Group {
  public:
-  explicit Group(int num_ranks) : num_ranks_(num_ranks) {}
+  Group(int num_ranks, std::shared_ptr<Family> family) : num_ranks_(num_ranks), family_(std::move(family)) {}
 
   int num_ranks() const { return num_ranks_; }
 
   std::shared_ptr<Meeting> arrive(int64_t sequence_number, int rank, Part part) {
+    const size_t index = static_cast<size_t>(rank);
     std::shared_ptr<Meeting> meeting;
     {
-      const std::lock_guard lock(mutex_);
+      const std::lock_guard lock(family_->mutex);
       throw_if_aborted();
       std::shared_ptr<Meeting>& entry = meetings_[sequence_number];
       if (!entry) {
         entry = std::make_shared<Meeting>();
         entry->parts.resize(static_cast<size_t>(num_ranks_));
+        entry->has_arrived.resize(static_cast<size_t>(num_ranks_));
       }
       meeting = entry;
-      meeting->parts[static_cast<size_t>(rank)] = std::move(part);
-      if (++meeting->num_arrived < num_ranks_) return meeting;
+      meeting->parts[index] = std::move(part);
+      meeting->has_arrived[index] = true;
+      if (!pending_ranks_unlocked(*meeting).empty()) return meeting;
       meetings_.erase(sequence_number);
     }
     std::string error;
@@ -128,45 +143,60 @@ class Group {
     } catch (const std::exception& exception) {
       error = exception.what();
     }
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(family_->mutex);
+    if (std::string_view(meeting->parts.front().operation) == "duplicate") {
+      meeting->duplicate = std::make_shared<Group>(num_ranks_, family_);
+    }
     meeting->parts.clear();
     meeting->error = error;
     meeting->done = true;
-    changed_.notify_all();
+    family_->changed.notify_all();
     return meeting;
   }
 
-  void wait(const Meeting& meeting) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return meeting.done || aborted_; });
+  // False when the deadline has passed.
+  bool wait_until(const Meeting& meeting, Work::Clock::time_point deadline) {
+    std::unique_lock lock(family_->mutex);
+    family_->changed.wait_until(lock, deadline, [&] { return meeting.done || family_->is_aborted; });
     if (!meeting.done) throw_if_aborted();
     if (!meeting.error.empty()) throw CommunicationError(meeting.error);
+    return meeting.done;
   }
 
   bool is_complete(const Meeting& meeting) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(family_->mutex);
     if (!meeting.done) throw_if_aborted();
     return meeting.done;
   }
 
+  std::vector<int> pending_ranks(const Meeting& meeting) {
+    const std::lock_guard lock(family_->mutex);
+    return pending_ranks_unlocked(meeting);
+  }
+
   void abort(const std::string& message) {
-    const std::lock_guard lock(mutex_);
-    if (!aborted_) abort_message_ = message;
-    aborted_ = true;
-    changed_.notify_all();
+    const std::lock_guard lock(family_->mutex);
+    if (!family_->is_aborted) family_->abort_message = message;
+    family_->is_aborted = true;
+    family_->changed.notify_all();
   }
 
  private:
+  static std::vector<int> pending_ranks_unlocked(const Meeting& meeting) {
+    std::vector<int> ranks;
+    for (size_t rank = 0; rank < meeting.has_arrived.size(); ++rank) {
+      if (!meeting.has_arrived[rank]) ranks.push_back(static_cast<int>(rank));
+    }
+    return ranks;
+  }
+
   void throw_if_aborted() const {
-    if (aborted_) throw CommunicationError("the group was aborted: " + abort_message_);
+    if (family_->is_aborted) throw CommunicationError("the group was aborted: " + family_->abort_message);
   }
 
   const int num_ranks_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  const std::shared_ptr<Family> family_;
   std::map<int64_t, std::shared_ptr<Meeting>> meetings_;
-  bool aborted_ = false;
-  std::string abort_message_;
 };
 
 class ThreadWork final : public Work {
@@ -174,8 +204,11 @@ class ThreadWork final : public Work {
   ThreadWork(std::shared_ptr<Group> group, std::shared_ptr<Meeting> meeting)
       : group_(std::move(group)), meeting_(std::move(meeting)) {}
 
-  void wait() override { group_->wait(*meeting_); }
-  bool is_complete() override { return group_->is_complete(*meeting_); }
+  std::vector<int> pending_ranks() override { return group_->pending_ranks(*meeting_); }
+  const std::shared_ptr<Group>& duplicate() const { return meeting_->duplicate; }
+
+  bool poll() override { return group_->is_complete(*meeting_); }
+  bool wait_until(Clock::time_point deadline) override { return group_->wait_until(*meeting_, deadline); }
 
  private:
   std::shared_ptr<Group> group_;
@@ -214,10 +247,18 @@ class ThreadCommunicator final : public Communicator {
                                          bool) override {
     return start({"all_to_all", sends, receives});
   }
-  void run_barrier() override { start({"barrier", {}, {}})->wait(); }
+  std::unique_ptr<Work> start_barrier() override { return start({"barrier", {}, {}}); }
+  std::unique_ptr<Communicator> make_duplicate() override {
+    const std::unique_ptr<ThreadWork> work = start({"duplicate", {}, {}});
+    if (!work->wait_until(deadline_after(timeout_seconds()))) {
+      throw CommunicationError(concat("duplicate on ", who(), ": ", ranks_text(work->pending_ranks()),
+                                      " did not come within ", timeout_seconds(), " s"));
+    }
+    return std::make_unique<ThreadCommunicator>(work->duplicate(), rank());
+  }
 
  private:
-  std::unique_ptr<Work> start(Part part) {
+  std::unique_ptr<ThreadWork> start(Part part) {
     return std::make_unique<ThreadWork>(group_, group_->arrive(num_calls_++, rank(), std::move(part)));
   }
 
@@ -229,7 +270,7 @@ class ThreadCommunicator final : public Communicator {
 
 std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int num_ranks) {
   base::require(num_ranks >= 1, "make_thread_communicators: got ", num_ranks, " ranks, expected at least 1");
-  const auto group = std::make_shared<Group>(num_ranks);
+  const auto group = std::make_shared<Group>(num_ranks, std::make_shared<Family>());
   std::vector<std::unique_ptr<Communicator>> communicators;
   for (int rank = 0; rank < num_ranks; ++rank) {
     communicators.push_back(std::make_unique<ThreadCommunicator>(group, rank));

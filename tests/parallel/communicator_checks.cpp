@@ -235,14 +235,38 @@ void check_debug_mode(Communicator& communicator) {
       }
       ADD_FAILURE() << "the collectives differ";
     } catch (const base::CommunicationError& error) {
-      EXPECT_THAT(error.what(), HasSubstr("barrier"));
-      EXPECT_THAT(error.what(), HasSubstr("all_reduce of dtype Float, 4 elements"));
-      const int named = odd_one ? 0 : communicator.world_size() - 1;
-      EXPECT_THAT(error.what(), HasSubstr("rank " + std::to_string(named) + " called"));
+      EXPECT_THAT(error.what(), HasSubstr(base::concat("rank ", communicator.world_size() - 1, " called barrier")));
+      EXPECT_THAT(error.what(), HasSubstr("called all_reduce of Float, 4 elements, sum"));
     }
   }
   communicator.all_reduce(tensor);
   communicator.set_debug_mode(false);
+}
+
+// Calls on the one and on the other do not mix, though the ranks wait for them in different orders.
+void check_duplicate(Communicator& communicator) {
+  communicator.set_timeout(77);
+  communicator.set_debug_mode(true);
+  const std::unique_ptr<Communicator> duplicate = communicator.duplicate();
+  EXPECT_EQ(duplicate->rank(), communicator.rank());
+  EXPECT_EQ(duplicate->world_size(), communicator.world_size());
+  EXPECT_EQ(duplicate->backend_name(), communicator.backend_name());
+  EXPECT_EQ(duplicate->timeout_seconds(), 77);
+  EXPECT_TRUE(duplicate->debug_mode());
+  communicator.set_debug_mode(false);
+  duplicate->set_debug_mode(false);
+  const int world_size = communicator.world_size();
+  const at::Tensor ones = at::ones({1001});
+  const at::Tensor twos = at::full({1001}, 2.0);
+  const bool is_even = communicator.rank() % 2 == 0;
+  Communicator& first = is_even ? communicator : *duplicate;
+  Communicator& second = is_even ? *duplicate : communicator;
+  const auto first_work = first.all_reduce_async(is_even ? ones : twos);
+  const auto second_work = second.all_reduce_async(is_even ? twos : ones);
+  first_work->wait();
+  second_work->wait();
+  EXPECT_TRUE(at::equal(ones, at::full({1001}, 1.0 * world_size)));
+  EXPECT_TRUE(at::equal(twos, at::full({1001}, 2.0 * world_size)));
 }
 
 void check_compare_across_ranks(Communicator& communicator) {
@@ -297,6 +321,7 @@ const std::vector<CommunicatorCheck>& communicator_checks() {
       {"values_and_text", check_values_and_text},
       {"arguments", check_arguments},
       {"debug_mode", check_debug_mode},
+      {"duplicate", check_duplicate},
       {"compare_across_ranks", check_compare_across_ranks},
       {"broadcast_parameters", check_broadcast_parameters},
   };
