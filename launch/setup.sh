@@ -56,9 +56,14 @@ missing_packages() {
 }
 
 install_packages() {
-  local missing as_root=()
+  local missing
   mapfile -t missing < <(missing_packages)
-  [ ${#missing[@]} -gt 0 ] || return 0
+  [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+# apt_install PACKAGE...
+apt_install() {
+  local missing=("$@") as_root=()
   say "Debian packages missing: ${missing[*]}"
   command -v apt-get >/dev/null 2>&1 ||
     fail "these packages are missing and there is no apt-get to install them: ${missing[*]}" \
@@ -218,25 +223,6 @@ prepare() {
   fi
   install_libtorch "$kind"
   configure_and_build release "$1" -DROSA_CUDA=$cuda
-}
-
-# find_mpi_run RANKS: sets `mpi_run`, mpirun with the options for that many ranks on this machine, spelt for the Open MPI
-# that is there.
-find_mpi_run() {
-  local version
-  version=$(mpirun --version 2>/dev/null | head -n 1 || true)
-  case "$version" in
-    *"Open MPI"*) ;;
-    *) mpi_run=(mpirun -np "$1"); return 0 ;;  # MPICH and others neither bind nor count slots by default
-  esac
-  # By default a rank is bound to one core, which starves its automaton threads.
-  mpi_run=(mpirun -np "$1" --bind-to none)
-  case "$version" in
-    *" 5."*) mpi_run+=(--map-by :OVERSUBSCRIBE) ;;
-    *) mpi_run+=(--oversubscribe) ;;
-  esac
-  if [ "$(id -u)" = 0 ]; then mpi_run+=(--allow-run-as-root); fi
-  if [ "$1" -gt "$(nproc)" ]; then mpi_run+=(--mca mpi_yield_when_idle 1); fi  # waiting ranks give their core away
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
-# Prepares the checkout as demo.sh does and runs every test: formatting, ctest, the sanitizer builds of what needs no
-# LibTorch, and the CUDA build and Python where nvcc is there. Goes on after a failure; its last line counts.
-#   ./launch/test.sh          everything
-#   ./launch/test.sh quick    formatting and ctest only
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# Prepares the checkout as demo.sh does and runs every test that takes minutes: formatting, ctest, the sanitizer builds of
+# what needs no LibTorch, and the CUDA build and Python where nvcc is there. Goes on after a failure; its last line counts.
+#   ./launch/test.sh          everything but the long tests
+#   ./launch/test.sh quick    formatting and ctest's unit and mpi tests only
+#   ./launch/test.sh long     the long tests: launch/long_tests.sh
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/mpi_run.sh"
 
 case "${1:-}" in
   "" | quick) ;;
-  *) sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  long) shift; exec "$launch_folder/long_tests.sh" "$@" ;;
+  -h | --help) print_help "${BASH_SOURCE[0]}"; exit 0 ;;
+  *) usage_error "unknown option $1" ;;
 esac
+source "$launch_folder/setup.sh"
 
 clang_format_version=14.0.6  # another version formats differently
 transformers_version=5.23.0
@@ -26,6 +31,18 @@ skip() {
   say "SKIPPED: $*"
 }
 
+# Shell scripts, where shellcheck is there: whatever its version, its warnings are worth reading.
+check_scripts() {
+  if ! command -v shellcheck >/dev/null 2>&1; then
+    skip "shellcheck is not installed"
+    return 0
+  fi
+  say "shellcheck"
+  local status=0
+  (cd "$rosa_root" && git ls-files -- '*.sh' '*.sbatch' | xargs -r shellcheck --severity=warning) || status=1
+  record shellcheck $status
+}
+
 check_format() {
   if ! clang-format --version 2>/dev/null | grep -qF "$clang_format_version"; then
     skip "clang-format: version $clang_format_version is not installed"
@@ -39,7 +56,7 @@ check_format() {
 
 # run_ctest PRESET [CTEST OPTION...]
 run_ctest() {
-  local preset=$1 folder log counts
+  local preset=$1 folder log counts num_skipped
   shift
   folder=$(build_folder "$preset")
   log=$folder/ctest.log
@@ -51,8 +68,13 @@ run_ctest() {
     record "ctest $preset" 1
     return 0
   fi
+  num_skipped=$(grep -c '\*\*\*Skipped' "$log" || true)
+  if [ "$num_skipped" != 0 ]; then
+    grep -a '^skipped: ' "$folder/Testing/Temporary/LastTest.log" || true
+    skipped=$((skipped + num_skipped))
+  fi
   failed=$((failed + ${counts% *}))
-  passed=$((passed + ${counts#* } - ${counts% *}))
+  passed=$((passed + ${counts#* } - ${counts% *} - num_skipped))
   if [ "${counts% *}" != 0 ]; then failures+=("ctest $preset"); fi
 }
 
@@ -68,7 +90,7 @@ run_sanitizers() {
   local preset
   for preset in asan tsan; do
     if build "$preset" all; then
-      run_ctest "$preset"
+      run_ctest "$preset" -LE '^slow$'
     fi
   done
 }
@@ -113,9 +135,12 @@ run_python() {
 own_libtorch=${ROSA_LIBTORCH:-}
 install_packages
 check_format
+check_scripts
 (prepare all) || { record "build" 1; echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }
-run_ctest release
-if [ "${1:-}" != quick ]; then
+if [ "${1:-}" = quick ]; then
+  run_ctest release -LE '^(fault|slow)$'
+else
+  run_ctest release -LE '^slow$'
   run_sanitizers
   run_cuda
   run_python
