@@ -63,6 +63,11 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
                 "Whether a third vector, v_emb_no_match, stands where a head matched nothing (else its bits are 0).");
   visitor.choice("proxy", config.proxy, {{"sufa", Proxy::sufa}, {"soft_rosa", Proxy::soft_rosa}},
                  "Differentiable stand-in that carries the gradient of the hard operator.");
+  visitor.choice(
+      "proxy_kernel", config.proxy_kernel,
+      {{"fused", ProxyKernel::fused}, {"sdpa", ProxyKernel::sdpa}, {"composed", ProxyKernel::composed}},
+      "How the proxy is computed: our own kernels; LibTorch's scaled_dot_product_attention (sufa only); plain "
+      "tensor operations, quadratic in memory.");
   visitor.choice("proxy_mask", config.proxy_mask,
                  {{"causal", ProxyMask::causal}, {"sliding_window", ProxyMask::sliding_window}},
                  "What the proxy sees: every earlier position, or the student's window (destroys long matches).");
@@ -112,6 +117,10 @@ AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model) {
   require<ConfigError>(config.proxy != Proxy::sufa || config.sufa_head_dim % config.query_key_bits == 0,
                        "adapter.sufa_head_dim is ", config.sufa_head_dim,
                        "; expected a multiple of adapter.query_key_bits, which is ", config.query_key_bits);
+  require<ConfigError>(
+      config.proxy_kernel != ProxyKernel::sdpa || config.proxy == Proxy::sufa,
+      "adapter.proxy_kernel is sdpa and adapter.proxy soft_rosa, which is no attention; expected fused "
+      "or composed");
   const bool known_tie =
       config.tie_start == "none" || config.tie_start == "query_key" || config.tie_start == "query_key_value";
   require<ConfigError>(known_tie, "adapter.tie_start is '", config.tie_start,
@@ -176,6 +185,7 @@ bool AdapterSet::has_layer(int64_t layer) const {
 OperatorOptions AdapterSet::operator_options(const OperatorOptions& running, int64_t sliding_window) const {
   OperatorOptions options = running;
   options.proxy = config_.proxy;
+  options.proxy_kernel = config_.proxy_kernel;
   options.proxy_mask = config_.proxy_mask;
   options.sufa_head_dim = config_.sufa_head_dim;
   options.position_bias = config_.position_bias;

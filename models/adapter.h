@@ -30,6 +30,7 @@ struct AdapterConfig {
   bool zero_output_start = true;
   bool no_match_embedding = true;
   Proxy proxy = Proxy::sufa;
+  ProxyKernel proxy_kernel = ProxyKernel::fused;
   ProxyMask proxy_mask = ProxyMask::causal;
   int64_t sufa_head_dim = 128;
   bool position_bias = true;

@@ -1,75 +1,17 @@
-// The arithmetic of sufa.h. Compiled once per instruction set: the including file defines ROSA_KERNEL_NAMESPACE and
-// ROSA_KERNEL_LANES. Includes no header with code of its own, so that no function compiled for a newer processor can
-// replace another file's copy of it.
+// The arithmetic of sufa.h, on proxy_simd.h.
 //
 // Scores are sums along diagonals: with delta = t - j and d_t(delta) = <q_t, k_{t-1-delta}>, row t needs the sum of d
 // over the rows t-W+1 ... t. Rows are taken in blocks of W: that window is the first rows of t's block (a running
 // prefix) and the last rows of the block before (suffix sums). Nothing is ever subtracted, so nothing drifts. The
-// backward is the mirror image: the gradient of d_t is the sum of the score gradients of rows t ... t+W-1. Arrays over
-// delta are contiguous because keys and values are kept reversed in time.
+// backward is the mirror image: the gradient of d_t is the sum of the score gradients of rows t ... t+W-1.
 #pragma once
 
 #include <cstdint>
 
+#include "rosa/kernels/proxy_simd.h"
 #include "rosa/kernels/sufa.h"
 
 namespace rosa::kernels::ROSA_KERNEL_NAMESPACE {
-
-constexpr int64_t kLanes = ROSA_KERNEL_LANES;
-typedef float Vec __attribute__((vector_size(kLanes * 4)));
-typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
-typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
-#define ROSA_INLINE static inline __attribute__((always_inline))
-
-ROSA_INLINE Vec load(const float* from) { return *reinterpret_cast<const UnalignedVec*>(from); }
-ROSA_INLINE void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(to) = value; }
-ROSA_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-ROSA_INLINE int64_t num_vecs(int64_t size) { return (size + kLanes - 1) / kLanes; }
-
-ROSA_INLINE float sum_of(Vec value) {
-  float lanes[kLanes];
-  store(lanes, value);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
-ROSA_INLINE float max_of(Vec value) {
-  float lanes[kLanes];
-  store(lanes, value);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  }
-  return lanes[0];
-}
-
-// exp(x) for x <= 0, to 2 ulp; what is below -87 counts as -87. Range reduction and polynomial of Cephes' expf.
-ROSA_INLINE Vec exp_of(Vec x) {
-  const Vec lowest = Vec{} - 87.0F;
-  x = x > lowest ? x : lowest;
-  const float magic = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
-  const Vec n = (x * 1.44269504F + magic) - magic;
-  x = x - n * 0.693359375F;
-  x = x + n * 2.12194440e-4F;
-  Vec y = x * 1.9875691500e-4F + 1.3981999507e-3F;
-  y = y * x + 8.3334519073e-3F;
-  y = y * x + 4.1665795894e-2F;
-  y = y * x + 1.6666665459e-1F;
-  y = y * x + 5.0000001201e-1F;
-  y = y * (x * x) + (x + 1.0F);
-  const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
-  return y * (Vec)exponent;  // the cast keeps the bits
-}
-
-// All ones in the lanes whose index is below `count`.
-ROSA_INLINE IntVec lanes_below(int64_t count) {
-  IntVec index;
-  for (int i = 0; i < kLanes; ++i) index[i] = i;
-  const auto bound = static_cast<int32_t>(count < kLanes ? count : kLanes);
-  return index < (IntVec{} + bound);
-}
 
 // Sizes, and the arrays of the workspace, of one call.
 struct Layout {
@@ -82,34 +24,6 @@ struct Layout {
   int64_t length, block, distances;
   int64_t pitch;  // of the reversed arrays: room for reads beyond both ends of the valid distances
 };
-
-ROSA_INLINE float* take(float*& workspace, int64_t count) {
-  float* taken = workspace;
-  workspace += count;
-  return taken;
-}
-
-ROSA_INLINE void zero(float* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = 0;
-}
-
-// reversed[bit][length - 1 - t] = rows[t][bit]; 0 beyond.
-ROSA_INLINE void reverse_rows(const ConstRows& rows, int64_t num_bits, const Layout& layout, float* reversed) {
-  zero(reversed, num_bits * layout.pitch);
-  for (int64_t t = 0; t < layout.length; ++t) {
-    for (int64_t bit = 0; bit < num_bits; ++bit) {
-      reversed[bit * layout.pitch + layout.length - 1 - t] = rows.data[t * rows.row_stride + bit];
-    }
-  }
-}
-
-ROSA_INLINE void unreverse_rows(const float* reversed, int64_t num_bits, const Layout& layout, const Rows& rows) {
-  for (int64_t t = 0; t < layout.length; ++t) {
-    for (int64_t bit = 0; bit < num_bits; ++bit) {
-      rows.data[t * rows.row_stride + bit] = reversed[bit * layout.pitch + layout.length - 1 - t];
-    }
-  }
-}
 
 // products[r][delta] = scale * d_t(delta) for t = begin + r < end, 0 for delta >= t; `count` vectors a row.
 template <int kBits>
@@ -168,17 +82,17 @@ ROSA_INLINE float logits_of_row(const float* products, const float* suffix, cons
 
 template <int kQueryBits, int kValueBits>
 void forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, Rows output,
-             float* workspace) {
+             std::byte* workspace) {
   const Layout layout(problem);
   const int64_t length = layout.length, value_bits = kValueBits > 0 ? kValueBits : problem.value_bits;
-  float* keys = take(workspace, problem.query_bits * layout.pitch);
-  float* values = take(workspace, value_bits * layout.pitch);
-  float* products = take(workspace, layout.block * layout.distances);
-  float* suffixes = take(workspace, layout.block * layout.distances);
-  float* prefix = take(workspace, layout.distances);
-  float* logits = take(workspace, layout.distances);
-  reverse_rows(key, problem.query_bits, layout, keys);
-  reverse_rows(value, value_bits, layout, values);
+  float* keys = take<float>(workspace, problem.query_bits * layout.pitch);
+  float* values = take<float>(workspace, value_bits * layout.pitch);
+  float* products = take<float>(workspace, layout.block * layout.distances);
+  float* suffixes = take<float>(workspace, layout.block * layout.distances);
+  float* prefix = take<float>(workspace, layout.distances);
+  float* logits = take<float>(workspace, layout.distances);
+  reverse_rows(key, problem.query_bits, layout.length, layout.pitch, keys);
+  reverse_rows(value, value_bits, layout.length, layout.pitch, values);
   for (int64_t head = 0; head < problem.num_heads; ++head) {
     // Beyond the distances of a block its arrays must be 0: the next block reads on.
     zero(products, layout.block * layout.distances);
@@ -221,20 +135,20 @@ void forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRo
 
 // The arrays of the backward.
 struct BackwardArrays {
-  BackwardArrays(const SufaProblem& problem, const Layout& layout, float* workspace) {
+  BackwardArrays(const SufaProblem& problem, const Layout& layout, std::byte* workspace) {
     const int64_t rows = layout.block * layout.distances;
-    keys = take(workspace, problem.query_bits * layout.pitch);
-    grad_keys = take(workspace, problem.query_bits * layout.pitch);
-    values = take(workspace, problem.value_bits * layout.pitch);
-    grad_values = take(workspace, problem.value_bits * layout.pitch);
-    products = take(workspace, rows);
-    products_before = take(workspace, rows);
-    suffixes = take(workspace, rows);
-    grad_logits = take(workspace, rows);
-    grad_prefixes = take(workspace, rows);
-    running = take(workspace, layout.distances);
-    logits = take(workspace, layout.distances);
-    grad_weights = take(workspace, layout.distances);
+    keys = take<float>(workspace, problem.query_bits * layout.pitch);
+    grad_keys = take<float>(workspace, problem.query_bits * layout.pitch);
+    values = take<float>(workspace, problem.value_bits * layout.pitch);
+    grad_values = take<float>(workspace, problem.value_bits * layout.pitch);
+    products = take<float>(workspace, rows);
+    products_before = take<float>(workspace, rows);
+    suffixes = take<float>(workspace, rows);
+    grad_logits = take<float>(workspace, rows);
+    grad_prefixes = take<float>(workspace, rows);
+    running = take<float>(workspace, layout.distances);
+    logits = take<float>(workspace, layout.distances);
+    grad_weights = take<float>(workspace, layout.distances);
   }
 
   float *keys, *grad_keys, *values, *grad_values;  // [bit][pitch], reversed in time
@@ -371,11 +285,11 @@ void backward_of_head(const SufaProblem& problem, const Layout& layout, Backward
 
 template <int kQueryBits, int kValueBits>
 void backward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, ConstRows grad_output,
-              Rows grad_query, Rows grad_key, Rows grad_value, float* workspace) {
+              Rows grad_query, Rows grad_key, Rows grad_value, std::byte* workspace) {
   const Layout layout(problem);
   const BackwardArrays arrays(problem, layout, workspace);
-  reverse_rows(key, problem.query_bits, layout, arrays.keys);
-  reverse_rows(value, problem.value_bits, layout, arrays.values);
+  reverse_rows(key, problem.query_bits, layout.length, layout.pitch, arrays.keys);
+  reverse_rows(value, problem.value_bits, layout.length, layout.pitch, arrays.values);
   zero(arrays.grad_keys, problem.query_bits * layout.pitch);
   zero(arrays.grad_values, problem.value_bits * layout.pitch);
   for (int64_t head = 0; head < problem.num_heads; ++head) {
@@ -385,13 +299,15 @@ void backward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstR
                                              grad_output.row_stride, head_grad_query, grad_query.row_stride,
                                              grad_value.data != nullptr);
   }
-  if (grad_key.data != nullptr) unreverse_rows(arrays.grad_keys, problem.query_bits, layout, grad_key);
-  if (grad_value.data != nullptr) unreverse_rows(arrays.grad_values, problem.value_bits, layout, grad_value);
+  if (grad_key.data != nullptr)
+    unreverse_rows(arrays.grad_keys, problem.query_bits, layout.length, layout.pitch, grad_key);
+  if (grad_value.data != nullptr)
+    unreverse_rows(arrays.grad_values, problem.value_bits, layout.length, layout.pitch, grad_value);
 }
 
 // The common sizes have their own code, in which the loops over bits are unrolled.
 void sufa_forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, Rows output,
-                  float* workspace) {
+                  std::byte* workspace) {
   const int64_t bits = problem.query_bits == problem.value_bits ? problem.query_bits : 0;
   const auto run = bits == 8   ? forward<8, 8>
                    : bits == 4 ? forward<4, 4>
@@ -402,7 +318,7 @@ void sufa_forward(const SufaProblem& problem, ConstRows query, ConstRows key, Co
 }
 
 void sufa_backward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, ConstRows grad_output,
-                   Rows grad_query, Rows grad_key, Rows grad_value, float* workspace) {
+                   Rows grad_query, Rows grad_key, Rows grad_value, std::byte* workspace) {
   const int64_t bits = problem.query_bits == problem.value_bits ? problem.query_bits : 0;
   const auto run = bits == 8   ? backward<8, 8>
                    : bits == 4 ? backward<4, 4>
@@ -413,5 +329,3 @@ void sufa_backward(const SufaProblem& problem, ConstRows query, ConstRows key, C
 }
 
 }  // namespace rosa::kernels::ROSA_KERNEL_NAMESPACE
-
-#undef ROSA_INLINE

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "rosa/operator/document_runs.h"
-#include "rosa/operator/fused_sufa.h"
+#include "rosa/operator/fused_proxies.h"
 
 namespace rosa {
 namespace {
@@ -49,25 +50,68 @@ at::Tensor position_bias(int64_t length, const at::TensorOptions& options) {
   return ((position.unsqueeze(0) - position.unsqueeze(1) - 1) / kPositionScale).exp();
 }
 
+// What both forms of SUFA begin with; one document a batch row.
+struct WidenedRows {
+  WidenedRows(const OperatorInput& input, const OperatorOptions& options) {
+    const at::ScalarType dtype = compute_dtype(input.query);
+    const int64_t heads = input.query.size(1), num_symbols = options.sufa_head_dim / input.query.size(3);
+    const at::Tensor narrow_query = at::tanh(input.query.to(dtype) / options.bits_tau);
+    const at::Tensor narrow_key = widen_heads(at::tanh(input.key.to(dtype) / options.bits_tau), heads);
+    query = concatenate_earlier_rows(narrow_query, num_symbols, 0) * sufa_scale(options);
+    key = concatenate_earlier_rows(narrow_key, num_symbols, 1);
+    value = widen_heads(at::sigmoid(input.value.to(dtype) / options.bits_tau), heads);
+  }
+
+  at::Tensor query, key;  // [B,H,T,num_symbols * D], queries scaled
+  at::Tensor value;       // [B,H,T,M]
+};
+
+// Two factors of the position bias, as one more column of queries and keys: no [T,T] array. Padded to a multiple of 8
+// columns, which the attention kernels of GPUs want, as are the values, whose rows they want as wide as the queries'.
+at::Tensor sufa_by_sdpa(const OperatorInput& input, const OperatorOptions& options) {
+  WidenedRows rows(input, options);
+  const int64_t length = rows.query.size(2), value_bits = rows.value.size(3);
+  if (options.position_bias) {
+    const at::Tensor position = at::arange(length, rows.query.options());
+    const auto column = [&](const at::Tensor& factor, const at::Tensor& beside) {
+      return at::cat({beside, factor.view({1, 1, length, 1}).expand({beside.size(0), beside.size(1), length, 1})}, 3);
+    };
+    rows.query = column((-(position + 1) / kPositionScale).exp() / options.attn_tau, rows.query);
+    rows.key = column((position / kPositionScale).exp(), rows.key);
+  }
+  const int64_t width = (std::max(rows.query.size(3), value_bits) + 7) / 8 * 8;
+  for (at::Tensor* tensor : {&rows.query, &rows.key, &rows.value}) {
+    *tensor = at::constant_pad_nd(*tensor, {0, width - tensor->size(3)});
+  }
+  const bool windowed = options.proxy_mask == ProxyMask::sliding_window && options.sliding_window < length;
+  std::optional<at::Tensor> mask;
+  at::Tensor empty;
+  if (windowed || input.mask.defined()) {
+    mask = visible_cells(length, options, rows.query.device());
+    if (input.mask.defined()) {
+      mask = mask->logical_and(input.mask);
+      empty = mask->any(-1, true).logical_not();
+      mask = mask->logical_or(empty);
+    }
+  }
+  at::Tensor output = at::scaled_dot_product_attention(rows.query, rows.key, rows.value, mask, 0.0, !mask, 1.0);
+  if (empty.defined()) output = output.masked_fill(empty, 0);
+  return output.narrow(3, 0, value_bits);
+}
+
 // One document a batch row.
 at::Tensor sufa(const OperatorInput& input, const OperatorOptions& options) {
-  const at::ScalarType dtype = compute_dtype(input.query);
-  const int64_t heads = input.query.size(1), length = input.query.size(2);
-  const int64_t num_symbols = options.sufa_head_dim / input.query.size(3);
-  const at::Tensor query = at::tanh(input.query.to(dtype) / options.bits_tau);
-  const at::Tensor key = widen_heads(at::tanh(input.key.to(dtype) / options.bits_tau), heads);
-  const at::Tensor value = widen_heads(at::sigmoid(input.value.to(dtype) / options.bits_tau), heads);
-  const double scale = 1.0 / (options.attn_tau * std::sqrt(static_cast<double>(options.sufa_head_dim)));
-  at::Tensor scores = at::matmul(concatenate_earlier_rows(query, num_symbols, 0) * scale,
-                                 concatenate_earlier_rows(key, num_symbols, 1).transpose(2, 3));
-  if (options.position_bias) scores = scores + position_bias(length, query.options()) / options.attn_tau;
-  at::Tensor visible = visible_cells(length, options, query.device());
+  const WidenedRows rows(input, options);
+  const int64_t length = rows.query.size(2);
+  at::Tensor scores = at::matmul(rows.query, rows.key.transpose(2, 3));
+  if (options.position_bias) scores = scores + position_bias(length, rows.query.options()) / options.attn_tau;
+  at::Tensor visible = visible_cells(length, options, rows.query.device());
   if (input.mask.defined()) visible = visible.logical_and(input.mask);
   scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
   // A row without any visible cell would be NaN: it gives 0, in the output and in the gradient.
   const at::Tensor empty = visible.any(-1, true).logical_not();
   const at::Tensor weights = at::softmax(scores.masked_fill(empty, 0), -1).masked_fill(empty, 0);
-  return at::matmul(weights, value);
+  return at::matmul(weights, rows.value);
 }
 
 // [T,T] int64: entry (t, delta) is the column t - delta, clamped to 0 where there is none.
@@ -109,7 +153,8 @@ at::Tensor soft_rosa(const OperatorInput& input, const OperatorOptions& options)
 }
 
 at::Tensor one_block(const OperatorInput& block, const OperatorOptions& options) {
-  return options.proxy == Proxy::sufa ? sufa(block, options) : soft_rosa(block, options);
+  if (options.proxy == Proxy::soft_rosa) return soft_rosa(block, options);
+  return options.proxy_kernel == ProxyKernel::sdpa ? sufa_by_sdpa(block, options) : sufa(block, options);
 }
 
 // The part of `input` in batch row `row`, key/value heads [group, group + num_groups), positions [begin, end).
@@ -135,12 +180,13 @@ OperatorInput cut(const OperatorInput& input, int64_t row, int64_t group, int64_
 // Calls body(block, row, first head, number of heads, begin, end) for blocks that together cover the input; each is
 // one document of one row, and some heads of it. The blocks depend on the shapes only.
 template <class Body>
-void for_each_block(const OperatorInput& input, const Body& body) {
+void for_each_block(const OperatorInput& input, const OperatorOptions& options, const Body& body) {
   const int64_t groups = input.key.size(1), share = input.query.size(1) / groups;
   for (int64_t row = 0; row < input.query.size(0); ++row) {
     for (const auto& [begin, end] : document_runs(input.documents, row, input.query.size(2))) {
       const int64_t cells = share * (end - begin) * (end - begin);
-      const int64_t step = std::clamp<int64_t>(kBlockCells / cells, 1, groups);
+      const bool is_linear = options.proxy_kernel == ProxyKernel::sdpa;  // in memory: all heads at once
+      const int64_t step = is_linear ? groups : std::clamp<int64_t>(kBlockCells / cells, 1, groups);
       for (int64_t group = 0; group < groups; group += step) {
         const int64_t count = std::min(step, groups - group);
         body(cut(input, row, group, count, begin, end), row, group, count, begin, end);
@@ -179,7 +225,8 @@ at::Tensor proxy_blocks_forward(const OperatorInput& input, const OperatorOption
   at::Tensor output = empty_output(input, input.query.size(1), input.value.size(3),
                                    input.query.options().dtype(compute_dtype(input.query)));
   for_each_block(
-      input, [&](const OperatorInput& block, int64_t row, int64_t group, int64_t count, int64_t begin, int64_t end) {
+      input, options,
+      [&](const OperatorInput& block, int64_t row, int64_t group, int64_t count, int64_t begin, int64_t end) {
         block_of(output, row, group * share, count * share, begin, end).copy_(one_block(block, options));
       });
   return output;
@@ -193,7 +240,7 @@ std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, cons
   for (size_t i = 0; i < 3; ++i) {
     if (needed[i]) gradients[i] = empty_output(input, inputs[i]->size(1), inputs[i]->size(3), inputs[i]->options());
   }
-  for_each_block(input,
+  for_each_block(input, options,
                  [&](OperatorInput block, int64_t row, int64_t group, int64_t count, int64_t begin, int64_t end) {
                    const at::AutoGradMode grad_mode(true);
                    at::Tensor* const parts[] = {&block.query, &block.key, &block.value};

@@ -33,7 +33,8 @@ at::Tensor proxy_blocks_forward(const OperatorInput& input, const OperatorOption
 std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, const OperatorOptions& options,
                                                 const at::Tensor& grad_output, const std::array<bool, 3>& needed);
 
-// The proxy's output without a graph. Uses the fused kernel where there is one, else the blocks.
+// The proxy's output without a graph, by the kernel that options.proxy_kernel names; where there is no fused one (a
+// general mask, float64), the blocks.
 at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options);
 
 // The gradients for query, key and value (undefined where not needed), given that of proxy_forward's output; evaluates

@@ -42,6 +42,9 @@ void check_options(const OperatorInput& input, const OperatorOptions& options) {
               options.attn_tau > 0,
           "rosa_operator: got bits_tau ", options.bits_tau, " and attn_tau ", options.attn_tau,
           ", expected positive numbers");
+  require(
+      options.proxy_kernel != ProxyKernel::sdpa || options.proxy == Proxy::sufa,
+      "rosa_operator: got proxy_kernel sdpa with proxy soft_rosa, which is no attention; expected fused or composed");
   require(options.alpha >= 0 && options.alpha <= 1, "rosa_operator: got alpha ", options.alpha, ", expected 0 to 1");
   require(!options.training || options.proxy != Proxy::sufa ||
               (options.sufa_head_dim > 0 && options.sufa_head_dim % input.query.size(3) == 0),

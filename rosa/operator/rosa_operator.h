@@ -13,6 +13,10 @@ namespace rosa {
 
 // Which differentiable stand-in carries the gradient.
 enum class Proxy { sufa, soft_rosa };
+// How the proxy is computed. fused: kernels of our own where there is one for the device, dtype and mask, else
+// composed. sdpa (SUFA only): LibTorch's scaled_dot_product_attention on widened rows. composed: plain tensor
+// operations.
+enum class ProxyKernel { fused, sdpa, composed };
 // What the proxy may see: every earlier position, or the student's sliding window.
 enum class ProxyMask { causal, sliding_window };
 // Evaluation-only controls. zeroed: every bit 0 and nothing matched. shuffled: the value symbols are permuted in time
@@ -21,6 +25,7 @@ enum class OperatorControl { none, zeroed, shuffled, windowed };
 
 struct OperatorOptions {
   Proxy proxy = Proxy::sufa;
+  ProxyKernel proxy_kernel = ProxyKernel::fused;
   ProxyMask proxy_mask = ProxyMask::causal;
   int64_t sliding_window = 128;  // of the student; for proxy_mask sliding_window and control windowed
   double bits_tau = 1;

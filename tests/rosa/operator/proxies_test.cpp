@@ -102,6 +102,21 @@ TEST(Proxies, SoftRosaIsItsDefinition) {
   }
 }
 
+// Where everything cancels (constant inputs) the gradient itself is rounding: measured by the upstream.
+void expect_gradients(const std::array<at::Tensor, 3>& actual, const std::array<at::Tensor, 3>& expected) {
+  for (size_t i = 0; i < 3; ++i) {
+    const double largest = std::max(expected[i].abs().max().item<double>(), 1e-2);
+    EXPECT_LE((actual[i] - expected[i]).abs().max().item<double>(), 1e-5 * largest) << "gradient " << i;
+  }
+}
+
+void check_sdpa(const OperatorInput& input, OperatorOptions options, const at::Tensor& upstream,
+                const at::Tensor& expected, const std::array<at::Tensor, 3>& expected_gradients) {
+  options.proxy_kernel = ProxyKernel::sdpa;
+  expect_close(proxy_forward(input, options), expected, 1e-5, "sdpa");
+  expect_gradients(proxy_backward(input, options, upstream, kAll), expected_gradients);
+}
+
 TEST(Proxies, FastFormsEqualTheComposition) {
   at::set_num_threads(1);  // many small tensors: waking threads would be most of the time
   at::manual_seed(2);
@@ -121,16 +136,48 @@ TEST(Proxies, FastFormsEqualTheComposition) {
           const auto expected_gradients = composition_gradients(to_double(input), options, upstream.to(at::kDouble));
           expect_close(proxy_forward(input, options), expected, 1e-5);
           expect_close(proxy_blocks_forward(input, options), expected, 1e-5);
+          if (proxy == Proxy::sufa) check_sdpa(input, options, upstream, expected, expected_gradients);
           if (proxy == Proxy::soft_rosa && kind != std::string("random")) continue;  // ties in the maxima
-          const auto gradients = proxy_backward(input, options, upstream, kAll);
-          // Where everything cancels (constant inputs) the gradient itself is rounding; measure it by the upstream.
-          for (size_t i = 0; i < 3; ++i) {
-            const double largest = std::max(expected_gradients[i].abs().max().item<double>(), 1e-2);
-            const double difference = (gradients[i] - expected_gradients[i]).abs().max().item<double>();
-            EXPECT_LE(difference, 1e-5 * largest) << "gradient " << i;
-          }
+          expect_gradients(proxy_backward(input, options, upstream, kAll), expected_gradients);
         }
       }
+    }
+  }
+}
+
+TEST(Proxies, EveryFormTakesAMask) {
+  at::manual_seed(8);
+  const Sizes sizes;
+  OperatorInput input = make_input("random", sizes);
+  input.mask = at::rand({1, sizes.heads, sizes.length, sizes.length}) < 0.5;
+  input.mask.select(2, 7).fill_(false);
+  const at::Tensor upstream = random_like_output(input);
+  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    OperatorOptions options = options_of(proxy, sizes);
+    const at::Tensor expected = proxy_composition(to_double(input), options);
+    const auto expected_gradients = composition_gradients(to_double(input), options, upstream.to(at::kDouble));
+    expect_close(proxy_forward(input, options), expected, 1e-5);
+    expect_gradients(proxy_backward(input, options, upstream, kAll), expected_gradients);
+    if (proxy == Proxy::sufa) check_sdpa(input, options, upstream, expected, expected_gradients);
+  }
+}
+
+TEST(Proxies, LowPrecisionIsReadAsItIsAndComputedInFloat32) {
+  at::manual_seed(9);
+  const Sizes sizes{2, 4, 2, 53, 8, 8};
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
+    for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+      OperatorInput input = make_input("random", sizes);
+      for (at::Tensor* tensor : {&input.query, &input.key, &input.value}) *tensor = tensor->to(dtype);
+      OperatorInput widened = input;
+      for (at::Tensor* tensor : {&widened.query, &widened.key, &widened.value}) *tensor = tensor->to(at::kFloat);
+      const OperatorOptions options = options_of(proxy, sizes);
+      const at::Tensor output = proxy_forward(input, options), upstream = random_like_output(widened);
+      EXPECT_EQ(output.scalar_type(), at::kFloat);
+      EXPECT_TRUE(testing::is_equal(output, proxy_forward(widened, options)));
+      const auto gradients = proxy_backward(input, options, upstream, kAll);
+      const auto widened_gradients = proxy_backward(widened, options, upstream, kAll);
+      for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(testing::is_equal(gradients[i], widened_gradients[i].to(dtype)));
     }
   }
 }

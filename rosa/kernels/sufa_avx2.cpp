@@ -1,4 +1,0 @@
-// sufa_impl.h, compiled with this file's own instruction set (CMakeLists.txt).
-#define ROSA_KERNEL_NAMESPACE avx2
-#define ROSA_KERNEL_LANES 8
-#include "rosa/kernels/sufa_impl.h"

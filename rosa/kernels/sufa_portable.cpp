@@ -1,4 +1,0 @@
-// sufa_impl.h, compiled with this file's own instruction set (CMakeLists.txt).
-#define ROSA_KERNEL_NAMESPACE portable
-#define ROSA_KERNEL_LANES 4
-#include "rosa/kernels/sufa_impl.h"
