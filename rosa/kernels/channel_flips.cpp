@@ -4,13 +4,14 @@
 
 #include "base/error.h"
 #include "rosa/kernels/channel_flips_variants.h"
+#include "rosa/kernels/workspace_cutter.h"
 
 namespace rosa::kernels {
 namespace {
 
 using base::require;
 
-constexpr int64_t kPadding = 64;
+constexpr int64_t kPadding = 64;  // of arrays that vectors are read from
 constexpr int32_t kBufferedChanges = 1024;
 
 const ChannelFlipsVariant& chosen_variant() {
@@ -27,24 +28,7 @@ void check(std::span<const uint8_t> bits, std::span<int8_t> outputs) {
           wrong == bits.end() ? 0 : static_cast<int>(*wrong), ", expected 0 or 1");
 }
 
-// Cuts a workspace into arrays; without one it only measures.
-class Cutter {
- public:
-  explicit Cutter(std::byte* begin) : begin_(begin) {}
-  template <class Element>
-  Element* take(int64_t count) {
-    const int64_t offset = size_;
-    size_ += (count * static_cast<int64_t>(sizeof(Element)) + kPadding - 1) / kPadding * kPadding;
-    return begin_ == nullptr ? nullptr : reinterpret_cast<Element*>(begin_ + offset);
-  }
-  int64_t size() const { return size_; }
-
- private:
-  std::byte* begin_;
-  int64_t size_ = 0;
-};
-
-FlipProblem cut(Cutter& cutter, std::span<const uint8_t> bits, std::span<int8_t> outputs) {
+FlipProblem cut(WorkspaceCutter& cutter, std::span<const uint8_t> bits, std::span<int8_t> outputs) {
   const auto length = static_cast<int64_t>(bits.size());
   FlipProblem problem{};
   problem.bits = bits.data();
@@ -64,11 +48,11 @@ FlipProblem cut(Cutter& cutter, std::span<const uint8_t> bits, std::span<int8_t>
 
 FlipProblem prepare(std::span<const uint8_t> bits, std::span<int8_t> outputs, std::vector<std::byte>& workspace) {
   check(bits, outputs);
-  Cutter measure(nullptr);
+  WorkspaceCutter measure(nullptr);
   cut(measure, bits, outputs);
   const auto size = static_cast<size_t>(measure.size());
   if (workspace.size() < size) workspace.resize(size);
-  Cutter cutter(workspace.data());
+  WorkspaceCutter cutter(workspace.data());
   return cut(cutter, bits, outputs);
 }
 

@@ -11,6 +11,8 @@ namespace rosa::kernels {
 struct Avx2Vector {
   using Vector = __m256i;
   using Mask = __m256i;
+  static Vector exclusive_or(Vector a, Vector b) { return _mm256_xor_si256(a, b); }
+  static Vector bit_and(Vector a, Vector b) { return _mm256_and_si256(a, b); }
   static Mask both(Mask a, Mask b) { return _mm256_and_si256(a, b); }
   static Vector select(Mask mask, Vector if_set, Vector if_clear) { return _mm256_blendv_epi8(if_clear, if_set, mask); }
   static Vector keep(Mask mask, Vector v) { return _mm256_and_si256(mask, v); }

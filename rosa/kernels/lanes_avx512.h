@@ -68,6 +68,8 @@ struct Avx512Lanes<uint16_t> {
   }
   static Vector add(Vector a, Vector b) { return _mm512_add_epi16(a, b); }
   static Vector subtract(Vector a, Vector b) { return _mm512_sub_epi16(a, b); }
+  static Vector exclusive_or(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
+  static Vector bit_and(Vector a, Vector b) { return _mm512_and_si512(a, b); }
   static Vector smaller(Vector a, Vector b) { return _mm512_min_epu16(a, b); }
   static Vector larger(Vector a, Vector b) { return _mm512_max_epu16(a, b); }
   static Mask equal(Vector a, Vector b) { return _mm512_cmpeq_epu16_mask(a, b); }

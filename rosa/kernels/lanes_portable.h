@@ -46,6 +46,12 @@ struct PortableLanes {
   static Vector subtract(const Vector& a, const Vector& b) {
     return map([&](int i) { return a.lane[i] - b.lane[i]; });
   }
+  static Vector exclusive_or(const Vector& a, const Vector& b) {
+    return map([&](int i) { return a.lane[i] ^ b.lane[i]; });
+  }
+  static Vector bit_and(const Vector& a, const Vector& b) {
+    return map([&](int i) { return a.lane[i] & b.lane[i]; });
+  }
   static Vector smaller(const Vector& a, const Vector& b) {
     return map([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
   }

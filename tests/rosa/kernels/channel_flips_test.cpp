@@ -195,8 +195,8 @@ TEST(ChannelFlips, SamplesOfLongChannels) {
   for (const int length : {512, 2048}) {
     std::mt19937_64 generator(length);
     for (const Bits& bits : families(length)) {
-      std::vector<int> flips{0, 1, length / 2, length - 2, length - 1};
-      for (int k = 0; k < 10; ++k) flips.push_back(static_cast<int>(generator() % length));
+      std::vector<int> flips{0, length / 2, length - 1};
+      for (int k = 0; k < 4; ++k) flips.push_back(static_cast<int>(generator() % length));
       std::sort(flips.begin(), flips.end());
       flips.erase(std::unique(flips.begin(), flips.end()), flips.end());
       ASSERT_NO_FATAL_FAILURE(check(bits, flips));

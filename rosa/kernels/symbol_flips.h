@@ -1,0 +1,60 @@
+// What flips of single bits do to ROSA over symbols of several bits, one sequence and head: where every row matches
+// after a bit of one query, or of one key, is flipped alone; all flips at once and exactly. Values are not compared,
+// so that their flips need no search. Owns no gradients: estimators turn rewards into those.
+//
+// Rows, matches and positions are those of SPEC section 1. A query's flip can change its own row and later ones, a
+// key's later rows only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace rosa::kernels {
+
+// Which symbol's bit is flipped.
+enum class FlippedSymbol : uint8_t { query, key };
+
+// Row `row` matches at `position` (-1: nowhere) once the bit is flipped, which is not where it matches without.
+struct MatchChange {
+  FlippedSymbol symbol = FlippedSymbol::query;
+  int8_t bit = 0;
+  int32_t flip = 0;  // position of the flipped symbol
+  int32_t row = 0;
+  int32_t position = 0;
+
+  bool operator==(const MatchChange&) const = default;
+};
+
+// Limits of lengths and distances, and of symbols, which are kept in 16 bits.
+inline constexpr int64_t kMaxFlipLength = 65535;
+inline constexpr int64_t kMaxFlipBits = 16;
+
+// One per thread: the workspace is reused. Memory is linear in length x bits; time about length^2 / 64 vector
+// operations besides some tens of operations for each row and bit.
+class SymbolFlips {
+ public:
+  // Writes the positions without a flip and returns every change, by row. The result lives until the next call.
+  // Symbols have `num_bits` bits. Throws ArgumentError for larger symbols, sizes that differ or exceed the limits.
+  std::span<const MatchChange> changes(std::span<const uint16_t> query, std::span<const uint16_t> key, int64_t num_bits,
+                                       std::span<int32_t> positions);
+
+  // The same as sums: effects[p * num_bits + b] = sum over rows of reward(row, position with the flip) - reward(row,
+  // position), in ascending order of rows. The reward of row r at position i is that of reading value symbol i + 1:
+  // the sum over value bits m of gradient[r * value_bits + m] where the bit is set; 0 at position -1.
+  struct Rewards {
+    std::span<const uint16_t> value;  // symbols, one a row
+    int64_t value_bits = 0;
+    std::span<const float> gradient;  // [length, value_bits]
+  };
+  void effects(std::span<const uint16_t> query, std::span<const uint16_t> key, int64_t num_bits, const Rewards& rewards,
+               std::span<int32_t> positions, std::span<double> query_effects, std::span<double> key_effects);
+
+ private:
+  std::vector<std::byte> workspace_;
+  std::vector<MatchChange> changes_;
+};
+
+}  // namespace rosa::kernels

@@ -1,0 +1,13 @@
+#include "rosa/kernels/lanes_avx2.h"
+#include "rosa/kernels/symbol_flips_impl.h"
+
+namespace rosa::kernels::avx2 {
+
+void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
+  SymbolFlipRun<Avx2Lanes, MatchChangeList>(problem, changes).run();
+}
+void sum_match_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
+  SymbolFlipRun<Avx2Lanes, MatchRewardSums>(problem, sums).run();
+}
+
+}  // namespace rosa::kernels::avx2

@@ -1,0 +1,438 @@
+// The work of symbol_flips.h, compiled once per instruction set. Includes no header with code of its own besides the
+// lanes, so that no function compiled for a newer processor can replace another file's copy of it.
+//
+// Matches are runs along diagonals: at row t and distance d, run = how far back q[t-u] = k[t-d-u] holds. A flip mends
+// the mismatch that ended a run only if the two symbols differ in just that bit. So three numbers a distance tell every
+// flip's matches at row t:
+//   run      the run as it is; its last mismatch is in row t - run
+//   mended   the run with that mismatch forgiven
+//   differs  the bit, as a mask, in which its symbols differ; 0 where they differ in more, or there was none
+//   query flipped a rows ago:  [run = a and differs = bit] mended, else min(run, a)
+//   key flipped e rows ago:    d > e: run;  d <= e: [run + d = e and differs = bit] mended, else min(run, e - d)
+// The best distance of a flipped sequence is followed like that of the sequence itself: while it extends, it stays the
+// best. Only where it ends is it searched again; and a flip whose best distance is the sequence's own needs no work.
+#pragma once
+
+#include "rosa/kernels/symbol_flips_variants.h"
+
+namespace rosa::kernels {
+
+template <template <class> class LanesOf, class Sink>
+class SymbolFlipRun {
+ public:
+  SymbolFlipRun(const SymbolFlipProblem& problem, Sink& sink)
+      : problem_(problem), sink_(sink), length_(problem.length), num_bits_(problem.num_bits) {
+    run_ = problem.runs[0];
+    mended_ = problem.runs[1];
+    differs_ = problem.runs[2];
+    lengths_ = problem.runs[3];
+    reversed_ = problem.runs[4];
+    for (int32_t k = 0; k < length_ + kLanes; ++k) {
+      run_[k] = mended_[k] = differs_[k] = 0;
+      reversed_[k] = k < length_ ? problem.key[length_ - 1 - k] : 0;
+    }
+    const int32_t num_flips = length_ * num_bits_;
+    for (int side = 0; side < 2; ++side) {
+      active_[side] = problem.active[side];
+      for (int32_t k = 0; k < num_flips; ++k) {
+        problem.searched[side][k] = -1;
+        problem.is_active[side][k] = 0;
+      }
+      for (int32_t k = 0; k < num_flips + num_bits_; ++k) problem.mends[side][k] = 0;
+    }
+    for (int32_t symbol = 0; symbol < 1 << num_bits_; ++symbol) problem.newest[symbol] = -1;
+    next_ = problem.next;
+  }
+
+  void run() {
+    for (row_ = 0; row_ < length_; ++row_) {
+      query_ = problem_.query[row_];
+      num_vectors_ = (row_ + kLanes - 1) / kLanes;
+      if (row_ > 0) problem_.newest[problem_.key[row_ - 1]] = row_ - 1;
+      const bool extends = base_length_ > 0 && problem_.key[row_ - base_] == query_;
+      const Vector longest = advance_runs();
+      if (extends) {
+        ++base_length_;
+      } else {
+        base_length_ = Lanes::largest(longest);
+        base_ = base_length_ > 0 ? first_distance(run_, base_length_) : 0;
+      }
+      base_key_ = base_length_ > 0 ? key(base_length_, base_) : 0;
+      problem_.positions[row_] = base_ > 0 ? row_ - base_ : -1;
+      num_misses_ = 0;
+      outer_row_ = false;
+      list_mends(base_length_ > 3 ? base_length_ - 1 : 2);
+      follow_queries(extends);
+      follow_keys(extends);
+      clear_mends();
+      report();
+    }
+  }
+
+ private:
+  using Lanes = LanesOf<uint16_t>;
+  using Vector = typename Lanes::Vector;
+  using Mask = typename Lanes::Mask;
+  static constexpr int32_t kLanes = Lanes::kCount;
+  static constexpr int kQuery = 0, kKey = 1;
+  // From so many searches of a row on, one pass that serves all of them is cheaper.
+  static constexpr int32_t kMaxMisses = 16;
+  // Keys under a longer match are searched in one pass.
+  static constexpr int32_t kMaxAround = 64;
+
+  static int32_t vector_of(int32_t distance) { return (distance - 1) / kLanes; }
+  static Vector distances(int32_t v) { return Lanes::add(Lanes::counting(), Lanes::broadcast(v * kLanes)); }
+  Vector run(int32_t v) const { return Lanes::load(run_ + v * kLanes); }
+  Vector mended(int32_t v) const { return Lanes::load(mended_ + v * kLanes); }
+  Vector differs(int32_t v) const { return Lanes::load(differs_ + v * kLanes); }
+  // Longer first, then nearer.
+  static uint32_t key(int32_t length, int32_t distance) {
+    return static_cast<uint32_t>(length) << 16 | static_cast<uint32_t>(0xFFFF - distance);
+  }
+  static int32_t distance_of(uint32_t key) { return key >> 16 == 0 ? 0 : 0xFFFF - static_cast<int32_t>(key & 0xFFFF); }
+  static void raise(uint32_t& to, uint32_t value) { to = value > to ? value : to; }
+
+  // The runs of this row from those of the row before; returns their largest, lane by lane.
+  Vector advance_runs() {
+    const Vector zero = Lanes::broadcast(0), one = Lanes::broadcast(1), symbol = Lanes::broadcast(query_);
+    const uint16_t* const past = reversed_ + (length_ - row_);  // past[d - 1] = key[row - d]
+    Vector longest = zero;
+    for (int32_t v = 0; v < num_vectors_; ++v) {
+      // Distances beyond the row stay 0 until their first cell.
+      const Mask exists = Lanes::at_least(Lanes::broadcast(row_), distances(v));
+      const Vector difference = Lanes::exclusive_or(Lanes::load(past + v * kLanes), symbol);
+      const Mask equal = Lanes::equal(difference, zero);
+      const Vector rest = Lanes::bit_and(difference, Lanes::subtract(difference, one));
+      const Vector single = Lanes::keep(Lanes::equal(rest, zero), difference);
+      const Vector longer = Lanes::add(run(v), one);
+      const Vector extended = Lanes::keep(Lanes::both(exists, equal), longer);
+      const Vector mended_now = Lanes::select(equal, Lanes::add(mended(v), one), longer);
+      Lanes::store(run_ + v * kLanes, extended);
+      Lanes::store(mended_ + v * kLanes, Lanes::keep(exists, mended_now));
+      Lanes::store(differs_ + v * kLanes, Lanes::keep(exists, Lanes::select(equal, differs(v), single)));
+      longest = Lanes::larger(longest, extended);
+    }
+    return longest;
+  }
+
+  // The first distance of vector v at which `values` holds `value`, 0 where none does.
+  static int32_t find(int32_t v, const uint16_t* values, int32_t value) {
+    const uint64_t found = Lanes::bits(Lanes::equal(Lanes::load(values), Lanes::broadcast(value)));
+    return found == 0 ? 0 : v * kLanes + 1 + __builtin_ctzll(found);
+  }
+  // The first distance of all; there must be one.
+  static int32_t first_distance(const uint16_t* values, int32_t value) {
+    int32_t v = 0, distance = 0;
+    while ((distance = find(v, values + v * kLanes, value)) == 0) ++v;
+    return distance;
+  }
+
+  void mend(int side, int32_t rows_ago, int32_t bit, uint32_t offered) {
+    const int32_t entry = rows_ago * num_bits_ + bit;
+    uint32_t& best = problem_.mends[side][entry];
+    if (best == 0) problem_.mended_list[side][num_mends_[side]++] = entry;
+    raise(best, offered);
+  }
+
+  // The mended run at distance d, for the query and the key that mend it.
+  void mend_at(int32_t d) {
+    const int32_t plain = run_[d - 1], bit = __builtin_ctz(differs_[d - 1]);
+    const uint32_t offered = key(mended_[d - 1], d);
+    mend(kQuery, plain, bit, offered);
+    mend(kKey, plain + d, bit, offered);
+  }
+
+  // Takes all mended runs of at least `least` rows into the tables, and of one row those that could be the longest.
+  void list_mends(int32_t least) {
+    const Vector zero = Lanes::broadcast(0), bound = Lanes::broadcast(least);
+    for (int32_t v = 0; v < num_vectors_; ++v) {
+      uint64_t found = Lanes::bits(Lanes::at_least(mended(v), bound));
+      if (found != 0) found &= ~Lanes::bits(Lanes::equal(differs(v), zero));
+      for (; found != 0; found &= found - 1) mend_at(v * kLanes + 1 + __builtin_ctzll(found));
+    }
+    least_mended_ = least;
+    if (least == 1 || base_length_ > 1) return;
+    const int32_t end = base_length_ == 0 ? row_ : base_ - 1;
+    for (int32_t v = 0; v * kLanes < end; ++v) {
+      uint64_t found = Lanes::bits(Lanes::equal(mended(v), Lanes::broadcast(1)));
+      found &= ~Lanes::bits(Lanes::equal(differs(v), zero));
+      for (; found != 0; found &= found - 1) {
+        const int32_t d = v * kLanes + 1 + __builtin_ctzll(found);
+        if (d <= end) mend_at(d);
+      }
+    }
+  }
+
+  void clear_mends() {
+    for (int side = 0; side < 2; ++side) {
+      for (int32_t k = 0; k < num_mends_[side]; ++k) problem_.mends[side][problem_.mended_list[side][k]] = 0;
+      num_mends_[side] = 0;
+    }
+  }
+
+  // The best distance of this row with the query's `bit`, `a` rows ago, flipped. What mends a run is longer than the
+  // rows since.
+  int32_t search_query(int32_t a, int32_t bit) {
+    uint32_t best = problem_.mends[kQuery][a * num_bits_ + bit];
+    if (best == 0 && a + 1 < least_mended_) best = search_mended(a, bit);
+    if (best != 0) return distance_of(best);
+    if (a >= base_length_) return base_;
+    return a > 0 ? first_at_least(a) : 0;
+  }
+
+  // Where the table holds only longer ones.
+  uint32_t search_mended(int32_t a, int32_t bit) {
+    if (a == 0 && least_mended_ == 2) {
+      const int32_t position = problem_.newest[query_ ^ 1 << bit];
+      return position < 0 ? 0 : key(1, row_ - position);
+    }
+    if (++num_misses_ == kMaxMisses) {
+      list_all_mends();
+      return problem_.mends[kQuery][a * num_bits_ + bit];
+    }
+    const Vector rows = Lanes::broadcast(a), mask = Lanes::broadcast(1 << bit);
+    Vector longest = Lanes::broadcast(0);
+    for (int32_t v = 0; v < num_vectors_; ++v) {
+      const Mask mends = Lanes::both(Lanes::equal(run(v), rows), Lanes::equal(differs(v), mask));
+      const Vector lengths = Lanes::keep(mends, mended(v));
+      Lanes::store(lengths_ + v * kLanes, lengths);
+      longest = Lanes::larger(longest, lengths);
+    }
+    const int32_t length = Lanes::largest(longest);
+    return length == 0 ? 0 : key(length, first_distance(lengths_, length));
+  }
+
+  // The nearest distance whose run is at least `least`, which is not more than the longest.
+  int32_t first_at_least(int32_t least) const {
+    for (int32_t v = 0;; ++v) {
+      const uint64_t found = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(least)));
+      if (found != 0) return v * kLanes + 1 + __builtin_ctzll(found);
+    }
+  }
+
+  bool is_under_match(int32_t position) const {
+    return base_length_ > 0 && position <= row_ - base_ && position > row_ - base_ - base_length_;
+  }
+
+  void list_all_mends() {
+    clear_mends();
+    list_mends(1);
+  }
+
+  // The best of this row without mending, with the key `e` rows ago changed. Only keys under the row's match matter.
+  uint32_t search_cut(int32_t e) {
+    if (base_length_ > kMaxAround) {
+      if (!outer_row_) tabulate_cut();
+      outer_row_ = true;
+      return problem_.best[e];
+    }
+    // Runs that reach the key lie in these vectors whichever key it is; the others serve all keys.
+    const int32_t last = vector_of(base_ + base_length_ < row_ ? base_ + base_length_ : row_);
+    const int32_t first = vector_of(base_ > base_length_ ? base_ - base_length_ : 1);
+    if (!outer_row_) outer_ = best_outside(first, last);
+    outer_row_ = true;
+    uint32_t best = outer_;
+    const Vector rows = Lanes::broadcast(e);
+    for (int32_t v = first; v <= last; ++v) {
+      const Vector plain = run(v), distance = distances(v);
+      const Vector cut = Lanes::smaller(plain, Lanes::subtract(rows, distance));
+      Lanes::store(lengths_, Lanes::select(Lanes::at_least(rows, distance), cut, plain));
+      const int32_t length = Lanes::largest(Lanes::load(lengths_));
+      if (length > 0) raise(best, key(length, find(v, lengths_, length)));
+    }
+    return best;
+  }
+
+  // The best run outside the vectors [first, last].
+  uint32_t best_outside(int32_t first, int32_t last) const {
+    Vector longest = Lanes::broadcast(0);
+    for (int32_t v = 0; v < first; ++v) longest = Lanes::larger(longest, run(v));
+    for (int32_t v = last + 1; v < num_vectors_; ++v) longest = Lanes::larger(longest, run(v));
+    const int32_t length = Lanes::largest(longest);
+    if (length == 0) return 0;
+    for (int32_t v = 0;; ++v) {
+      if (v == first) v = last + 1;
+      const int32_t distance = find(v, run_ + v * kLanes, length);
+      if (distance > 0) return key(length, distance);
+    }
+  }
+
+  // search_cut for the keys of all rows: runs beyond the key, runs that end before it, runs that it cuts.
+  void tabulate_cut() {
+    uint32_t* const best = problem_.best;
+    uint32_t* const whole = problem_.whole;
+    for (int32_t e = 0; e <= row_; ++e) best[e] = whole[e] = 0;
+    int32_t covered = 0;
+    for (int32_t v = 0; v < num_vectors_; ++v) {
+      uint64_t rest = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(1)));
+      for (; rest != 0; rest &= rest - 1) {
+        const int32_t d = v * kLanes + 1 + __builtin_ctzll(rest), end = d + run_[d - 1];
+        if (end <= row_) raise(whole[end], key(run_[d - 1], d));
+        // Cut to e - d; the nearest distance is the longest.
+        for (int32_t e = d > covered ? d : covered; e < end; ++e) raise(best[e], key(e - d, d));
+        covered = end > covered ? end : covered;
+      }
+    }
+    uint32_t longest = 0;
+    for (int32_t e = 1; e <= row_; ++e) {
+      raise(longest, whole[e]);
+      raise(best[e], longest);
+    }
+    longest = 0;
+    for (int32_t e = row_ - 1; e >= 0; --e) {
+      raise(longest, key(run_[e], e + 1));
+      raise(best[e], longest);
+    }
+  }
+
+  // The best distance of this row with the key's `bit`, `e` rows ago, flipped, and `cut` the best without mending.
+  int32_t search_key(int32_t e, int32_t bit, uint32_t cut) {
+    uint32_t best = cut;
+    raise(best, problem_.mends[kKey][e * num_bits_ + bit]);
+    if (least_mended_ > static_cast<int32_t>(best >> 16)) best = raise_mended(best, e, bit);
+    return distance_of(best);
+  }
+
+  // Mended runs shorter than the table's: their mismatch is where the key is, at distances just below e.
+  uint32_t raise_mended(uint32_t best, int32_t e, int32_t bit) {
+    if (least_mended_ > kMaxAround) {
+      list_all_mends();
+      raise(best, problem_.mends[kKey][e * num_bits_ + bit]);
+      return best;
+    }
+    int32_t d = e - least_mended_ + 2;  // a mended run is longer than the run
+    for (d = d > 1 ? d : 1; d <= e; ++d) {
+      if (run_[d - 1] + d == e && differs_[d - 1] == 1 << bit) raise(best, key(mended_[d - 1], d));
+    }
+    return best;
+  }
+
+  // The flip matches at distance d in this row.
+  void settle(int side, int32_t flip, int32_t position, int32_t d) {
+    problem_.searched[side][flip] = row_;
+    problem_.is_active[side][flip] = d != base_;
+    if (d != base_) next_[num_next_++] = {flip, position, d};
+  }
+
+  void swap_active(int side) {
+    ActiveFlip* const swapped = active_[side];
+    active_[side] = next_;
+    next_ = swapped;
+    num_active_[side] = num_next_;
+  }
+
+  // Flips whose best distance extends keep it. Where the sequence's own extends, all flips that share it follow.
+  void follow_queries(bool extends) {
+    num_next_ = 0;
+    for (int32_t k = 0; k < num_active_[kQuery]; ++k) {
+      const ActiveFlip flip = active_[kQuery][k];
+      const bool flip_extends = flip.distance > 0 && problem_.key[row_ - flip.distance] == query_;
+      if (flip_extends) {
+        settle(kQuery, flip.flip, flip.position, flip.distance);
+      } else if (extends) {
+        const int32_t bit = flip.flip - flip.position * num_bits_;
+        settle(kQuery, flip.flip, flip.position, search_query(row_ - flip.position, bit));
+      } else {
+        problem_.is_active[kQuery][flip.flip] = 0;
+      }
+    }
+    const int32_t begin = extends || base_length_ == 0 ? row_ : row_ - base_length_ + 1;
+    for (int32_t position = begin; position <= row_; ++position) {
+      for (int32_t bit = 0; bit < num_bits_; ++bit) {
+        const int32_t flip = position * num_bits_ + bit;
+        if (problem_.searched[kQuery][flip] != row_) {
+          settle(kQuery, flip, position, search_query(row_ - position, bit));
+        }
+      }
+    }
+    if (!extends) take_gains(kQuery);
+    swap_active(kQuery);
+  }
+
+  bool key_extends(const ActiveFlip& flip) const {
+    if (flip.distance == 0) return false;
+    const int32_t position = row_ - flip.distance, bit = flip.flip - flip.position * num_bits_;
+    const int32_t flipped = position == flip.position ? 1 << bit : 0;
+    return (problem_.key[position] ^ flipped) == query_;
+  }
+
+  void follow_keys(bool extends) {
+    num_next_ = 0;
+    const int32_t source = row_ - base_;
+    // Before they are settled anew: which flips of the key that the match has just reached shared its distance.
+    if (extends) {
+      for (int32_t bit = 0; bit < num_bits_; ++bit) {
+        const int32_t flip = source * num_bits_ + bit;
+        if (problem_.is_active[kKey][flip] == 0) settle_key(flip, source, bit);
+      }
+    }
+    for (int32_t k = 0; k < num_active_[kKey]; ++k) {
+      const ActiveFlip flip = active_[kKey][k];
+      const int32_t bit = flip.flip - flip.position * num_bits_;
+      if (key_extends(flip)) {
+        settle(kKey, flip.flip, flip.position, flip.distance);
+      } else if (extends) {
+        settle_key(flip.flip, flip.position, bit);
+      } else {
+        problem_.is_active[kKey][flip.flip] = 0;
+      }
+    }
+    if (!extends && base_length_ > 0) {
+      for (int32_t position = source - base_length_ + 1; position <= source; ++position) settle_keys(position);
+    }
+    if (!extends) take_gains(kKey);
+    swap_active(kKey);
+  }
+
+  void settle_key(int32_t flip, int32_t position, int32_t bit) {
+    const uint32_t cut = is_under_match(position) ? search_cut(row_ - position) : base_key_;
+    settle(kKey, flip, position, search_key(row_ - position, bit, cut));
+  }
+  void settle_keys(int32_t position) {
+    const uint32_t cut = search_cut(row_ - position);
+    for (int32_t bit = 0; bit < num_bits_; ++bit) {
+      const int32_t flip = position * num_bits_ + bit;
+      if (problem_.searched[kKey][flip] != row_) settle(kKey, flip, position, search_key(row_ - position, bit, cut));
+    }
+  }
+
+  // Flips that the new match does not touch, and that mend a better one.
+  void take_gains(int side) {
+    for (int32_t k = 0; k < num_mends_[side]; ++k) {
+      const int32_t entry = problem_.mended_list[side][k];
+      const uint32_t offered = problem_.mends[side][entry];
+      if (offered <= base_key_) continue;
+      const int32_t rows_ago = entry / num_bits_, position = row_ - rows_ago;
+      const int32_t flip = position * num_bits_ + (entry - rows_ago * num_bits_);
+      if (problem_.searched[side][flip] != row_) settle(side, flip, position, distance_of(offered));
+    }
+  }
+
+  // Tells the sink where this row matches otherwise.
+  void report() {
+    sink_.begin_row(row_, problem_.positions[row_]);
+    for (int side = 0; side < 2; ++side) {
+      for (int32_t k = 0; k < num_active_[side]; ++k) {
+        const ActiveFlip& flip = active_[side][k];
+        const int32_t position = flip.distance == 0 ? -1 : row_ - flip.distance;
+        sink_.change(static_cast<FlippedSymbol>(side), flip, row_, position);
+      }
+    }
+  }
+
+  const SymbolFlipProblem& problem_;
+  Sink& sink_;
+  int32_t length_, num_bits_;
+  uint16_t *run_, *mended_, *differs_;  // at index d - 1
+  uint16_t* lengths_;                   // of the search under way
+  uint16_t* reversed_;                  // the keys, last first
+  ActiveFlip *active_[2], *next_;
+  int32_t num_active_[2] = {0, 0}, num_next_ = 0;
+  int32_t num_mends_[2] = {0, 0}, least_mended_ = 0, num_misses_ = 0;
+  int32_t row_ = 0, query_ = 0, num_vectors_ = 0;
+  int32_t base_ = 0, base_length_ = 0;  // the sequence's best distance and length; 0: no match
+  uint32_t base_key_ = 0, outer_ = 0;
+  bool outer_row_ = false;  // whether this row's search_cut has done the work that its keys share
+};
+
+}  // namespace rosa::kernels

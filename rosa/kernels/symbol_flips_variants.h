@@ -1,0 +1,107 @@
+// The forms of the symbol flips by instruction set, as function tables; symbol_flips.cpp picks one at run time.
+#pragma once
+
+#include "rosa/kernels/symbol_flips.h"
+
+namespace rosa::kernels {
+
+// A flip whose row matches at another distance than without it.
+struct ActiveFlip {
+  int32_t flip;  // symbol's position * num_bits + bit
+  int32_t position;
+  int32_t distance;  // 0: no match
+};
+
+// One sequence and the memory to work in, all owned by the caller. Sizes: T = length, F = T * num_bits.
+struct SymbolFlipProblem {
+  const uint16_t* query;
+  const uint16_t* key;
+  int32_t length;
+  int32_t num_bits;
+  int32_t* positions;
+  uint16_t* runs[5];             // T + 64 each
+  int32_t* newest;               // 2^num_bits: the newest position of each key
+  uint32_t *best, *whole;        // T + 1
+  uint32_t* mends[2];            // F + num_bits each: best mended run by (rows since the query or key, bit)
+  int32_t* mended_list[2];       // F + num_bits each: the entries of `mends` that hold one
+  int32_t* searched[2];          // F each
+  uint8_t* is_active[2];         // F each
+  ActiveFlip *active[2], *next;  // F each
+};
+
+// Takes changes as a list, handed on in pieces.
+struct MatchChangeList {
+  MatchChange* buffer;
+  int32_t capacity;
+  void (*flush)(void* target, const MatchChange* changes, int32_t count);
+  void* target;
+  int32_t num_bits;
+  int32_t count = 0;
+
+  void begin_row(int32_t /*row*/, int32_t /*position*/) {}
+  void change(FlippedSymbol symbol, const ActiveFlip& flip, int32_t row, int32_t position) {
+    if (count == capacity) finish();
+    buffer[count++] = {symbol, static_cast<int8_t>(flip.flip - flip.position * num_bits), flip.position, row, position};
+  }
+  void finish() {
+    flush(target, buffer, count);
+    count = 0;
+  }
+};
+
+// Takes changes as sums of rewards.
+struct MatchRewardSums {
+  const uint16_t* value;
+  int32_t value_bits;
+  const float* gradient;
+  double* effects[2];
+  double tables[4][16];  // of the row: the reward of a value symbol's four bits, from the lowest on
+  double base = 0.0;
+
+  double reward(int32_t position) const {
+    if (position < 0) return 0.0;
+    const int32_t symbol = value[position + 1];
+    return (tables[0][symbol & 15] + tables[1][symbol >> 4 & 15]) +
+           (tables[2][symbol >> 8 & 15] + tables[3][symbol >> 12]);
+  }
+  void begin_row(int32_t row, int32_t position) {
+    const float* const weights = gradient + static_cast<int64_t>(row) * value_bits;
+    for (int32_t first = 0; first < 16; first += 4) {
+      double* const table = tables[first / 4];
+      table[0] = 0.0;
+      for (int32_t bit = 0; bit < 4; ++bit) {
+        const double weight = first + bit < value_bits ? static_cast<double>(weights[first + bit]) : 0.0;
+        for (int32_t symbol = 0; symbol < 1 << bit; ++symbol) table[symbol + (1 << bit)] = table[symbol] + weight;
+      }
+    }
+    base = reward(position);
+  }
+  void change(FlippedSymbol symbol, const ActiveFlip& flip, int32_t /*row*/, int32_t position) {
+    effects[static_cast<int>(symbol)][flip.flip] += reward(position) - base;
+  }
+};
+
+#define ROSA_DECLARE_SYMBOL_FLIPS(name)                                \
+  namespace name {                                                     \
+  void list_match_changes(const SymbolFlipProblem&, MatchChangeList&); \
+  void sum_match_rewards(const SymbolFlipProblem&, MatchRewardSums&);  \
+  }
+ROSA_DECLARE_SYMBOL_FLIPS(avx512)
+ROSA_DECLARE_SYMBOL_FLIPS(avx2)
+ROSA_DECLARE_SYMBOL_FLIPS(portable)
+#undef ROSA_DECLARE_SYMBOL_FLIPS
+
+struct SymbolFlipsVariant {
+  const char* name;
+  decltype(&portable::list_match_changes) list_changes;
+  decltype(&portable::sum_match_rewards) sum_rewards;
+};
+
+// All forms that this processor can run, fastest first; "portable" is always the last.
+struct SymbolFlipsVariants {
+  SymbolFlipsVariant variants[3];
+  int count;
+};
+SymbolFlipsVariants symbol_flips_variants();
+
+}  // namespace rosa::kernels
