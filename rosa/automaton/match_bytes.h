@@ -11,12 +11,26 @@ namespace rosa::automaton {
 // Alphabets of at most this many symbols keep the automaton's edges in rows.
 inline constexpr int32_t kMaxRowSymbols = 4;
 
+template <class Simd, class Index>
+MatchingProgress search_chains(const ByteDocument& document, Workspace& workspace, MatchingWork& work) {
+  switch (document.bits) {
+    case 1:
+      return ChainSearch<Simd, Index, 1>(document, workspace, work).run();
+    case 2:
+      return ChainSearch<Simd, Index, 2>(document, workspace, work).run();
+    case 4:
+      return ChainSearch<Simd, Index, 4>(document, workspace, work).run();
+    default:
+      return ChainSearch<Simd, Index, 8>(document, workspace, work).run();
+  }
+}
+
 template <class Simd>
 void match_bytes(const ByteDocument& document, Workspace& workspace, MatchingWork& work) {
   const size_t taken = workspace.num_bytes_taken();
   const MatchingProgress progress = document.size <= kMaxShortDocument
-                                        ? ChainSearch<Simd, uint16_t>(document, workspace, work).run()
-                                        : ChainSearch<Simd, uint32_t>(document, workspace, work).run();
+                                        ? search_chains<Simd, uint16_t>(document, workspace, work)
+                                        : search_chains<Simd, uint32_t>(document, workspace, work);
   workspace.rewind(taken);
   if (progress.position == document.size) return;
   ++work.num_fallbacks;
