@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/trace.h"
 
 namespace rosa::base {
 namespace {
@@ -16,11 +17,11 @@ thread_local int current_index = -1;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads, const std::string& name) {
   require(num_threads >= 1, "ThreadPool: got ", num_threads, " threads, expected at least 1");
   workers_.reserve(num_threads);
   for (int index = 0; index < num_threads; ++index) {
-    workers_.emplace_back([this, index] { work(index); });
+    workers_.emplace_back([this, index, title = concat(name, " ", index)] { work(index, title); });
   }
 }
 
@@ -65,7 +66,8 @@ void ThreadPool::parallel_for(int64_t count, const std::function<void(int64_t)>&
 
 int ThreadPool::worker_index() const { return current_pool == this ? current_index : -1; }
 
-void ThreadPool::work(int index) {
+void ThreadPool::work(int index, const std::string& name) {
+  name_trace_thread(name);
   current_pool = this;
   current_index = index;
   for (;;) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <future>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -14,8 +15,8 @@ namespace rosa::base {
 
 class ThreadPool {
  public:
-  // Starts `num_threads` (at least 1) workers.
-  explicit ThreadPool(int num_threads);
+  // Starts `num_threads` (at least 1) workers, called `name` and their number in a trace and in the system's tools.
+  explicit ThreadPool(int num_threads, const std::string& name = "worker");
   // Finishes what is queued, then joins the workers.
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -34,7 +35,7 @@ class ThreadPool {
   int worker_index() const;
 
  private:
-  void work(int index);
+  void work(int index, const std::string& name);
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "base/error.h"
@@ -231,14 +232,22 @@ at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result) const
 }
 
 at::Tensor AdapterSet::forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
+  return begin(layer, normed, call)();
+}
+
+FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
   require(call.executor != nullptr, "an adapter needs ForwardOptions::executor, which runs the automata");
   Projections projections = project(layer, normed);
   if (!config_.query_key_gradient) {
     projections.query = projections.query.detach();
     projections.key = projections.key.detach();
   }
-  const OperatorInput input{projections.query, projections.key, projections.value, {}, call.documents};
-  return output(layer, rosa_operator(input, call.options, *call.executor, call.recorded));
+  OperatorOptions options = call.options;
+  options.layer = layer;
+  const auto begun = std::make_shared<RosaCall>(
+      OperatorInput{projections.query, projections.key, projections.value, {}, call.documents}, options, *call.executor,
+      call.recorded);
+  return [this, layer, begun] { return output(layer, begun->finish()); };
 }
 
 at::Tensor AdapterSet::append(int64_t layer, const at::Tensor& normed, RosaState& state, HostExecutor& executor) const {

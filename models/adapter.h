@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -54,6 +55,9 @@ struct AdapterCall {
   HardResult* recorded = nullptr;  // see rosa_operator()
 };
 
+// The second half of an adapter's forward; to be called once. Empty: the layer has no adapter.
+using FinishAdapter = std::function<at::Tensor()>;
+
 class AdapterSet {
  public:
   // Fresh adapters in float32, a pure function of the seed: linear layers uniform in +-1/sqrt(inputs), as PyTorch's
@@ -69,6 +73,9 @@ class AdapterSet {
 
   // normed [B,T,hidden] of any floating dtype -> [B,T,hidden] float32. Differentiable.
   at::Tensor forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
+  // The first half of forward(): projects, hands the symbols to the automata and returns at once. What is done before
+  // the second half is called runs beside the automata. The set and what `call` points to outlive it.
+  FinishAdapter begin(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
 
   // The incremental form: n further positions [B,n,hidden] of the sequences in `state`. The hard operator; no gradient.
   at::Tensor append(int64_t layer, const at::Tensor& normed, RosaState& state, HostExecutor& executor) const;

@@ -79,9 +79,11 @@ Generator::Generator(const Qwen3& model, const ForwardOptions& options, int64_t 
                                      const at::Tensor& value) {
     return state->caches[layer].attend(query, key, value);
   };
-  state->context.adapter = [state](int64_t layer, const at::Tensor& normed) {
-    if (!state->rosa_states[layer].has_value()) return at::Tensor();
-    return state->adapters->append(layer, normed, *state->rosa_states[layer], *state->executor);
+  state->context.begin_adapter = [state](int64_t layer, const at::Tensor& normed) {
+    if (!state->rosa_states[layer].has_value()) return FinishAdapter();
+    return FinishAdapter([state, layer, normed] {
+      return state->adapters->append(layer, normed, *state->rosa_states[layer], *state->executor);
+    });
   };
 }
 

@@ -120,7 +120,7 @@ at::Tensor Qwen3::hidden_states(const at::Tensor& input_ids, const ForwardOption
   context.attention = [attention](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
     return attention(query, key, value);
   };
-  if (options.adapters != nullptr) context.adapter = adapter_function(options, nullptr);
+  if (options.adapters != nullptr) context.begin_adapter = adapter_function(options, nullptr);
 
   for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
     hidden = options.activation_checkpointing ? checkpointed_layer(index, hidden, context, options)
@@ -129,17 +129,15 @@ at::Tensor Qwen3::hidden_states(const at::Tensor& input_ids, const ForwardOption
   return final_norm(hidden);
 }
 
-std::function<at::Tensor(int64_t, const at::Tensor&)> Qwen3::adapter_function(
+std::function<FinishAdapter(int64_t, const at::Tensor&)> Qwen3::adapter_function(
     const ForwardOptions& options, const std::shared_ptr<HardResult>& recorded) {
   AdapterCall call;
   call.options = options.adapters->operator_options(options.operator_options, options.sliding_window);
   call.documents = options.documents;
   call.executor = options.executor;
+  call.recorded = recorded.get();
   return [call, recorded, adapters = options.adapters](int64_t index, const at::Tensor& normed) {
-    if (!adapters->has_layer(index)) return at::Tensor();
-    AdapterCall recorded_call = call;
-    recorded_call.recorded = recorded.get();
-    return adapters->forward(index, normed, recorded_call);
+    return adapters->has_layer(index) ? adapters->begin(index, normed, call) : FinishAdapter();
   };
 }
 
@@ -154,7 +152,7 @@ at::Tensor Qwen3::checkpointed_layer(int64_t index, const at::Tensor& hidden, co
     candidates.push_back(entry->second);
   }
   if (options.adapters != nullptr) {
-    own.adapter = adapter_function(options, std::make_shared<HardResult>());
+    own.begin_adapter = adapter_function(options, std::make_shared<HardResult>());
     for (const at::Tensor& parameter : options.adapters->layer_parameters(index)) candidates.push_back(parameter);
   }
   std::vector<at::Tensor> parameters;
@@ -191,11 +189,11 @@ void Qwen3::set_rotary_tables(const at::Tensor& positions, LayerContext& context
 
 at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
   const at::Tensor normed = rms_norm(hidden, weight(index, "input_layernorm.weight"), config_.rms_norm_eps);
+  // The automata of the adapter run beside the attention.
+  FinishAdapter finish_adapter;
+  if (context.begin_adapter) finish_adapter = context.begin_adapter(index, normed);
   at::Tensor mixed = self_attention(index, normed, context);
-  if (context.adapter) {
-    const at::Tensor addition = context.adapter(index, normed);
-    if (addition.defined()) mixed = mixed + addition.to(mixed.scalar_type());
-  }
+  if (finish_adapter) mixed = mixed + finish_adapter().to(mixed.scalar_type());
   const at::Tensor middle = hidden + mixed;
 
   const at::Tensor input = rms_norm(middle, weight(index, "post_attention_layernorm.weight"), config_.rms_norm_eps);

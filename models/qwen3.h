@@ -12,12 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "models/adapter.h"
 #include "models/qwen3_config.h"
 #include "rosa/operator/rosa_operator.h"
 
 namespace rosa::models {
-
-class AdapterSet;
 
 // How one forward runs. The default is the teacher: global attention, no adapters.
 struct ForwardOptions {
@@ -40,8 +39,9 @@ struct LayerContext {
   // query [B,T,H,d], key and value [B,T,G,d] -> [B,T,H*d]
   std::function<at::Tensor(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>
       attention;
-  // Input of the self-attention [B,T,hidden] -> what is added to its output, or an undefined tensor for nothing.
-  std::function<at::Tensor(int64_t layer, const at::Tensor& normed)> adapter;
+  // Begins the adapter of a layer on the input of its self-attention [B,T,hidden]; what it returns gives, once the
+  // attention is done, what is added to its output. Nothing is added where it is empty or returns an empty function.
+  std::function<FinishAdapter(int64_t layer, const at::Tensor& normed)> begin_adapter;
 };
 
 class Qwen3 {
@@ -86,8 +86,8 @@ class Qwen3 {
  private:
   const at::Tensor& weight(int64_t layer, const char* name) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
-  // What runs the adapters of `options`; `recorded`, if not null, keeps what the automata of one layer gave.
-  static std::function<at::Tensor(int64_t, const at::Tensor&)> adapter_function(
+  // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
+  static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
       const ForwardOptions& options, const std::shared_ptr<HardResult>& recorded);
   at::Tensor checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
                                 const ForwardOptions& options) const;

@@ -1,45 +1,91 @@
 #include "rosa/operator/host_executor.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <future>
-#include <span>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
-#include "rosa/automaton/matcher.h"
-#include "rosa/operator/device_transfer.h"
-#include "rosa/operator/document_runs.h"
+#include "base/trace.h"
+#include "rosa/operator/packed_positions.h"
+#include "rosa/operator/staging_buffer.h"
 
 namespace rosa {
 
+using automaton::PositionStorage;
 using base::require;
 
-// What one worker thread keeps from call to call.
-struct HostExecutor::Worker {
-  automaton::Matcher matcher;
-  std::vector<int32_t> positions;
-  std::vector<int32_t> document_starts;
+// The transfers of jobs in flight and of earlier ones, which later ones use again.
+class HostExecutor::Transfers {
+ public:
+  explicit Transfers(MakeDeviceTransfer make) : make_(std::move(make)) {}
+
+  DeviceTransfer& acquire(at::Device device) {
+    const std::lock_guard lock(mutex_);
+    for (Entry& entry : entries_) {
+      if (entry.is_free && entry.device == device) {
+        entry.is_free = false;
+        return *entry.transfer;
+      }
+    }
+    entries_.push_back({make_(device), device, false});
+    return *entries_.back().transfer;
+  }
+
+  void release(const DeviceTransfer& transfer) {
+    const std::lock_guard lock(mutex_);
+    for (Entry& entry : entries_) {
+      if (entry.transfer.get() == &transfer) entry.is_free = true;
+    }
+  }
+
+  template <class Value>
+  Value sum(Value (*value_of)(DeviceTransfer&)) const {
+    const std::lock_guard lock(mutex_);
+    Value total = 0;
+    for (const Entry& entry : entries_) total += value_of(*entry.transfer);
+    return total;
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<DeviceTransfer> transfer;
+    at::Device device;
+    bool is_free;
+  };
+
+  const MakeDeviceTransfer make_;
+  mutable std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+// What the workers of a job read and write, on the host; kept until none can touch it any more.
+struct HostExecutor::Memory {
+  MatchRequest request;
+  HardResult result;  // value_symbols and matched as they cross
+  std::shared_ptr<Transfers> transfers;
+  DeviceTransfer* transfer = nullptr;                // null: nothing crosses
+  bool packs_symbols = false, packs_values = false;  // eight positions a byte
+
+  ~Memory() {
+    if (transfer != nullptr) transfers->release(*transfer);
+  }
+
+  bool crosses() const { return transfer != nullptr; }
+  void pack_one_bit_symbols();
+  void copy_to_host(int64_t result_bytes);
+  void prepare();
+  automaton::MatchBatch match_batch(int64_t length) const;
 };
 
 class HostExecutor::Job {
  public:
-  MatchRequest request;                      // on the host
-  HardResult result;                         // on the host; positions are always there only if asked for
-  std::unique_ptr<DeviceTransfer> transfer;  // null: the symbols are on the host already
-  std::atomic<int64_t> next_piece{0};
-  int64_t num_pieces = 0;
-  std::vector<std::future<void>> parts;
-
-  int64_t batch() const { return request.query_symbols.size(0); }
-  int64_t heads() const { return request.query_symbols.size(1); }
-  int64_t kv_heads() const { return request.key_symbols.size(1); }
-  int64_t length() const { return request.query_symbols.size(2); }
-  at::Tensor empty(at::ScalarType dtype) const {
-    const at::IntArrayRef sizes = request.query_symbols.sizes();
-    return transfer ? transfer->host_tensor(sizes, dtype) : at::empty(sizes, at::TensorOptions(dtype));
-  }
+  automaton::MatchPool::Ticket ticket;
+  std::shared_ptr<Memory> memory;  // null after wait()
+  int64_t layer = -1;
+  std::vector<int64_t> sizes;  // of the query symbols
+  at::TensorOptions options;
 };
 
 namespace {
@@ -79,92 +125,183 @@ void check_request(const MatchRequest& request) {
   }
 }
 
-template <class Symbol>
-std::span<const Symbol> symbols_of(const at::Tensor& tensor, int64_t row, int64_t length) {
-  const auto* data = static_cast<const Symbol*>(tensor.const_data_ptr());
-  return {data + row * length, static_cast<size_t>(length)};
-}
-
-template <class Symbol>
-void match_row(const MatchRequest& request, int64_t batch, int64_t head, automaton::Matcher& matcher,
-               std::span<int32_t> positions, std::span<const int32_t> starts) {
-  const int64_t heads = request.query_symbols.size(1), kv_heads = request.key_symbols.size(1);
-  const int64_t length = request.query_symbols.size(2);
-  const auto query = symbols_of<Symbol>(request.query_symbols, batch * heads + head, length);
-  const auto key = symbols_of<Symbol>(request.key_symbols, batch * kv_heads + head / (heads / kv_heads), length);
-  if (!request.mask.defined()) {
-    matcher.match(query, key, positions, std::span<int32_t>{}, starts);
-    return;
-  }
-  const at::Tensor& mask = request.mask;
-  const int64_t row = (mask.size(0) == 1 ? 0 : batch) * mask.size(1) + (mask.size(1) == 1 ? 0 : head);
-  matcher.match_masked(query, key, positions, std::span<int32_t>{}, starts,
-                       mask.const_data_ptr<bool>() + row * length * length, length);
-}
-
-template <class Symbol>
-void gather_values(std::span<const int32_t> positions, const Symbol* values, Symbol* retrieved, bool* matched) {
-  for (size_t t = 0; t < positions.size(); ++t) {
-    matched[t] = positions[t] >= 0;
-    retrieved[t] = matched[t] ? values[positions[t] + 1] : Symbol{0};
-  }
+PositionStorage storage_of(const at::Tensor& symbols, bool is_packed) {
+  if (is_packed) return PositionStorage::bits;
+  return symbols.scalar_type() == at::kLong ? PositionStorage::words : PositionStorage::bytes;
 }
 
 }  // namespace
 
-HostExecutor::HostExecutor(int num_threads) : pool_(num_threads) {
-  for (int index = 0; index < num_threads; ++index) workers_.push_back(std::make_unique<Worker>());
-}
+HostExecutor::HostExecutor(int num_threads, MakeDeviceTransfer make_transfer)
+    : make_transfer_(std::move(make_transfer)),
+      transfers_(std::make_shared<Transfers>(make_transfer_ ? make_transfer_ : make_device_transfer)),
+      pool_(num_threads) {}
 
 HostExecutor::~HostExecutor() = default;
+
+// Tensors that are one (the gate's symbols are query, key and value) stay one.
+void HostExecutor::Memory::pack_one_bit_symbols() {
+  std::vector<std::pair<at::Tensor, at::Tensor>> packed;
+  const auto pack = [&](at::Tensor& symbols) {
+    for (const auto& [from, to] : packed) {
+      if (from.is_same(symbols)) return void(symbols = to);
+    }
+    at::Tensor bits = at::empty({symbols.size(0), symbols.size(1), num_packed_bytes(symbols.size(2))},
+                                symbols.options().dtype(at::kByte));
+    transfer->launch([from = symbols, bits]() mutable { pack_positions(from, bits); });
+    packed.emplace_back(symbols, bits);
+    symbols = bits;
+  };
+  if (packs_symbols) pack(request.query_symbols);
+  if (packs_symbols) pack(request.key_symbols);
+  if (packs_values) pack(request.value_symbols);
+}
+
+// Replaces the device's tensors by host tensors that the transfer fills; what stands several times crosses once.
+void HostExecutor::Memory::copy_to_host(int64_t result_bytes) {
+  const at::Device device = request.query_symbols.device();
+  std::vector<at::Tensor*> tensors;
+  std::vector<at::Tensor> sources;
+  std::vector<size_t> source_of;
+  for (at::Tensor* tensor :
+       {&request.query_symbols, &request.key_symbols, &request.value_symbols, &request.mask, &request.documents}) {
+    if (!tensor->defined() || tensor->device() != device) continue;
+    const auto found =
+        std::find_if(sources.begin(), sources.end(), [&](const at::Tensor& source) { return source.is_same(*tensor); });
+    tensors.push_back(tensor);
+    source_of.push_back(static_cast<size_t>(found - sources.begin()));
+    if (found == sources.end()) sources.push_back(*tensor);
+  }
+  const std::vector<at::Tensor> copies = transfer->start_to_host(sources, result_bytes);
+  for (size_t i = 0; i < tensors.size(); ++i) *tensors[i] = copies[source_of[i]];
+}
+
+// Brings the request to the host and makes room for the results.
+void HostExecutor::Memory::prepare() {
+  const std::vector<int64_t> sizes = request.query_symbols.sizes().vec();
+  const std::vector<int64_t> packed_sizes = {sizes[0], sizes[1], num_packed_bytes(sizes[2])};
+  struct Result {
+    at::Tensor* tensor;
+    const std::vector<int64_t>& sizes;
+    at::ScalarType dtype;
+  };
+  std::vector<Result> results;
+  if (packs_values) {
+    results.push_back({&result.value_symbols, packed_sizes, at::kByte});
+  } else {
+    results.push_back({&result.value_symbols, sizes, request.value_symbols.scalar_type()});
+  }
+  if (crosses()) {
+    results.push_back({&result.matched, packed_sizes, at::kByte});
+  } else {
+    results.push_back({&result.matched, sizes, at::kBool});
+  }
+  if (request.want_positions) results.push_back({&result.positions, sizes, at::kInt});
+  if (crosses()) {
+    pack_one_bit_symbols();
+    int64_t result_bytes = 0;
+    for (const Result& wanted : results) result_bytes += StagingBuffer::bytes_of(wanted.sizes, wanted.dtype);
+    copy_to_host(result_bytes);
+  }
+  for (const Result& wanted : results) {
+    *wanted.tensor = crosses() ? transfer->host_tensor(wanted.sizes, wanted.dtype)
+                               : at::empty(wanted.sizes, at::TensorOptions(wanted.dtype));
+  }
+}
+
+automaton::MatchBatch HostExecutor::Memory::match_batch(int64_t length) const {
+  automaton::MatchBatch batch;
+  batch.batch = request.query_symbols.size(0);
+  batch.num_heads = request.query_symbols.size(1);
+  batch.num_kv_heads = request.key_symbols.size(1);
+  batch.length = length;
+  const PositionStorage symbols = storage_of(request.query_symbols, packs_symbols);
+  const PositionStorage values = storage_of(request.value_symbols, packs_values);
+  batch.query = {request.query_symbols.const_data_ptr(), symbols};
+  batch.key = {request.key_symbols.const_data_ptr(), symbols};
+  batch.value = {request.value_symbols.const_data_ptr(), values};
+  batch.retrieved = {result.value_symbols.mutable_data_ptr(), values};
+  batch.matched = {result.matched.mutable_data_ptr(), crosses() ? PositionStorage::bits : PositionStorage::bytes};
+  if (result.positions.defined()) batch.positions = result.positions.mutable_data_ptr<int32_t>();
+  if (request.mask.defined()) {
+    const at::Tensor& mask = request.mask;
+    batch.mask = mask.const_data_ptr<bool>();
+    batch.mask_batch_stride = mask.size(0) == 1 ? 0 : mask.size(1) * length * length;
+    batch.mask_head_stride = mask.size(1) == 1 ? 0 : length * length;
+  }
+  if (request.documents.defined()) batch.documents = request.documents.const_data_ptr<int64_t>();
+  batch.layer = request.layer;
+  if (crosses()) batch.wait_for_inputs = [transfer = transfer] { transfer->wait_for_host(); };
+  return batch;
+}
 
 HostExecutor::Ticket HostExecutor::submit(MatchRequest request) {
   check_request(request);
   auto job = std::make_shared<Job>();
-  job->request = std::move(request);
-  MatchRequest& host = job->request;
-  at::Tensor* const tensors[] = {&host.query_symbols, &host.key_symbols, &host.value_symbols, &host.mask,
-                                 &host.documents};
-  for (at::Tensor* tensor : tensors) {
+  job->layer = request.layer;
+  job->options = request.query_symbols.options();
+  job->sizes = request.query_symbols.sizes().vec();
+  const auto memory = std::make_shared<Memory>();
+  for (at::Tensor* tensor :
+       {&request.query_symbols, &request.key_symbols, &request.value_symbols, &request.mask, &request.documents}) {
     if (tensor->defined()) *tensor = tensor->contiguous();
   }
-  if (!host.query_symbols.is_cpu()) {
-    job->transfer = make_device_transfer(host.query_symbols.device());
-    std::vector<at::Tensor> sources;
-    for (at::Tensor* tensor : tensors) {
-      if (tensor->defined() && !tensor->is_cpu()) sources.push_back(*tensor);
-    }
-    auto copies = job->transfer->start_to_host(sources);
-    auto copy = copies.begin();
-    for (at::Tensor* tensor : tensors) {
-      if (tensor->defined() && !tensor->is_cpu()) *tensor = *copy++;
-    }
+  if (make_transfer_ || !request.query_symbols.is_cpu()) {
+    memory->transfers = transfers_;
+    memory->transfer = &transfers_->acquire(request.query_symbols.device());
+    memory->packs_symbols = request.symbol_bits == 1;
+    memory->packs_values = request.value_bits == 1;
   }
-  job->result.value_symbols = job->empty(host.value_symbols.scalar_type());
-  job->result.matched = job->empty(at::kBool);
-  if (host.want_positions) job->result.positions = job->empty(at::kInt);
-  job->num_pieces = job->batch() * job->heads();
-  for (int64_t part = 0; part < std::min<int64_t>(job->num_pieces, num_threads()); ++part) {
-    job->parts.push_back(pool_.submit([this, job] { run_pieces(*job); }));
-  }
+  memory->request = std::move(request);
+  memory->prepare();
+  automaton::MatchBatch batch = memory->match_batch(job->sizes[2]);
+  batch.owner = memory;
+  job->memory = memory;
+  job->ticket = pool_.submit(std::move(batch));
   return job;
 }
 
 HardResult HostExecutor::wait(const Ticket& ticket) {
-  require(ticket != nullptr, "HostExecutor::wait: got no ticket, expected the one of a submit()");
-  const auto start = std::chrono::steady_clock::now();
-  for (std::future<void>& part : ticket->parts) part.wait();
-  waited_ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count();
-  // The tasks hold the job: letting the futures go breaks that circle.
-  std::vector<std::future<void>> parts = std::exchange(ticket->parts, {});
-  for (std::future<void>& part : parts) part.get();
-  HardResult result = ticket->result;
-  if (ticket->transfer) {
-    for (at::Tensor* tensor : {&result.value_symbols, &result.matched, &result.positions}) {
-      if (tensor->defined()) *tensor = ticket->transfer->to_device(*tensor);
-    }
+  require(ticket != nullptr && ticket->memory != nullptr,
+          "HostExecutor::wait: got no ticket, expected that of a submit(), and once");
+  const std::shared_ptr<Memory> memory = std::exchange(ticket->memory, nullptr);
+  const base::TraceSpan span("wait", "wait for automata", {{"layer", ticket->layer}});
+  if (!memory->crosses()) {
+    const auto start = std::chrono::steady_clock::now();
+    pool_.wait(ticket->ticket);
+    const auto waited = std::chrono::steady_clock::now() - start;
+    waited_ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count();
+    return memory->result;
   }
+  DeviceTransfer& transfer = *memory->transfer;
+  transfer.stall_begins();
+  pool_.wait(ticket->ticket);
+  HardResult result = memory->result;
+  for (at::Tensor* tensor : {&result.value_symbols, &result.matched, &result.positions}) {
+    if (tensor->defined()) *tensor = transfer.to_device(*tensor);
+  }
+  transfer.stall_ends();
+  const auto unpack = [&](at::Tensor& packed, at::ScalarType dtype) {
+    at::Tensor symbols = at::empty(ticket->sizes, ticket->options.dtype(dtype));
+    transfer.launch([packed, symbols]() mutable { unpack_positions(packed, symbols); });
+    packed = symbols;
+  };
+  unpack(result.matched, at::kBool);
+  if (memory->packs_values) unpack(result.value_symbols, at::kByte);
   return result;
+}
+
+double HostExecutor::waited_ms() {
+  return static_cast<double>(waited_ns_.load()) / 1e6 +
+         transfers_->sum<double>([](DeviceTransfer& transfer) { return transfer.stalled_ms(); });
+}
+
+int HostExecutor::num_staging_buffers() const {
+  return transfers_->sum<int>([](DeviceTransfer&) { return 1; });
+}
+
+int64_t HostExecutor::staging_bytes() const {
+  return transfers_->sum<int64_t>([](DeviceTransfer& transfer) { return transfer.staging_bytes(); });
 }
 
 void HostExecutor::run_beside(const std::function<void()>& body) const {
@@ -177,40 +314,9 @@ void HostExecutor::parallel_for(int64_t count, const std::function<void(int64_t)
   pool_.parallel_for(count, body);
 }
 
-void HostExecutor::run_pieces(Job& job) {
-  Worker& worker = *workers_[pool_.worker_index()];
-  if (hooks_.work_begins) hooks_.work_begins();
-  if (job.transfer) job.transfer->wait_for_host();
-  const MatchRequest& request = job.request;
-  const int64_t length = job.length(), heads = job.heads(), kv_heads = job.kv_heads();
-  for (int64_t piece = job.next_piece++; piece < job.num_pieces; piece = job.next_piece++) {
-    const int64_t batch = piece / heads, head = piece % heads;
-    worker.document_starts.clear();
-    if (request.documents.defined()) {
-      for (const auto& [begin, end] : document_runs(request.documents, batch, length)) {
-        worker.document_starts.push_back(static_cast<int32_t>(begin));
-      }
-    }
-    worker.positions.resize(length);
-    std::span<int32_t> positions(worker.positions);
-    if (request.want_positions) {
-      positions = {job.result.positions.mutable_data_ptr<int32_t>() + piece * length, positions.size()};
-    }
-    if (request.query_symbols.scalar_type() == at::kByte) {
-      match_row<uint8_t>(request, batch, head, worker.matcher, positions, worker.document_starts);
-    } else {
-      match_row<uint64_t>(request, batch, head, worker.matcher, positions, worker.document_starts);
-    }
-    const int64_t value_row = batch * kv_heads + head / (heads / kv_heads);
-    bool* matched = job.result.matched.mutable_data_ptr<bool>() + piece * length;
-    if (request.value_symbols.scalar_type() == at::kByte) {
-      gather_values(positions, request.value_symbols.const_data_ptr<uint8_t>() + value_row * length,
-                    job.result.value_symbols.mutable_data_ptr<uint8_t>() + piece * length, matched);
-    } else {
-      gather_values(positions, request.value_symbols.const_data_ptr<int64_t>() + value_row * length,
-                    job.result.value_symbols.mutable_data_ptr<int64_t>() + piece * length, matched);
-    }
-  }
+void HostExecutor::set_hooks(Hooks hooks) {
+  hooks_ = std::move(hooks);
+  pool_.set_work_begins(hooks_.work_begins);
 }
 
 }  // namespace rosa

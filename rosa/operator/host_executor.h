@@ -1,5 +1,6 @@
 // HostExecutor: runs the automata of a batch on the rank's own threads while the device (or the CPU's compute thread)
-// does something else. submit() returns at once, wait() joins. What crosses is packed symbols and the matched bit.
+// does something else. submit() returns at once, wait() joins. What crosses between device and host is packed: symbols
+// out, value symbols and the matched bit back, positions only where they are asked for.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -7,11 +8,12 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <utility>
-#include <vector>
 
-#include "base/thread_pool.h"
+#include "rosa/automaton/match_pool.h"
+#include "rosa/operator/device_transfer.h"
 
 namespace rosa {
 
@@ -26,33 +28,47 @@ struct HardResult {
 
 // One call's work: packed symbols of B sequences (see symbols.h), all on one device.
 struct MatchRequest {
-  at::Tensor query_symbols;  // [B,H,T] uint8 or int64, contiguous
+  at::Tensor query_symbols;  // [B,H,T] uint8 or int64
   at::Tensor key_symbols;    // [B,G,T], the dtype of query_symbols
   at::Tensor value_symbols;  // [B,G,T] uint8 or int64
   at::Tensor mask;           // undefined, or bool [1|B,1|H,T,T]; makes the matching quadratic in T
   // Undefined, or int64 [B,T] on the CPU or the device: number of the document, non-decreasing along T.
   at::Tensor documents;
   bool want_positions = false;
+  // Bits of a symbol, 0: as many as the dtype has. Symbols of one bit cross eight a byte.
+  int64_t symbol_bits = 0, value_bits = 0;
+  int64_t layer = -1;  // whose statistics and trace this belongs to; -1: no statistics
 };
 
 class HostExecutor {
  public:
-  // One submitted request; hand it to wait() once.
+  // One submitted request; hand it to wait() once, or drop it.
   class Job;
   using Ticket = std::shared_ptr<Job>;
 
-  // `num_threads` workers, each with its own matcher.
-  explicit HostExecutor(int num_threads);
+  // `num_threads` workers, each with its own matcher. `make_transfer`: how symbols cross, on every device; where it is
+  // empty, those on the CPU do not cross at all and others by make_device_transfer().
+  explicit HostExecutor(int num_threads, MakeDeviceTransfer make_transfer = {});
   ~HostExecutor();
 
   int num_threads() const { return pool_.num_threads(); }
 
-  // Checks the shapes (ArgumentError), starts the matching of all sequences and returns at once.
+  // Checks the shapes (ArgumentError), starts the copies to the host and the matching of all sequences and returns at
+  // once. Any number of requests may be in flight.
   Ticket submit(MatchRequest request);
-  // Joins. Rethrows the first exception of a worker.
+  // Joins; the calling thread helps with what no worker has begun. Rethrows the first exception of a worker.
   HardResult wait(const Ticket& ticket);
-  // Time that wait() has blocked its callers since construction: what matching was not hidden behind other work.
-  double waited_ms() const { return static_cast<double>(waited_ns_.load()) / 1e6; }
+
+  // How long the device (the compute thread, on the CPU) has had nothing to do but wait for the automata since
+  // construction: the matching that was not hidden behind other work.
+  double waited_ms();
+
+  // What the layers' symbols and matches looked like, over all requests waited for since the last call.
+  std::map<int64_t, automaton::LayerStatistics> take_statistics() { return pool_.take_statistics(); }
+
+  // Staging buffers made so far: as many as requests were in flight at once, used again ever after.
+  int num_staging_buffers() const;
+  int64_t staging_bytes() const;
 
   // Runs body(0) ... body(count - 1) on the workers and returns when all have run; rethrows what they threw.
   void parallel_for(int64_t count, const std::function<void(int64_t)>& body);
@@ -60,22 +76,22 @@ class HostExecutor {
   // Runs `body` on the calling thread, between submit() and wait(): what the matching is to be beside of.
   void run_beside(const std::function<void()>& body) const;
 
-  // For tests: what is called when a worker begins its part of a job, and when run_beside begins and ends. Set it while
-  // nothing is in flight.
+  // For tests: what is called when a thread begins its share of a request, and when run_beside begins and ends. Set it
+  // while nothing is in flight.
   struct Hooks {
     std::function<void()> work_begins, beside_begins, beside_ends;
   };
-  void set_hooks(Hooks hooks) { hooks_ = std::move(hooks); }
+  void set_hooks(Hooks hooks);
 
  private:
-  struct Worker;
+  class Transfers;
+  struct Memory;
 
-  void run_pieces(Job& job);
-
-  std::vector<std::unique_ptr<Worker>> workers_;
+  MakeDeviceTransfer make_transfer_;
+  std::shared_ptr<Transfers> transfers_;  // shared with the jobs in flight
   Hooks hooks_;
   std::atomic<int64_t> waited_ns_ = 0;
-  base::ThreadPool pool_;  // last: its threads end before what they use goes away
+  automaton::MatchPool pool_;  // last: its threads end before what they use goes away
 };
 
 }  // namespace rosa

@@ -12,6 +12,7 @@ at::Tensor retrieved_bits(const at::Tensor& x, HostExecutor& executor) {
   const at::Tensor symbols = pack_symbols(x.transpose(1, 2).unsqueeze(-1));  // [B,C,T], one bit each
   MatchRequest request;
   request.query_symbols = request.key_symbols = request.value_symbols = symbols;
+  request.symbol_bits = request.value_bits = 1;
   const HardResult hard = executor.wait(executor.submit(std::move(request)));
   return at::where(hard.matched, hard.value_symbols.to(at::kLong), -1).transpose(1, 2).contiguous();
 }

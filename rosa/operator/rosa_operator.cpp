@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "rosa/operator/controls.h"
+#include "rosa/operator/device_span.h"
 #include "rosa/operator/proxies.h"
 #include "rosa/operator/symbols.h"
 
@@ -63,33 +64,20 @@ at::ScalarType bits_dtype(const OperatorInput& input) {
 }
 
 MatchRequest make_request(const OperatorInput& input, const OperatorOptions& options) {
-  MatchRequest request{pack_symbols(input.query), pack_symbols(input.key),
-                       pack_symbols(input.value), input.mask,
-                       input.documents,           options.training && options.exact_value_gradient};
+  const base::TraceSpan span("device", "pack and submit", {{"layer", options.layer}});
+  MatchRequest request;
+  request.query_symbols = pack_symbols(input.query);
+  request.key_symbols = pack_symbols(input.key);
+  request.value_symbols = pack_symbols(input.value);
+  request.mask = input.mask;
+  request.documents = input.documents;
+  request.want_positions = options.training && options.exact_value_gradient;
+  request.symbol_bits = input.query.size(3);
+  request.value_bits = input.value.size(3);
+  request.layer = options.layer;
   apply_control(options, request);
   return request;
 }
-
-// Begins the matching, or finds its result recorded.
-class HardOutput {
- public:
-  HardOutput(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor, HardResult* recorded)
-      : executor_(executor), recorded_(recorded) {
-    if (recorded == nullptr || !recorded->defined()) ticket_ = executor.submit(make_request(input, options));
-  }
-
-  HardResult wait() {
-    if (!ticket_) return *recorded_;
-    HardResult result = executor_.wait(ticket_);
-    if (recorded_ != nullptr) *recorded_ = result;
-    return result;
-  }
-
- private:
-  HostExecutor& executor_;
-  HardResult* recorded_;
-  HostExecutor::Ticket ticket_;
-};
 
 // The straight-through gradient of the retrieved rows: d bit / d v = sigmoid'(v / tau) / tau at row i* + 1.
 at::Tensor exact_value_gradient(const at::Tensor& value, const at::Tensor& positions, const at::Tensor& grad_output,
@@ -114,33 +102,32 @@ struct SavedCall : torch::CustomClassHolder {
   at::Tensor positions;  // with exact_value_gradient only
 };
 
-struct Call {
-  const OperatorInput& input;
-  const OperatorOptions& options;
-  HostExecutor& executor;
-  HardResult* recorded;
-};
+}  // namespace
 
+// Forward: the second half of a call. Its input is given apart from the call, as autograd wants it.
 class RosaFunction : public torch::autograd::Function<RosaFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& query, const at::Tensor& key,
-                               const at::Tensor& value, const Call& call) {
-    const OperatorInput input{query.detach(), key.detach(), value.detach(), call.input.mask, call.input.documents};
-    HardOutput hard_output(input, call.options, call.executor, call.recorded);
+                               const at::Tensor& value, RosaCall* call) {
+    const OperatorOptions& options = call->options_;
     at::Tensor soft;
-    if (call.options.alpha < 1) {
-      call.executor.run_beside([&] { soft = proxy_forward(input, call.options); });
+    if (options.alpha < 1) {
+      call->executor_.run_beside([&] {
+        const DeviceSpan span(query.device(), "device", "proxy", {{"layer", options.layer}});
+        soft = proxy_forward({query.detach(), key.detach(), value.detach(), call->input_.mask, call->input_.documents},
+                             options);
+      });
     }
-    const HardResult hard = hard_output.wait();
-    const at::ScalarType dtype = bits_dtype(input);
-    const at::Tensor bits = soft.defined() ? blend_symbols(hard.value_symbols, soft.to(dtype), call.options.alpha)
+    const HardResult hard = call->wait();
+    const at::ScalarType dtype = bits_dtype(call->input_);
+    const at::Tensor bits = soft.defined() ? blend_symbols(hard.value_symbols, soft.to(dtype), options.alpha)
                                            : unpack_symbols(hard.value_symbols, value.size(3), dtype);
 
     auto saved = c10::make_intrusive<SavedCall>();
-    saved->options = call.options;
-    saved->mask = call.input.mask;
-    saved->documents = call.input.documents;
-    if (call.options.exact_value_gradient) saved->positions = hard.positions;
+    saved->options = options;
+    saved->mask = call->input_.mask;
+    saved->documents = call->input_.documents;
+    if (options.exact_value_gradient) saved->positions = hard.positions;
     context->save_for_backward({query, key, value});
     context->saved_data["call"] = c10::IValue::make_capsule(std::move(saved));
     context->mark_non_differentiable({hard.matched});
@@ -157,7 +144,10 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
                                context->needs_input_grad(2) && !exact};
     std::array<at::Tensor, 3> result;
     if (!gradients[0].defined()) return {{}, {}, {}, {}};
-    if (needed[0] || needed[1] || needed[2]) result = proxy_backward(input, call.options, gradients[0], needed);
+    if (needed[0] || needed[1] || needed[2]) {
+      const DeviceSpan span(input.query.device(), "device", "proxy backward", {{"layer", call.options.layer}});
+      result = proxy_backward(input, call.options, gradients[0], needed);
+    }
     if (exact && context->needs_input_grad(2)) {
       const at::NoGradGuard no_grad;
       result[2] = exact_value_gradient(input.value, call.positions, gradients[0], call.options.bits_tau);
@@ -166,25 +156,40 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
   }
 };
 
-}  // namespace
+RosaCall::RosaCall(OperatorInput input, OperatorOptions options, HostExecutor& executor, HardResult* recorded)
+    : input_(std::move(input)), options_(options), executor_(executor), recorded_(recorded) {
+  check_input(input_);
+  check_options(input_, options_);
+  if (recorded_ != nullptr && recorded_->defined()) return;
+  const at::NoGradGuard no_grad;
+  ticket_ = executor_.submit(make_request(input_, options_));
+}
 
-OperatorOutput rosa_operator(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor,
-                             HardResult* recorded) {
-  check_input(input);
-  check_options(input, options);
-  if (options.training) {
-    const variable_list outputs =
-        RosaFunction::apply(input.query, input.key, input.value, Call{input, options, executor, recorded});
+HardResult RosaCall::wait() {
+  if (!ticket_) return *recorded_;
+  HardResult result = executor_.wait(ticket_);
+  if (recorded_ != nullptr) *recorded_ = result;
+  return result;
+}
+
+OperatorOutput RosaCall::finish() {
+  if (options_.training) {
+    const variable_list outputs = RosaFunction::apply(input_.query, input_.key, input_.value, this);
     return {outputs[0], outputs[1]};
   }
   const at::NoGradGuard no_grad;
-  const HardResult hard = HardOutput(input, options, executor, recorded).wait();
-  OperatorOutput output{unpack_symbols(hard.value_symbols, input.value.size(3), bits_dtype(input)), hard.matched};
-  if (options.control == OperatorControl::zeroed) {
+  const HardResult hard = wait();
+  OperatorOutput output{unpack_symbols(hard.value_symbols, input_.value.size(3), bits_dtype(input_)), hard.matched};
+  if (options_.control == OperatorControl::zeroed) {
     output.bits.zero_();
     output.matched = at::zeros_like(output.matched);
   }
   return output;
+}
+
+OperatorOutput rosa_operator(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor,
+                             HardResult* recorded) {
+  return RosaCall(input, options, executor, recorded).finish();
 }
 
 }  // namespace rosa

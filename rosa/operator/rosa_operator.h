@@ -1,4 +1,4 @@
-// The tensor operator of ROSA: what its options and tensors are, and the one call that models use.
+// The tensor operator of ROSA: what its options and tensors are, and the call that models use.
 // Hard output from the automata (host_executor.h; the definition is in rosa/automaton/match.h), gradients from a
 // differentiable proxy (proxies.h).
 #pragma once
@@ -38,6 +38,7 @@ struct OperatorOptions {
   bool exact_value_gradient = false;
   bool training = false;
   OperatorControl control = OperatorControl::none;
+  int64_t layer = -1;  // whose statistics and trace the call belongs to; -1: no statistics
 };
 
 // Logits and what restricts them; one device. The hard operator uses documents and mask, the proxy these and
@@ -56,10 +57,33 @@ struct OperatorOutput {
   at::Tensor matched;  // bool [B,H,T]: whether position t had a match
 };
 
+// One call of the operator, in two halves, so that the automata run beside whatever is done between them.
 // `recorded`: null: nothing is kept; an empty result: filled; a filled one: used, and the automata are not run (for
-// activation checkpointing, where the same forward is run twice).
-// In training with alpha == 1 the forward is exactly the hard operator and the proxy runs only in the backward; with
-// alpha < 1 it runs beside the automata. Throws ArgumentError for shapes, dtypes and options that don't fit.
+// activation checkpointing, where the same forward is run twice). It and the executor outlive the call.
+class RosaCall {
+ public:
+  // Packs the symbols, hands them to the automata and returns at once. Throws ArgumentError for shapes, dtypes and
+  // options that don't fit.
+  RosaCall(OperatorInput input, OperatorOptions options, HostExecutor& executor, HardResult* recorded = nullptr);
+
+  // Waits for the automata and returns the output, differentiable in training; to be called once, with the gradient
+  // mode of the constructor. In training with alpha == 1 the forward is exactly the hard operator and the proxy runs
+  // only in the backward; with alpha < 1 the proxy runs here, before the wait. Rethrows what a worker threw.
+  OperatorOutput finish();
+
+ private:
+  friend class RosaFunction;
+
+  HardResult wait();
+
+  OperatorInput input_;
+  OperatorOptions options_;
+  HostExecutor& executor_;
+  HardResult* recorded_;
+  HostExecutor::Ticket ticket_;  // null where the result is recorded
+};
+
+// Both halves at once.
 OperatorOutput rosa_operator(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor,
                              HardResult* recorded = nullptr);
 

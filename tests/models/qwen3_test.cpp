@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <latch>
+
 #include "base/error.h"
 #include "models/attention.h"
 #include "tests/models/tiny_model.h"
@@ -179,6 +181,44 @@ TEST(Qwen3, CheckpointedLayersRunTheAutomataOnce) {
   EXPECT_GT(after_forward, 0);
   hidden.sum().backward();
   EXPECT_EQ(pieces, after_forward);
+}
+
+// The matching does not go on before the attention has ended, and the attention does not begin before the matching has:
+// either order of doing one after the other would wait forever.
+TEST(Qwen3, TheAutomataOfALayerRunBesideItsAttention) {
+  const Qwen3 model = Qwen3::random(tiny_config(), 1);
+  AdapterConfig config = lively_adapter_config();
+  config.num_heads = config.num_key_value_heads = 1;  // one sequence: one share of work a layer
+  const AdapterSet adapters(config, model.config(), 2);
+  const at::Tensor hidden = model.embed(random_ids(1, 20, 61));
+  const CausalAttention attention(1, 20, 4, {}, hidden);
+  HostExecutor executor(1);
+  std::latch matching_began(1), attention_ended(1);
+  AdapterCall call;
+  call.options = adapters.operator_options({}, 4);
+  call.options.training = true;
+  call.executor = &executor;
+  LayerContext context;
+  model.set_rotary_tables(at::arange(20).unsqueeze(0), context);
+  context.attention = [&](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+    return attention(query, key, value);
+  };
+  context.begin_adapter = [&](int64_t layer, const at::Tensor& normed) { return adapters.begin(layer, normed, call); };
+  const at::Tensor plain = model.layer(0, hidden, context);
+
+  executor.set_hooks({[&] {
+                        matching_began.count_down();
+                        attention_ended.wait();
+                      },
+                      {},
+                      {}});
+  context.attention = [&](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+    matching_began.wait();
+    const at::Tensor attended = attention(query, key, value);
+    attention_ended.count_down();
+    return attended;
+  };
+  EXPECT_TRUE(at::equal(model.layer(0, hidden, context), plain));
 }
 
 TEST(Qwen3, AnAdapterThatStartsAtZeroLeavesTheWindowStudent) {
