@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "launch/build_info.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
+#include "launch/findings.h"
 #include "launch/host_facts.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_session.h"
@@ -24,11 +24,6 @@
 
 namespace rosa::launch {
 namespace {
-
-// One finding: a line of the report, with a warning where something looks wrong.
-struct Finding {
-  std::string name, value, warning;
-};
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -139,21 +134,6 @@ std::vector<Finding> launch_findings(const parallel::MpiSession& session, parall
   return findings;
 }
 
-int print(const std::string& title, const std::vector<Finding>& findings) {
-  constexpr std::size_t kNameColumns = 18;
-  int num_warnings = 0;
-  std::cout << title << '\n';
-  for (const Finding& finding : findings) {
-    std::string name = finding.name;
-    name.resize(std::max(kNameColumns, name.size() + 1), ' ');
-    std::cout << "  " << name << finding.value << '\n';
-    if (finding.warning.empty()) continue;
-    ++num_warnings;
-    std::cout << "  " << std::string(kNameColumns, ' ') << "WARNING: " << finding.warning << '\n';
-  }
-  return num_warnings;
-}
-
 int run_doctor() {
   const bool started_by_launcher = parallel::MpiSession::started_by_launcher();  // MPI_Init changes the environment
   parallel::MpiSession session(nullptr, nullptr);
@@ -161,11 +141,11 @@ int run_doctor() {
   const HostFacts facts = read_host_facts();
   const std::vector<Finding> launch = launch_findings(session, *communicator, facts, started_by_launcher);
   if (communicator->rank() != 0) return kExitOk;
-  int num_warnings = print("Program", program_findings());
-  num_warnings += print("Machine (rank 0)", machine_findings(facts));
-  num_warnings += print("Device", gpu_findings());
-  num_warnings += print("Launch", launch);
-  std::cout << (num_warnings == 0 ? "Nothing looks wrong." : base::concat(num_warnings, " warnings.")) << std::endl;
+  int num_warnings = print_findings("Program", program_findings());
+  num_warnings += print_findings("Machine (rank 0)", machine_findings(facts));
+  num_warnings += print_findings("Device", gpu_findings());
+  num_warnings += print_findings("Launch", launch);
+  print_warning_count(num_warnings);
   return kExitOk;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "launch/command.h"
+#include "launch/dry_run.h"
 #include "launch/exit_code.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
@@ -17,6 +18,7 @@ namespace {
 struct TrainOptions {
   std::string file;
   std::vector<std::string> overrides;
+  bool dry_run = false;
 };
 
 int run_training(const TrainOptions& options, training::Objective objective) {
@@ -25,6 +27,10 @@ int run_training(const TrainOptions& options, training::Objective objective) {
   base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
                                    ": run.folder is empty: name the folder that keeps the run");
   Session session;
+  if (options.dry_run) {
+    dry_run(session, loaded, objective);
+    return kExitOk;
+  }
   const training::RunOutcome outcome = train_in_session(session, loaded, objective);
   return outcome == training::RunOutcome::finished ? kExitOk : kExitStopped;
 }
@@ -35,6 +41,8 @@ void add_command(CLI::App& program, Action& action, const std::string& name, con
   const auto options = std::make_shared<TrainOptions>();
   command->add_option("CONFIG", options->file, "YAML configuration (docs/configuration.md)")->required();
   add_override_option(*command, options->overrides);
+  command->add_flag("--dry-run", options->dry_run,
+                    "Try everything out but train: ranks, collectives, model, data, a checkpoint; report and stop");
   command->footer(
       "The same command again goes on from the newest checkpoint of run.folder (checkpoint.resume: auto).\n"
       "TERM, INT and USR1 ask for a stop: the run saves after the step and ends with exit code 75.\n"

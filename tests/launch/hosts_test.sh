@@ -7,7 +7,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../support/shell_test.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/../support/hosts.sh"
 
-short_cases=(same_bytes stop_and_go_on cut_link lost_host wrong_hosts)
+short_cases=(same_bytes dry_run stop_and_go_on cut_link lost_host wrong_hosts)
 long_cases=(flapping_link cut_links lost_first_host)
 
 reason=$(why_no_hosts)
@@ -56,6 +56,42 @@ case_same_bytes() {
   wait_for "$job" 300
   expect_code "two hosts" 0 "$code" "$log" || return 1
   same_run two_hosts alone
+  expect_no_orphans 30
+}
+
+# What only several hosts can have wrong: a run folder that they do not share, files that differ.
+case_dry_run() {
+  local log=$scratch/dry.log
+  write_run dry 50
+  run_on_hosts train "$scratch/dry.yaml" --dry-run >"$log" 2>&1
+  expect_code "dry run" 0 $? "$log"
+  expect_text "dry run" "host node1 +1 rank" "$log"
+  expect_text "dry run" "host node2 +1 rank, .* cores, clock" "$log"
+  [ ! -e "$scratch/dry" ] || failed "a dry run left $scratch/dry"
+
+  # node2 has a disk of its own where the run folder is.
+  mkdir "$scratch/unshared"
+  write_run unshared/run 50
+  cat >"$scratch/alone_on_2" <<SCRIPT
+#!/bin/bash
+if [ "\$1" = node2 ]; then shift; exec "$scratch/enter" 2 sh -c "mount -t tmpfs none $scratch/unshared && \$*"; fi
+exec "$scratch/agent" "\$@"
+SCRIPT
+  chmod +x "$scratch/alone_on_2"
+  cp "$scratch/unshared/run.yaml" "$scratch/unshared.yaml"
+  "$scratch/enter" 1 "$launch/run_hosts.sh" --hosts node1,node2 --agent "$scratch/alone_on_2" \
+    --network 10.99.0.0/24 train "$scratch/unshared.yaml" --dry-run >"$log" 2>&1
+  expect_code "run folder that is not shared" 4 $? "$log"
+  expect_text "run folder that is not shared" "rank 1 on node2: .*file system that all hosts share" "$log"
+
+  # Room for one checkpoint, but not for those that are kept.
+  mkdir "$scratch/small"
+  write_run small/run 50
+  cp "$scratch/small/run.yaml" "$scratch/small.yaml"
+  "$scratch/enter" 1 sh -c "mount -t tmpfs -o size=800k none $scratch/small &&
+    $rosa train $scratch/small.yaml --dry-run" >"$log" 2>&1
+  expect_code "small disk" 7 $? "$log"
+  expect_text "small disk" "the disk is too small: about .* for 3 checkpoints" "$log"
   expect_no_orphans 30
 }
 

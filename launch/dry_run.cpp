@@ -1,0 +1,428 @@
+#include "launch/dry_run.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <span>
+#include <thread>
+
+#include "base/checksum.h"
+#include "base/error.h"
+#include "launch/build_info.h"
+#include "launch/findings.h"
+#include "launch/host_facts.h"
+#include "launch/progress.h"
+#include "parallel/device.h"
+#include "parallel/replicas.h"
+#include "parallel/self_check.h"
+#include "training/checkpoint.h"
+#include "training/trainer.h"
+
+namespace rosa::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using base::concat;
+using training::Batch;
+using Seconds = std::chrono::duration<double>;
+
+constexpr double kSuspiciousClockSeconds = 1.0;
+constexpr int64_t kSpareMemoryBytes = int64_t{256} << 20;
+constexpr int64_t kBytesPerMetricsLine = 512;
+// A network file system may show a new file late.
+constexpr std::chrono::seconds kFileVisibleDeadline{30};
+
+class Stopwatch {
+ public:
+  double seconds() const { return Seconds(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::string number_text(double value, int num_digits = 3) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.*g", num_digits, value);
+  return text.data();
+}
+
+std::string size_text(int64_t bytes) {
+  if (bytes < 1 << 10) return concat(bytes, " B");
+  if (bytes < 1 << 20) return concat(number_text(static_cast<double>(bytes) / (1 << 10)), " KiB");
+  return bytes_text(bytes);
+}
+
+uint64_t checksum_of(const std::map<std::string, at::Tensor>& tensors) {
+  base::ChecksumStream stream;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor host = tensor.detach().cpu().contiguous();
+    stream.update(std::as_bytes(std::span(name)));
+    stream.update({static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
+  }
+  return stream.value();
+}
+
+int64_t bytes_of(const std::map<std::string, at::Tensor>& tensors) {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+int64_t bytes_of_files(const fs::path& folder) {
+  int64_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
+  }
+  return bytes;
+}
+
+// The folder that exists and that `path` is or would be in.
+fs::path existing_part_of(fs::path path) {
+  path = fs::absolute(path);
+  std::error_code error;
+  while (!fs::exists(path, error) && path.has_parent_path() && path != path.parent_path()) path = path.parent_path();
+  return path;
+}
+
+class DryRun {
+ public:
+  DryRun(Session& session, const LoadedConfig& loaded, training::Objective objective)
+      : session_(session),
+        communicator_(session.communicator()),
+        loaded_(loaded),
+        config_(loaded.config),
+        objective_(objective),
+        facts_(read_host_facts()) {}
+
+  void run() {
+    report("Ranks", ranks());
+    report("Collectives", collectives(communicator_, at::kCPU));
+    report("Model", model());
+    report("Data", data());
+    report("Steps (thrown away)", steps());
+    report("Checkpoint and disk", checkpoint_and_disk());
+    report("Memory", memory());
+    if (session_.is_main_rank()) print_warning_count(num_warnings_);
+  }
+
+ private:
+  void report(const std::string& title, const std::vector<Finding>& findings) {
+    if (session_.is_main_rank()) num_warnings_ += print_findings(title, findings);
+  }
+
+  double largest(double value) {
+    return communicator_.all_reduce_values(std::vector<double>{value}, parallel::Reduction::max).front();
+  }
+  int64_t sum(int64_t value) {
+    return communicator_.all_reduce_values(std::vector<int64_t>{value}, parallel::Reduction::sum).front();
+  }
+
+  // Where the ranks are, whether they are alike, and whether their clocks agree.
+  std::vector<Finding> ranks() {
+    parallel::compare_across_ranks(communicator_, "configuration", loaded_.text);
+    parallel::compare_across_ranks(communicator_, "program", concat(kBuildVersion, ", LibTorch ", kBuildTorch));
+    parallel::compare_across_ranks(communicator_, "CPU capability", at::get_cpu_capability());
+    hosts_ = communicator_.all_gather_text(facts_.host);
+    const std::vector<std::string> cores = communicator_.all_gather_text(std::to_string(usable_cores(facts_)));
+    const std::vector<parallel::ClockOffset> clocks = parallel::measure_clock_offsets(communicator_);
+    std::vector<Finding> findings = {
+        {"compared", concat("configuration, program ", kBuildVersion, ", CPU capability ", at::get_cpu_capability()),
+         ""}};
+    const std::set<std::string> names(hosts_.begin(), hosts_.end());
+    for (const std::string& name : names) {
+      const auto first = std::find(hosts_.begin(), hosts_.end(), name) - hosts_.begin();
+      const auto num_ranks = std::count(hosts_.begin(), hosts_.end(), name);
+      const parallel::ClockOffset& clock = clocks[static_cast<std::size_t>(first)];
+      Finding finding{"host " + name,
+                      concat(num_ranks, num_ranks == 1 ? " rank, " : " ranks, ", cores[static_cast<std::size_t>(first)],
+                             " cores, clock ", clock.seconds < 0 ? "" : "+", number_text(clock.seconds * 1e3),
+                             " ms against rank 0 (+- ", number_text(clock.uncertainty_seconds * 1e3), ")"),
+                      ""};
+      const int64_t num_threads = num_ranks * config_.compute.threads;
+      if (num_threads > std::stoi(cores[static_cast<std::size_t>(first)])) {
+        finding.warning = concat(num_ranks, " ranks with compute.threads ", config_.compute.threads, " on ",
+                                 cores[static_cast<std::size_t>(first)], " cores: they wait for each other");
+      }
+      if (std::abs(clock.seconds) - clock.uncertainty_seconds > kSuspiciousClockSeconds) {
+        finding.warning = "its clock differs: logs can't be compared and file times mislead; is NTP running?";
+      }
+      findings.push_back(finding);
+    }
+    return findings;
+  }
+
+  std::vector<Finding> collectives(parallel::Communicator& communicator, const at::Device& device) {
+    const std::vector<parallel::CollectiveTiming> timings = parallel::check_collectives(communicator, device);
+    std::vector<Finding> findings = {{"right results",
+                                      concat(timings.size(), " calls over ", communicator.backend_name(), ", ",
+                                             communicator.world_size(), " ranks, ", device.str()),
+                                      ""}};
+    // One line for an operation, with the sizes in their order.
+    std::vector<std::string> order;
+    std::map<std::string, std::string> lines;
+    for (const parallel::CollectiveTiming& timing : timings) {
+      std::string& line = lines[timing.name];
+      if (line.empty()) order.push_back(timing.name);
+      if (!line.empty()) line += ", ";
+      if (timing.num_bytes > 0) line += size_text(timing.num_bytes) + " in ";
+      line += number_text(timing.ms) + " ms";
+    }
+    for (const std::string& name : order) findings.push_back({name, lines[name], ""});
+    return findings;
+  }
+
+  // Builds the run, as train does; picks devices, and refuses two ranks on one GPU.
+  std::vector<Finding> model() {
+    const Stopwatch watch;
+    objects_.emplace(training::build_run(config_, objective_, communicator_));
+    const double load_seconds = largest(watch.seconds());
+    parallel::compare_across_ranks(communicator_, "model weights",
+                                   base::to_hex(checksum_of(objects_->model->parameters())));
+    trainer_.emplace(config_, objects_->parts(communicator_));
+    std::vector<Finding> findings = {
+        {"weights",
+         concat(size_text(bytes_of(objects_->model->parameters())), " (", config_.model.compute_dtype, "), loaded in ",
+                number_text(load_seconds), " s, equal on every rank"),
+         ""},
+        {"trained",
+         concat(trainer_->trained().size(), " tensors, ", size_text(bytes_of(trainer_->trained())),
+                "; gradients and optimiser about three times as much"),
+         ""},
+    };
+    for (const Finding& device : devices()) findings.push_back(device);
+    if (objects_->device_communicator) {
+      for (const Finding& finding : collectives(*objects_->device_communicator, objects_->device)) {
+        findings.push_back(finding);
+      }
+    }
+    return findings;
+  }
+
+  std::vector<Finding> devices() {
+    const parallel::DeviceSystem system = parallel::find_device_system();
+    const bool is_gpu = objects_->device.is_cuda();
+    const std::string own = is_gpu ? system.description(objects_->device.index()) : "";
+    const std::vector<std::string> all = communicator_.all_gather_text(own);
+    if (!is_gpu) return {{"device", "cpu on every rank", ""}};
+    std::vector<Finding> findings;
+    for (std::size_t rank = 0; rank < all.size(); ++rank) {
+      findings.push_back({concat("device of rank ", rank), concat(all[rank], " on ", hosts_[rank], ", its own"), ""});
+    }
+    return findings;
+  }
+
+  // Loads what this rank would load in the first steps and in the last one, and a held-out sequence.
+  std::vector<Finding> data() {
+    parallel::compare_across_ranks(
+        communicator_, "data", objects_->training_data->fingerprint() + "\n" + objects_->held_out_data->fingerprint());
+    const int64_t last = config_.train.num_steps - 1;
+    int64_t num_counted = 0, num_tokens = 0;
+    const Stopwatch watch;
+    const std::set<int64_t> steps = {0, std::min<int64_t>(1, last), last};
+    for (const int64_t step : steps) {
+      for (int64_t micro_batch = communicator_.rank(); micro_batch < config_.train.micro_batches;
+           micro_batch += communicator_.world_size()) {
+        const Batch batch =
+            checked_batch(*objects_->training_data, "training", step, micro_batch * config_.train.micro_batch_sequences,
+                          config_.train.micro_batch_sequences);
+        num_counted += batch.labels.ne(training::kIgnoredLabel).sum().item<int64_t>();
+        num_tokens += batch.input_ids.numel();
+      }
+    }
+    const double seconds = largest(watch.seconds());
+    checked_batch(*objects_->held_out_data, "held-out", 0, 0, 1);
+    num_counted = sum(num_counted);
+    num_tokens = sum(num_tokens);
+    base::require<base::DataError>(num_counted > 0, "no token of the first and last batches counts in the loss");
+    return {
+        {"first and last batches",
+         concat(num_tokens, " tokens in ", steps.size(), " steps, ", num_counted, " count in the loss, loaded in ",
+                number_text(seconds * 1e3), " ms"),
+         ""},
+        {"vocabulary",
+         concat(objects_->training_data->vocabulary_size(), " of the model's ", objects_->model->config().vocab_size),
+         ""}};
+  }
+
+  Batch checked_batch(const training::DataSource& source, const char* which, int64_t step, int64_t first,
+                      int64_t num_samples) const {
+    const Batch batch = source.batch(step, first, num_samples);
+    const int64_t vocabulary = objects_->model->config().vocab_size;
+    const int64_t smallest = batch.input_ids.min().item<int64_t>(), greatest = batch.input_ids.max().item<int64_t>();
+    base::require<base::DataError>(smallest >= 0 && greatest < vocabulary, "the ", which, " batch of step ", step,
+                                   " holds token ", smallest < 0 ? smallest : greatest, ", expected 0 to ",
+                                   vocabulary - 1);
+    return batch;
+  }
+
+  // The second is the one to judge time by: the first also allocates.
+  std::vector<Finding> steps() {
+    const training::StepMetrics first = trainer_->step(0);
+    const bool has_second = config_.train.num_steps > 1;
+    const training::StepMetrics metrics = has_second ? trainer_->step(1) : first;
+    peak_bytes_ = metrics.memory_bytes;
+    const double seconds = largest(metrics.step_ms) / 1e3;
+    return {{"loss", concat(number_text(first.loss), ", gradient norm ", number_text(first.gradient_norm)), ""},
+            {"time",
+             concat(number_text(seconds * 1e3), " ms a step: ", config_.train.num_steps, " steps take about ",
+                    duration_text(seconds * static_cast<double>(config_.train.num_steps)),
+                    " without evaluation and checkpoints"),
+             ""}};
+  }
+
+  // A checkpoint beside the real ones: written by rank 0, verified by every rank, deleted.
+  std::vector<Finding> checkpoint_and_disk() {
+    const fs::path run_folder = config_.run.folder, folder = run_folder / "dry_run";
+    const int64_t free_bytes = free_disk_bytes(existing_part_of(run_folder));
+    std::string written, trouble;
+    Stopwatch write_watch;
+    double write_seconds = 0.0;
+    bool made_run_folder = false;
+    if (session_.is_main_rank()) {
+      std::error_code error;
+      made_run_folder = !fs::exists(run_folder, error);
+      fs::remove_all(folder, error);  // of a dry run that was killed
+      written = write_test_checkpoint(folder).string();
+      write_seconds = write_watch.seconds();
+    }
+    written = communicator_.broadcast_text(written, /*root=*/0);
+    const Stopwatch verify_watch;
+    trouble = trouble_with_checkpoint(written);
+    const double verify_seconds = largest(verify_watch.seconds());
+    const std::vector<std::string> troubles = communicator_.all_gather_text(trouble);
+    if (session_.is_main_rank()) {
+      checkpoint_bytes_ = bytes_of_files(written);
+      fs::remove_all(folder);
+      if (made_run_folder) fs::remove(run_folder);
+    }
+    for (std::size_t rank = 0; rank < troubles.size(); ++rank) {
+      base::require<base::CheckpointError>(troubles[rank].empty(), "the test checkpoint of rank 0 on ", hosts_[0],
+                                           " can't be used by rank ", rank, " on ", hosts_[rank], ": ", troubles[rank]);
+    }
+    std::vector<Finding> findings = {
+        {"test checkpoint",
+         concat(size_text(checkpoint_bytes_), ", written in ", number_text(write_seconds),
+                " s, verified by every rank in ", number_text(verify_seconds), " s, deleted"),
+         ""},
+        disk(free_bytes)};
+    findings.push_back(resume());
+    return findings;
+  }
+
+  fs::path write_test_checkpoint(const fs::path& folder) {
+    std::map<std::string, const base::Stateful*> states;
+    for (const auto& [name, state] : trainer_->state()) states[name] = state;
+    return training::CheckpointStore(folder).save(/*step=*/0, states, {{"config.yaml", loaded_.text}});
+  }
+
+  // Why this rank can't use the checkpoint, or empty.
+  std::string trouble_with_checkpoint(const fs::path& path) const {
+    const auto deadline = std::chrono::steady_clock::now() + kFileVisibleDeadline;
+    std::error_code error;
+    while (!fs::exists(path / "manifest.json", error)) {
+      if (std::chrono::steady_clock::now() > deadline) {
+        return concat(path.string(), " is not there: run.folder must be on a file system that all hosts share");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    try {
+      training::verify_checkpoint(path);
+    } catch (const base::Error& problem) {
+      return problem.what();
+    }
+    return "";
+  }
+
+  Finding disk(int64_t free_bytes) {
+    const int64_t every = config_.checkpoint.every > 0 ? config_.checkpoint.every : config_.train.num_steps;
+    const int64_t num_all = (config_.train.num_steps + every - 1) / every;
+    const int64_t kept = config_.checkpoint.keep_last;
+    // One more than are kept: the next is whole before the oldest goes.
+    const int64_t num_checkpoints = kept > 0 ? std::min(num_all, kept) + 1 : num_all;
+    const int64_t num_lines = config_.train.num_steps / std::max<int64_t>(1, config_.logging.every);
+    const int64_t needed = num_checkpoints * checkpoint_bytes_ + num_lines * kBytesPerMetricsLine;
+    const std::string text = concat("about ", size_text(needed), " for ", num_checkpoints, " checkpoints and metrics, ",
+                                    size_text(free_bytes), " free for ", config_.run.folder);
+    if (session_.is_main_rank()) {
+      base::require<base::FileError>(needed <= free_bytes, "the disk is too small: ", text,
+                                     "; free some space, or keep fewer checkpoints (checkpoint.keep_last)");
+    }
+    return {"disk", text, ""};
+  }
+
+  Finding resume() {
+    std::string text = "at step 0";
+    const fs::path checkpoints = fs::path(config_.run.folder) / "checkpoints";
+    if (session_.is_main_rank() && fs::exists(checkpoints)) {
+      const auto newest = training::CheckpointStore(checkpoints).newest_complete();
+      if (newest) text = concat("from ", newest->string(), " (checkpoint.resume: ", config_.checkpoint.resume, ")");
+    }
+    return {"the run would start", text, ""};
+  }
+
+  // Peaks of the ranks of a host against what the host has.
+  std::vector<Finding> memory() {
+    const HostFacts now = read_host_facts();
+    int64_t available = now.available_memory_bytes;
+    const std::vector<std::string> peaks = communicator_.all_gather_text(std::to_string(peak_bytes_));
+    std::vector<int64_t> numbers;
+    for (const std::string& peak : peaks) numbers.push_back(std::stoll(peak));
+    int64_t on_host = 0;
+    for (std::size_t rank = 0; rank < numbers.size(); ++rank) {
+      if (hosts_[rank] == facts_.host) on_host += numbers[rank];
+    }
+    if (now.cgroup_memory_bytes > 0) available = std::min(available, now.cgroup_memory_bytes - on_host);
+    const std::vector<std::string> left = communicator_.all_gather_text(std::to_string(available));
+    // A save may hold a copy of what it writes.
+    const int64_t spare = sum(checkpoint_bytes_) + kSpareMemoryBytes;
+    std::vector<Finding> findings = {
+        {"a rank", concat(bytes_text(*std::max_element(numbers.begin(), numbers.end())), " at most so far"), ""}};
+    for (const std::string& name : std::set<std::string>(hosts_.begin(), hosts_.end())) {
+      int64_t total = 0, free = 0;
+      for (std::size_t rank = 0; rank < numbers.size(); ++rank) {
+        if (hosts_[rank] != name) continue;
+        total += numbers[rank];
+        free = std::stoll(left[rank]);
+      }
+      Finding finding{"host " + name, concat(bytes_text(total), " in all ranks, ", bytes_text(free), " left"), ""};
+      if (free < spare) {
+        finding.warning = concat("saving and evaluating may need ", bytes_text(spare),
+                                 " more: fewer ranks on a host, or train.activation_checkpointing");
+      }
+      findings.push_back(finding);
+    }
+    if (objects_->device.is_cuda()) {
+      findings.push_back({"GPU", "held two steps; nvidia-smi shows how much is left", ""});
+    }
+    return findings;
+  }
+
+  Session& session_;
+  parallel::Communicator& communicator_;
+  const LoadedConfig& loaded_;
+  const training::RunConfig& config_;
+  training::Objective objective_;
+  HostFacts facts_;
+  std::vector<std::string> hosts_;  // of every rank
+  std::optional<training::RunObjects> objects_;
+  std::optional<training::Trainer> trainer_;
+  int64_t peak_bytes_ = 0, checkpoint_bytes_ = 0;
+  int num_warnings_ = 0;
+};
+
+}  // namespace
+
+void dry_run(Session& session, const LoadedConfig& loaded, training::Objective objective) {
+  DryRun(session, loaded, objective).run();
+}
+
+}  // namespace rosa::launch

@@ -1,0 +1,33 @@
+#include "launch/findings.h"
+
+#include <algorithm>
+#include <iostream>
+
+namespace rosa::launch {
+
+int print_findings(const std::string& title, const std::vector<Finding>& findings) {
+  std::size_t num_columns = 18;
+  for (const Finding& finding : findings) num_columns = std::max(num_columns, finding.name.size() + 2);
+  int num_warnings = 0;
+  std::cout << title << '\n';
+  for (const Finding& finding : findings) {
+    std::string name = finding.name;
+    name.resize(num_columns, ' ');
+    std::cout << "  " << name << finding.value << '\n';
+    if (finding.warning.empty()) continue;
+    ++num_warnings;
+    std::cout << "  " << std::string(num_columns, ' ') << "WARNING: " << finding.warning << '\n';
+  }
+  std::cout << std::flush;
+  return num_warnings;
+}
+
+void print_warning_count(int num_warnings) {
+  if (num_warnings == 0) {
+    std::cout << "Nothing looks wrong." << std::endl;
+  } else {
+    std::cout << num_warnings << (num_warnings == 1 ? " warning." : " warnings.") << std::endl;
+  }
+}
+
+}  // namespace rosa::launch
