@@ -93,7 +93,9 @@ job_over() {
   for _ in 1 2 3; do
     case "$(job_state "$1")" in
       PENDING)
-        if no_job_processes; then scontrol update jobid="$1" StartTime=now 2>/dev/null; fi
+        no_job_processes || return 1
+        sleep 2  # in the second of its end a node takes a new start for the old one
+        scontrol update jobid="$1" StartTime=now 2>/dev/null
         return 1
         ;;
       RUNNING | COMPLETING | CONFIGURING | REQUEUED | SUSPENDED) return 1 ;;
