@@ -3,6 +3,7 @@
 // Amortised O(log n) an operation, where writing the position up the links would take O(n).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,7 @@ class LatestEndForest {
   // Returns the latest end of `node`. It reorders the tree inside, hence not const.
   int32_t latest_end(int32_t node);
 
+  size_t num_bytes() const { return nodes_.capacity() * sizeof(Node); }
   // Rotations so far: the work done.
   int64_t num_steps() const { return num_steps_; }
 

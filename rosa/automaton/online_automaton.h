@@ -2,6 +2,7 @@
 // Amortised O(log n) a symbol on every input.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -27,6 +28,7 @@ class OnlineAutomaton {
   // Returns the last position at which the (not empty) string of `locus` ends.
   int32_t latest_end(const Locus& locus) { return forest_.latest_end(locus.state); }
 
+  size_t num_bytes() const { return states_.capacity() * sizeof(State) + edges_.num_bytes() + forest_.num_bytes(); }
   // Elementary steps so far: the work done.
   int64_t num_steps() const { return num_steps_ + forest_.num_steps(); }
 

@@ -1,5 +1,7 @@
 #include "rosa/automaton/streaming_matcher.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace rosa::automaton {
@@ -23,10 +25,28 @@ Match StreamingMatcher::append(uint64_t query, uint64_t key) {
     }
     automaton_->append(key, locus_);
   }
+  const bool stays_none = found.length == 0 && match_.length == 0;
+  if (!goes_on && !(stays_none && keys_.size() > 0)) breaks_.push_back({keys_.size(), found});
   match_ = found;
   keys_.push_back(key);
   if (match_.length == 0) return {};
   return {static_cast<int32_t>(match_.position + document_start_), match_.length};
+}
+
+void StreamingMatcher::rewind(int64_t num_symbols) {
+  base::require(num_symbols >= 0 && num_symbols <= keys_.size(), "StreamingMatcher::rewind: got ", num_symbols,
+                " symbols, expected at most the ", keys_.size(), " of the current document");
+  if (num_symbols == 0) return;
+  const auto new_size = static_cast<int32_t>(keys_.size() - num_symbols);
+  chains_.rewind(new_size);
+  keys_.truncate(new_size);
+  while (!breaks_.empty() && breaks_.back().time >= new_size) breaks_.truncate(breaks_.size() - 1);
+  match_ = match_at(new_size - 1);
+  if (automaton_.has_value()) {
+    // It cannot forget. The chains get the chance to do without another one.
+    automaton_.reset();
+    chains_.allow_more();
+  }
 }
 
 void StreamingMatcher::start_document() {
@@ -35,10 +55,22 @@ void StreamingMatcher::start_document() {
   document_start_ = start;
 }
 
+size_t StreamingMatcher::num_bytes() const {
+  return sizeof(*this) + keys_.num_bytes() + breaks_.num_bytes() + chains_.num_bytes() +
+         (automaton_.has_value() ? automaton_->num_bytes() : 0);
+}
+
+// Returns the match of the query of that time, which no break follows.
+Match StreamingMatcher::match_at(int32_t time) const {
+  if (breaks_.empty() || breaks_.back().match.length == 0) return {};
+  const Break& last = breaks_.back();
+  return {last.match.position + time - last.time, last.match.length + time - last.time};
+}
+
 void StreamingMatcher::start_automaton() {
   automaton_.emplace();
   locus_ = {};
-  for (const uint64_t key : keys_) automaton_->append(key, locus_);
+  for (int32_t i = 0; i < keys_.size(); ++i) automaton_->append(keys_[i], locus_);
   for (int32_t i = match_.position - match_.length + 1; i <= match_.position; ++i) {
     locus_ = automaton_->extend(locus_, keys_[i]);
   }

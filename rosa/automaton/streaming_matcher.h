@@ -1,6 +1,6 @@
 // StreamingMatcher: the hard ROSA match of a growing sequence, one symbol at a time (match.h).
-// Holds symbols and positions only: values belong to the caller. Searches chains as long as these are cheap, and goes
-// on with an automaton, which is slower but bounded, where the keys are hard for chains.
+// Holds keys and matches only: values belong to the caller. Searches chains as long as these are cheap, and goes on
+// with an automaton, which is slower but bounded, where the keys are hard for chains.
 #pragma once
 
 #include <cstddef>
@@ -9,9 +9,11 @@
 #include <span>
 #include <vector>
 
+#include "rosa/automaton/growing_array.h"
 #include "rosa/automaton/key_chains.h"
 #include "rosa/automaton/match.h"
 #include "rosa/automaton/online_automaton.h"
+#include "rosa/automaton/symbol_sequence.h"
 
 namespace rosa::automaton {
 
@@ -23,11 +25,18 @@ class StreamingMatcher {
   // ArgumentError beyond 2^30 symbols.
   Match append(uint64_t query, uint64_t key);
 
+  // Takes back the last `num_symbols` appends, of the current document only: what is appended next gets the answers as
+  // if those had never been. Throws ArgumentError where the document has fewer. O(num_symbols); where the automaton
+  // was in use, later appends may cost O(size) once.
+  void rewind(int64_t num_symbols);
+
   // Starts a document: no later match reaches back before this point. Frees the memory of the documents before.
   void start_document();
 
   // The number of symbols appended so far, over all documents.
-  int64_t size() const { return document_start_ + static_cast<int64_t>(keys_.size()); }
+  int64_t size() const { return document_start_ + keys_.size(); }
+  // Bytes of memory held, the automaton's included.
+  size_t num_bytes() const;
 
   // Returns the state as bytes: versioned, with a checksum, independent of the machine.
   std::vector<std::byte> save() const;
@@ -41,11 +50,19 @@ class StreamingMatcher {
  private:
   static constexpr int64_t kMaxSize = int64_t{1} << 30;
 
+  // Where a match is not the one before it gone on. Its positions count from document_start_.
+  struct Break {
+    int32_t time;
+    Match match;
+  };
+
+  Match match_at(int32_t time) const;
   void start_automaton();
 
-  std::vector<uint64_t> keys_;  // of the current document
+  SymbolSequence keys_;  // of the current document
   int64_t document_start_ = 0;
-  Match match_;  // the latest match; its position counts from document_start_
+  Match match_;                 // the latest match; its position counts from document_start_
+  GrowingArray<Break> breaks_;  // ascending, the first at 0: all matches of the document, for rewind()
   KeyChains chains_;
   std::optional<OnlineAutomaton> automaton_;  // of keys_, once the chains are too slow
   Locus locus_;                               // match_ in the automaton

@@ -1,12 +1,13 @@
 // The bytes of a StreamingMatcher, little-endian:
-//   "ROSAMTCH", version (4), bytes a key (4), document start (8), number of keys (8), match position (4), match length
-//   (4), the keys of the current document, FNV-1a checksum of all before it (8).
+//   "ROSAMTCH", version (4), bytes a key (4), document start (8), number of keys (8), number of breaks (8), the keys of
+//   the current document, its breaks (time, match position, match length: 4 each), checksum of all before it (8).
 // Chains and automaton are built anew from the keys: whatever the bytes say, their inner structure is sound.
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <string_view>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "rosa/automaton/streaming_matcher.h"
 
@@ -14,8 +15,9 @@ namespace rosa::automaton {
 namespace {
 
 constexpr std::string_view kMagic = "ROSAMTCH";
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 constexpr size_t kHeaderBytes = 40;
+constexpr size_t kBreakBytes = 12;
 constexpr size_t kChecksumBytes = 8;
 
 void put(std::vector<std::byte>& bytes, uint64_t value, int num_bytes) {
@@ -26,20 +28,6 @@ uint64_t get(std::span<const std::byte> bytes, size_t offset, size_t num_bytes) 
   uint64_t value = 0;
   for (size_t i = 0; i < num_bytes; ++i) value |= std::to_integer<uint64_t>(bytes[offset + i]) << (8 * i);
   return value;
-}
-
-uint64_t checksum(std::span<const std::byte> bytes) {
-  uint64_t hash = 0xCBF29CE484222325u;
-  for (const std::byte each : bytes) hash = (hash ^ std::to_integer<uint64_t>(each)) * 0x100000001B3u;
-  return hash;
-}
-
-int bytes_a_key(const std::vector<uint64_t>& keys) {
-  uint64_t all_bits = 0;
-  for (const uint64_t key : keys) all_bits |= key;
-  int num_bytes = 1;
-  while (num_bytes < 8 && (all_bits >> (8 * num_bytes)) != 0) ++num_bytes;
-  return num_bytes;
 }
 
 template <class... Parts>
@@ -57,24 +45,30 @@ void check_frame(std::span<const std::byte> bytes) {
   base::require<base::DataError>(version == kVersion, "StreamingMatcher::load: got format version ", version,
                                  ", expected ", kVersion, "; save the state anew with this program");
   const size_t end = bytes.size() - kChecksumBytes;
-  check(get(bytes, end, kChecksumBytes) == checksum(bytes.first(end)), "the checksum does not fit");
+  check(get(bytes, end, kChecksumBytes) == base::checksum(bytes.first(end)), "the checksum does not fit");
 }
 
 }  // namespace
 
 std::vector<std::byte> StreamingMatcher::save() const {
-  const int key_bytes = bytes_a_key(keys_);
+  const int key_bytes = (keys_.num_bits() + 7) / 8;
   std::vector<std::byte> bytes;
-  bytes.reserve(kHeaderBytes + keys_.size() * key_bytes + kChecksumBytes);
+  bytes.reserve(kHeaderBytes + static_cast<size_t>(keys_.size()) * key_bytes + breaks_.size() * kBreakBytes +
+                kChecksumBytes);
   for (const char each : kMagic) bytes.push_back(static_cast<std::byte>(each));
   put(bytes, kVersion, 4);
   put(bytes, key_bytes, 4);
   put(bytes, document_start_, 8);
   put(bytes, keys_.size(), 8);
-  put(bytes, static_cast<uint32_t>(match_.position), 4);
-  put(bytes, static_cast<uint32_t>(match_.length), 4);
-  for (const uint64_t key : keys_) put(bytes, key, key_bytes);
-  put(bytes, checksum(bytes), kChecksumBytes);
+  put(bytes, breaks_.size(), 8);
+  for (int32_t i = 0; i < keys_.size(); ++i) put(bytes, keys_[i], key_bytes);
+  for (size_t i = 0; i < breaks_.size(); ++i) {
+    const Break& each = breaks_[i];
+    put(bytes, static_cast<uint32_t>(each.time), 4);
+    put(bytes, static_cast<uint32_t>(each.match.position), 4);
+    put(bytes, static_cast<uint32_t>(each.match.length), 4);
+  }
+  put(bytes, base::checksum(bytes), kChecksumBytes);
   return bytes;
 }
 
@@ -83,23 +77,36 @@ StreamingMatcher StreamingMatcher::load(std::span<const std::byte> bytes) {
   const uint64_t key_bytes = get(bytes, 12, 4);
   const uint64_t document_start = get(bytes, 16, 8);
   const uint64_t num_keys = get(bytes, 24, 8);
-  const Match match{static_cast<int32_t>(get(bytes, 32, 4)), static_cast<int32_t>(get(bytes, 36, 4))};
+  const uint64_t num_breaks = get(bytes, 32, 8);
   check(key_bytes >= 1 && key_bytes <= 8, "got ", key_bytes, " bytes a key, expected 1 to 8");
   const uint64_t max_size = kMaxSize;
   check(document_start <= max_size && num_keys <= max_size && document_start + num_keys <= max_size, "got ", num_keys,
         " keys after ", document_start, " symbols, expected at most ", max_size, " in all");
-  check(bytes.size() == kHeaderBytes + num_keys * key_bytes + kChecksumBytes, "got ", bytes.size(), " bytes for ",
-        num_keys, " keys of ", key_bytes, " bytes");
-  // The latest query was matched before the latest key was appended.
-  const int64_t num_matched = static_cast<int64_t>(num_keys) - 1;
-  const bool is_match = match.length > 0 && match.position < num_matched && match.length <= match.position + 1;
-  check(is_match || match == Match{}, "got a match of length ", match.length, " at position ", match.position);
+  check(num_breaks <= num_keys && (num_breaks > 0) == (num_keys > 0), "got ", num_breaks, " breaks among ", num_keys,
+        " keys");
+  check(bytes.size() == kHeaderBytes + num_keys * key_bytes + num_breaks * kBreakBytes + kChecksumBytes, "got ",
+        bytes.size(), " bytes for ", num_keys, " keys of ", key_bytes, " bytes and ", num_breaks, " breaks");
 
   StreamingMatcher matcher;
   matcher.document_start_ = static_cast<int64_t>(document_start);
-  matcher.keys_.reserve(num_keys);
   for (uint64_t i = 0; i < num_keys; ++i) matcher.keys_.push_back(get(bytes, kHeaderBytes + i * key_bytes, key_bytes));
-  matcher.match_ = match;
+  matcher.breaks_.reserve(num_breaks);
+  for (uint64_t i = 0; i < num_breaks; ++i) {
+    const size_t offset = kHeaderBytes + num_keys * key_bytes + i * kBreakBytes;
+    const auto field = [&](size_t index) { return static_cast<int32_t>(get(bytes, offset + 4 * index, 4)); };
+    const Break each{field(0), {field(1), field(2)}};
+    const bool is_in_order =
+        i == 0 ? each.time == 0 : each.time > matcher.breaks_.back().time && each.time < matcher.keys_.size();
+    check(is_in_order, "break ", i, " is at ", each.time);
+    // A match ends before its query, begins inside the document and is at most one longer than the one before it.
+    const int32_t limit = each.time == 0 ? 0 : matcher.match_at(each.time - 1).length + 1;
+    const bool is_match = each.match.position >= 0 && each.match.position < each.time && each.match.length >= 1 &&
+                          each.match.length <= std::min(each.match.position + 1, limit);
+    check(is_match || each.match == Match{}, "got a match of length ", each.match.length, " at position ",
+          each.match.position);
+    matcher.breaks_.push_back(each);
+  }
+  if (num_keys > 0) matcher.match_ = matcher.match_at(matcher.keys_.size() - 1);
   return matcher;
 }
 

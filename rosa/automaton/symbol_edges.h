@@ -2,6 +2,7 @@
 // A state's edges are a list; the lists longer than kMaxListLength are found through one hash table.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -21,6 +22,10 @@ class SymbolEdges {
   void redirect(int32_t state, uint64_t symbol, int32_t target);
   // Gives `state`, which has no edges, the edges of `source`.
   void copy(int32_t source, int32_t state);
+
+  size_t num_bytes() const {
+    return edges_.capacity() * sizeof(Edge) + lists_.capacity() * sizeof(List) + table_.capacity() * sizeof(int32_t);
+  }
 
  private:
   static constexpr int32_t kMaxListLength = 8;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "tests/rosa/automaton/oracle.h"
 
@@ -108,8 +109,7 @@ TEST(StreamingMatcherTest, DamagedBytesAreRefused) {
 
 // Writes the checksum anew, as somebody hostile would.
 void seal(std::vector<std::byte>& bytes) {
-  uint64_t hash = 0xCBF29CE484222325u;
-  for (size_t i = 0; i + 8 < bytes.size(); ++i) hash = (hash ^ std::to_integer<uint64_t>(bytes[i])) * 0x100000001B3u;
+  const uint64_t hash = base::checksum(std::span(bytes).first(bytes.size() - 8));
   for (size_t i = 0; i < 8; ++i) bytes[bytes.size() - 8 + i] = static_cast<std::byte>(hash >> (8 * i));
 }
 
@@ -168,6 +168,120 @@ TEST(StreamingMatcherTest, TheWorkIsNearLinearOnEveryFamily) {
       }
     }
   }
+}
+
+// The match of the last query, straight from the definition.
+Match oracle_match(const Symbols& query, const Symbols& key) {
+  const auto t = static_cast<int32_t>(query.size()) - 1;
+  Match best;
+  for (int32_t i = 0; i < t; ++i) {
+    int32_t length = 0;
+    while (length <= i && query[t - length] == key[i - length]) ++length;
+    if (length > 0 && length >= best.length) best = {i, length};
+  }
+  return best;
+}
+
+TEST(StreamingMatcherTest, AppendRewindCopySaveAndLoadInAnyOrderEqualTheOracle) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 60; ++round) {
+    const std::vector<Family> all = families();
+    const Family& family = all[round % all.size()];
+    const int bits = std::vector<int>{1, 2, 4, 8, 20}[round % 5];
+    SCOPED_TRACE(family.name + ", bits " + std::to_string(bits));
+    const Symbols source = family.make(400, bits, random);
+    Symbols query;
+    Symbols key;
+    StreamingMatcher stream;
+    for (int operation = 0; operation < 600; ++operation) {
+      const uint64_t kind = random() % 40;
+      if (kind == 0) {
+        const size_t count =
+            random() % 3 == 0 ? random() % (key.size() + 1) : random() % std::min<size_t>(key.size() + 1, 8);
+        stream.rewind(static_cast<int64_t>(count));
+        query.resize(query.size() - count);
+        key.resize(key.size() - count);
+      } else if (kind == 1) {
+        stream = StreamingMatcher::load(stream.save());
+      } else if (kind == 2) {
+        const StreamingMatcher copy = stream;
+        stream.append(random() % 2, random() % 2);  // forgotten
+        stream = copy;
+      } else if (key.size() < source.size()) {
+        key.push_back(source[key.size()]);
+        query.push_back(random() % 20 == 0 ? symbol_of(random(), bits) : key.back());
+        ASSERT_EQ(stream.append(query.back(), key.back()), oracle_match(query, key)) << "at " << key.size() - 1;
+      }
+      ASSERT_EQ(stream.size(), static_cast<int64_t>(key.size()));
+    }
+  }
+}
+
+TEST(StreamingMatcherTest, ARewoundStateEqualsOneThatNeverWentThere) {
+  std::mt19937_64 random(12);
+  const size_t size = 20000;  // enough for the automaton to take over on some
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Symbols symbols = family.make(size, 4, random);
+    StreamingMatcher straight;
+    StreamingMatcher rewound;
+    for (size_t t = 0; t < size; ++t) {
+      if (t % 4000 == 3999) {
+        const int64_t count = 1 + static_cast<int64_t>(random() % 3000);
+        for (int64_t i = 0; i < count; ++i) rewound.append(random() % 4, random() % 4);
+        rewound.rewind(count);
+        ASSERT_EQ(rewound.save(), straight.save());
+      }
+      ASSERT_EQ(rewound.append(symbols[t], symbols[t]), straight.append(symbols[t], symbols[t])) << "at " << t;
+    }
+  }
+}
+
+TEST(StreamingMatcherTest, RewindingStaysInsideTheDocument) {
+  StreamingMatcher stream;
+  stream.append(1, 1);
+  stream.start_document();
+  stream.append(1, 1);
+  stream.append(1, 1);
+  EXPECT_THROW(stream.rewind(3), base::ArgumentError);
+  EXPECT_THROW(stream.rewind(-1), base::ArgumentError);
+  stream.rewind(2);
+  EXPECT_EQ(stream.size(), 1);
+  EXPECT_EQ(stream.append(1, 1), Match{});
+  EXPECT_EQ(stream.append(1, 1), (Match{1, 1}));
+}
+
+// As in speculative decoding: every other append is taken back.
+TEST(StreamingMatcherTest, TheWorkOfRewindingIsNearLinear) {
+  std::mt19937_64 random(13);
+  const size_t size = 30000;
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Symbols symbols = family.make(size, 8, random);
+    StreamingMatcher stream;
+    for (size_t t = 0; t < size; ++t) {
+      stream.append(symbols[t], symbols[t]);
+      if (t % 8 != 7) continue;
+      for (int i = 0; i < 4; ++i) stream.append(random() % 256, random() % 256);
+      stream.rewind(4);
+    }
+    RecordProperty(family.name, std::to_string(stream.num_steps() / size));
+    EXPECT_LT(stream.num_steps(), static_cast<int64_t>(600 * size));
+  }
+}
+
+TEST(StreamingMatcherTest, MemoryIsBounded) {
+  std::mt19937_64 random(14);
+  const size_t size = 100000;
+  StreamingMatcher uniform;
+  StreamingMatcher constant;
+  for (size_t t = 0; t < size; ++t) {
+    const uint64_t symbol = random() % 256;
+    uniform.append(symbol, symbol);
+    constant.append(7, 7);
+  }
+  EXPECT_LE(uniform.num_bytes(), 50 * size);
+  EXPECT_LE(constant.num_bytes(), 2 * size);
 }
 
 }  // namespace

@@ -1,0 +1,71 @@
+// SymbolSequence: a growing sequence of symbols of up to 64 bits, which takes one byte each while they fit one.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "rosa/automaton/growing_array.h"
+
+namespace rosa::automaton {
+
+class SymbolSequence {
+ public:
+  int32_t size() const { return static_cast<int32_t>(is_wide_ ? words_.size() : bytes_.size()); }
+  uint64_t operator[](int32_t i) const { return is_wide_ ? words_[i] : bytes_[i]; }
+  // The number of bits that hold every symbol so far, at least 1.
+  int32_t num_bits() const { return std::max(1, static_cast<int32_t>(std::bit_width(all_bits_))); }
+  size_t num_bytes() const { return bytes_.num_bytes() + words_.num_bytes(); }
+
+  void push_back(uint64_t symbol) {
+    all_bits_ |= symbol;
+    if (!is_wide_ && symbol > UINT8_MAX) widen();
+    if (is_wide_) {
+      words_.push_back(symbol);
+    } else {
+      bytes_.push_back(static_cast<uint8_t>(symbol));
+    }
+  }
+
+  void truncate(int32_t size) { is_wide_ ? words_.truncate(size) : bytes_.truncate(size); }
+
+  // Returns how many symbols up to and including those at `a` and at `b` are equal, at most `limit`, which is at most
+  // min(a, b) + 1.
+  int32_t common_suffix(int32_t a, int32_t b, int32_t limit) const {
+    int32_t length = 0;
+    if (!is_wide_) {
+      constexpr int32_t kWord = sizeof(uint64_t);
+      for (; length + kWord <= limit; length += kWord) {
+        const uint64_t difference = word_before(a - length) ^ word_before(b - length);
+        if (difference != 0) return length + std::countl_zero(difference) / 8;
+      }
+    }
+    while (length < limit && (*this)[a - length] == (*this)[b - length]) ++length;
+    return length;
+  }
+
+ private:
+  static_assert(std::endian::native == std::endian::little);  // the highest byte is the last symbol
+
+  uint64_t word_before(int32_t position) const {
+    uint64_t word;
+    std::memcpy(&word, bytes_.data() + position + 1 - sizeof(word), sizeof(word));
+    return word;
+  }
+
+  void widen() {
+    words_.reserve(bytes_.size() + 1);
+    for (size_t i = 0; i < bytes_.size(); ++i) words_.push_back(bytes_[i]);
+    bytes_ = {};
+    is_wide_ = true;
+  }
+
+  bool is_wide_ = false;
+  uint64_t all_bits_ = 0;
+  GrowingArray<uint8_t> bytes_;
+  GrowingArray<uint64_t> words_;
+};
+
+}  // namespace rosa::automaton
