@@ -132,7 +132,7 @@ class NcclCommunicator final : public Communicator {
     if (std::uncaught_exceptions() > exceptions_at_start_) {
       group_->abort();
     } else {
-      group_->close();
+      group_->close(timeout_seconds());
     }
   }
 
@@ -206,7 +206,7 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Work> launch(const char* name, std::vector<at::Tensor> tensors, const Call& call) {
     const c10::DeviceGuard guard(group_->device());
     auto work = std::make_unique<NcclWork>(group_, name, std::move(tensors));
-    group_->enqueue(name, call);
+    group_->enqueue(name, timeout_seconds(), call);
     work->launched();
     return work;
   }
@@ -216,6 +216,7 @@ class NcclCommunicator final : public Communicator {
                                  const std::vector<at::Tensor>& receives) {
     return launch(name, joined(sends, receives), [&](ncclComm_t comm, cudaStream_t stream) {
       ncclResult_t result = ncclGroupStart();
+      if (!is_accepted(result)) return result;
       for (int other = 0; other < world_size() && is_accepted(result); ++other) {
         const at::Tensor& send = sends[static_cast<size_t>(other)];
         const at::Tensor& receive = receives[static_cast<size_t>(other)];

@@ -23,24 +23,25 @@ c10::impl::VirtualGuardImpl device_implementation(at::Device device) {
 NcclGroup::NcclGroup(const ncclUniqueId& id, const RankPlace& place, at::Device device, double timeout_seconds)
     : place_(concat("rank ", place.rank, " of ", place.world_size)),
       device_(device),
-      timeout_seconds_(timeout_seconds),
       stream_(device_implementation(device).getStreamFromGlobalPool(device, /*isHighPriority=*/true)) {
   const c10::DeviceGuard guard(device_);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   const std::lock_guard lock(mutex_);
-  take(ncclCommInitRankConfig(&comm_, place.world_size, id, place.rank, &config), "ncclCommInitRankConfig");
+  take(ncclCommInitRankConfig(&comm_, place.world_size, id, place.rank, &config), "ncclCommInitRankConfig",
+       timeout_seconds);
 }
 
 NcclGroup::~NcclGroup() { abort(); }
 
 c10::Stream NcclGroup::current_stream() const { return device_implementation(device_).getStream(device_); }
 
-void NcclGroup::enqueue(const char* name, const std::function<ncclResult_t(ncclComm_t, cudaStream_t)>& call) {
+void NcclGroup::enqueue(const char* name, double timeout_seconds,
+                        const std::function<ncclResult_t(ncclComm_t, cudaStream_t)>& call) {
   const c10::DeviceGuard guard(device_);
   const std::lock_guard lock(mutex_);
   require_open(name);
-  take(call(comm_, static_cast<cudaStream_t>(stream_.native_handle())), name);
+  take(call(comm_, static_cast<cudaStream_t>(stream_.native_handle())), name, timeout_seconds);
 }
 
 void NcclGroup::check(const char* name) {
@@ -58,12 +59,12 @@ void NcclGroup::abort() {
   abort_locked();
 }
 
-void NcclGroup::close() {
+void NcclGroup::close(double timeout_seconds) {
   const std::lock_guard lock(mutex_);
   if (state_ != State::open) return;
   const c10::DeviceGuard guard(device_);
   try {
-    take(ncclCommFinalize(comm_), "ncclCommFinalize");
+    take(ncclCommFinalize(comm_), "ncclCommFinalize", timeout_seconds);
     state_ = State::closed;
     const ncclResult_t destroyed = ncclCommDestroy(comm_);
     if (destroyed != ncclSuccess) base::log_warning(concat("ncclCommDestroy on ", place_, ": ", describe(destroyed)));
@@ -79,14 +80,14 @@ void NcclGroup::require_open(const char* name) const {
 }
 
 // Waits until NCCL has taken a call; throws on errors.
-void NcclGroup::take(ncclResult_t result, const char* name) {
-  const bool in_time = poll_until(deadline_after(timeout_seconds_), kLongestPause, [&] {
+void NcclGroup::take(ncclResult_t result, const char* name, double timeout_seconds) {
+  const bool in_time = poll_until(deadline_after(timeout_seconds), kLongestPause, [&] {
     if (result != ncclInProgress) return true;
     const ncclResult_t polled = ncclCommGetAsyncError(comm_, &result);
     if (polled != ncclSuccess) result = polled;
     return result != ncclInProgress;
   });
-  if (!in_time) fail(name, concat("did not complete within ", timeout_seconds_, " s"));
+  if (!in_time) fail(name, concat("did not complete within ", timeout_seconds, " s"));
   if (result != ncclSuccess) fail(name, describe(result));
 }
 

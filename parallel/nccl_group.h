@@ -18,8 +18,8 @@ namespace rosa::parallel {
 
 class NcclGroup {
  public:
-  // Joins the ranks that hold the same id; waits for them `timeout_seconds` at most, as every call of NCCL waits.
-  // Throws CommunicationError. Collective: every rank calls it.
+  // Joins the ranks that hold the same id; waits for them `timeout_seconds` at most. Throws CommunicationError.
+  // Collective: every rank calls it.
   NcclGroup(const ncclUniqueId& id, const RankPlace& place, at::Device device, double timeout_seconds);
   // Aborts what was not closed.
   ~NcclGroup();
@@ -31,9 +31,11 @@ class NcclGroup {
   // The stream of the calling thread on the device, where tensors are computed.
   c10::Stream current_stream() const;
 
-  // Calls `call` with the communicator and the native handle of the stream and waits until NCCL has taken it: only then
-  // is the collective in the stream. `name` is of static storage. Throws CommunicationError. Any thread may call.
-  void enqueue(const char* name, const std::function<ncclResult_t(ncclComm_t, cudaStream_t)>& call);
+  // Calls `call` with the communicator and the native handle of the stream and waits until NCCL has taken it,
+  // `timeout_seconds` at most: only then is the collective in the stream. Throws CommunicationError. Any thread may
+  // call.
+  void enqueue(const char* name, double timeout_seconds,
+               const std::function<ncclResult_t(ncclComm_t, cudaStream_t)>& call);
   // Throws CommunicationError where NCCL has met an error since or the communicator was aborted. Any thread may call.
   void check(const char* name);
   // Runs `action` on c10's streams and events; what they throw becomes a CommunicationError, after an abort.
@@ -41,22 +43,21 @@ class NcclGroup {
   auto on_device(const char* name, const Action& action);
   // Ends the communicator at once, also for collectives under way, whose results are void. Any thread may call.
   void abort();
-  // Ends the communicator in peace: waits for the other ranks and for collectives under way, then frees it; after the
-  // time limit or an error aborts instead and says so in the log. Collective: every rank calls it.
-  void close();
+  // Ends the communicator in peace: waits for the other ranks and for collectives under way, then frees it; on an
+  // error or after `timeout_seconds` aborts instead and says so in the log. Collective: every rank calls it.
+  void close(double timeout_seconds);
 
  private:
   enum class State { open, closed, aborted };
 
   void require_open(const char* name) const;
-  void take(ncclResult_t result, const char* name);
+  void take(ncclResult_t result, const char* name, double timeout_seconds);
   void abort_locked();
   [[noreturn]] void fail(const char* name, const std::string& reason);
   std::string describe(ncclResult_t result) const;
 
   const std::string place_;
   const at::Device device_;
-  const double timeout_seconds_;
   const c10::Stream stream_;
   std::mutex mutex_;  // NCCL takes one call of a communicator at a time
   ncclComm_t comm_ = nullptr;

@@ -16,4 +16,7 @@ struct CommunicatorCheck {
 
 const std::vector<CommunicatorCheck>& communicator_checks();
 
+// What debug mode must catch: ranks that call different collectives, or none. Some of it waits for a time limit.
+const std::vector<CommunicatorCheck>& misuse_checks();
+
 }  // namespace rosa::parallel

@@ -14,6 +14,7 @@ using testing::HasSubstr;
 
 std::vector<CommunicatorCheck> all_checks() {
   std::vector<CommunicatorCheck> checks = communicator_checks();
+  checks.insert(checks.end(), misuse_checks().begin(), misuse_checks().end());
   checks.insert(checks.end(), tree_reducer_checks().begin(), tree_reducer_checks().end());
   return checks;
 }
