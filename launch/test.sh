@@ -107,8 +107,8 @@ run_cuda() {
     return 0
   }
   export ROSA_LIBTORCH=$libtorch
-  if build cuda "rosa golden_test pack_bits_cuda_test device_test" -DROSA_CUDA=ON; then
-    run_ctest cuda -R '^(golden_test|pack_bits_cuda_test|device_test)$'
+  if build cuda "rosa golden_test pack_bits_cuda_test proxy_cuda_test device_test" -DROSA_CUDA=ON; then
+    run_ctest cuda -R '^(golden_test|pack_bits_cuda_test|proxy_cuda_test|device_test)$'
   fi
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "rosa/operator/document_runs.h"
+#include "rosa/operator/fused_device.h"
 #include "rosa/operator/fused_proxies.h"
 
 namespace rosa {
@@ -266,14 +267,21 @@ std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, cons
 
 at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options) {
   const at::NoGradGuard no_grad;
-  return can_fuse(input, options) ? fused_forward(input, options) : proxy_blocks_forward(input, options);
+  if (can_fuse(input, options)) return fused_forward(input, options);
+  if (can_fuse_on_device(input, options)) {
+    return device_fused_forward(input, options, device_launcher(input.query.device()));
+  }
+  return proxy_blocks_forward(input, options);
 }
 
 std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
-  if (!can_fuse(input, options)) return proxy_blocks_backward(input, options, grad_output, needed);
   const at::NoGradGuard no_grad;
-  return fused_backward(input, options, grad_output, needed);
+  if (can_fuse(input, options)) return fused_backward(input, options, grad_output, needed);
+  if (can_fuse_on_device(input, options)) {
+    return device_fused_backward(input, options, grad_output, needed, device_launcher(input.query.device()));
+  }
+  return proxy_blocks_backward(input, options, grad_output, needed);
 }
 
 }  // namespace rosa

@@ -1,52 +1,17 @@
 // The CUDA kernels against the CPU, bit for bit; skipped where there is no GPU.
-#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <vector>
 
-#include "base/error.h"
 #include "rosa/kernels/pack_bits_device.h"
 #include "rosa/kernels/pack_bits_row.h"
+#include "tests/rosa/kernels/device_array.h"
 
 namespace rosa::kernels {
 namespace {
 
-// An array in device memory.
-template <class Value>
-class DeviceArray {
- public:
-  explicit DeviceArray(const std::vector<Value>& values) : size_(values.size()) {
-    check(cudaMalloc(&data_, size_ * sizeof(Value)));
-    check(cudaMemcpy(data_, values.data(), size_ * sizeof(Value), cudaMemcpyHostToDevice));
-  }
-  ~DeviceArray() { cudaFree(data_); }
-  DeviceArray(const DeviceArray&) = delete;
-  DeviceArray& operator=(const DeviceArray&) = delete;
-
-  Value* data() const { return static_cast<Value*>(data_); }
-  std::vector<Value> to_host() const {
-    std::vector<Value> values(size_);
-    check(cudaMemcpy(values.data(), data_, size_ * sizeof(Value), cudaMemcpyDeviceToHost));
-    return values;
-  }
-
- private:
-  static void check(cudaError_t code) {
-    base::require<base::Error>(code == cudaSuccess, "CUDA: ", cudaGetErrorString(code));
-  }
-
-  size_t size_;
-  void* data_ = nullptr;
-};
-
-class PackBitsOnDevice : public testing::Test {
- protected:
-  void SetUp() override {
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no GPU";
-  }
-};
+class PackBitsOnDevice : public testing::DeviceTest {};
 
 template <class Value, class Symbol>
 void check_all(int64_t num_bits, int64_t length) {
@@ -58,14 +23,14 @@ void check_all(int64_t num_bits, int64_t length) {
 
   std::vector<Symbol> symbols(rows);
   pack_bits(logits.data(), layout, symbols.data());
-  const DeviceArray<Value> device_logits(logits);
-  const DeviceArray<Symbol> device_symbols(std::vector<Symbol>(rows, 0));
+  const testing::DeviceArray<Value> device_logits(logits);
+  const testing::DeviceArray<Symbol> device_symbols(std::vector<Symbol>(rows, 0));
   pack_bits_on_device(device_logits.data(), layout, device_symbols.data(), nullptr);
   EXPECT_EQ(device_symbols.to_host(), symbols);
 
   std::vector<Value> bits(logits.size());
   unpack_bits(symbols.data(), layout, bits.data());
-  const DeviceArray<Value> device_bits(std::vector<Value>(bits.size(), -1));
+  const testing::DeviceArray<Value> device_bits(std::vector<Value>(bits.size(), -1));
   unpack_bits_on_device(device_symbols.data(), layout, device_bits.data(), nullptr);
   EXPECT_EQ(device_bits.to_host(), bits);
 
@@ -77,7 +42,7 @@ void check_all(int64_t num_bits, int64_t length) {
     blend_row(static_cast<uint64_t>(symbols[static_cast<size_t>(row)]), soft.data() + offset, 1, alpha,
               bits.data() + offset, num_bits, 1);
   }
-  const DeviceArray<Value> device_soft(soft);
+  const testing::DeviceArray<Value> device_soft(soft);
   blend_bits_on_device(device_symbols.data(), layout, device_soft.data(), alpha, layout, device_bits.data(), nullptr);
   EXPECT_EQ(device_bits.to_host(), bits);
 }

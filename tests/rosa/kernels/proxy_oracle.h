@@ -27,6 +27,7 @@ struct ProxyCase {
   float bits_tau = 1, attn_tau = 1;  // soft ROSA only
   bool bias = true;
   std::string input = "random";  // random | constant | saturated | runs
+  uint64_t seed = 7;
 
   std::string text() const {
     return input + ", length " + std::to_string(length) + ", bits " + std::to_string(query_bits) + " and " +
@@ -46,7 +47,7 @@ inline std::vector<float> to_floats(const std::vector<double>& values) {
 
 // Inputs after tanh and sigmoid that float32 holds exactly; outputs 0. runs: saturated logits, equal for about 50 rows.
 inline ProxyArrays make_arrays(const ProxyCase& c) {
-  std::mt19937_64 random(7);
+  std::mt19937_64 random(c.seed);
   std::normal_distribution<float> normal;
   const auto fill = [&](int64_t rows, int64_t bits, bool logits) {
     std::vector<double> values(static_cast<size_t>(rows * bits));
