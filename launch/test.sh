@@ -107,7 +107,7 @@ run_cuda() {
     return 0
   }
   export ROSA_LIBTORCH=$libtorch
-  if build cuda "rosa golden_test pack_bits_cuda_test proxy_cuda_test device_test" -DROSA_CUDA=ON; then
+  if build cuda "rosa golden_test pack_bits_cuda_test proxy_cuda_test device_test rosa_fake_gpu_against_real_headers" -DROSA_CUDA=ON; then
     run_ctest cuda -R '^(golden_test|pack_bits_cuda_test|proxy_cuda_test|device_test)$'
   fi
 }

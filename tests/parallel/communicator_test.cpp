@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
+#include <thread>
+
 #include "communicator_checks.h"
 #include "parallel/single_communicator.h"
 #include "parallel/thread_communicator.h"
@@ -52,6 +55,38 @@ TEST(ThreadCommunicator, NamesWhatDiffers) {
   } catch (const base::CommunicationError& error) {
     EXPECT_THAT(error.what(), HasSubstr("rank 1 sends 3 elements of Float to rank 0, which expects 2"));
   }
+}
+
+// Two threads of rank 0 in one communicator: one is told, the other goes on as soon as rank 1 comes, which it does
+// then.
+TEST(ThreadCommunicator, SecondThreadIsTold) {
+  const auto communicators = make_thread_communicators(2);
+  for (const auto& communicator : communicators) communicator->set_debug_mode(true);
+  std::promise<std::string> told;
+  const auto call = [&] {
+    try {
+      communicators[0]->barrier();
+    } catch (const base::CommunicationError& error) {
+      told.set_value(error.what());
+    }
+  };
+  std::thread one(call);
+  std::thread two(call);
+  EXPECT_THAT(told.get_future().get(), HasSubstr("give each thread its own, from Communicator::duplicate()"));
+  communicators[1]->barrier();
+  one.join();
+  two.join();
+}
+
+// An abort through a duplicate ends what waits on the first communicator: it is the group that ends.
+TEST(ThreadCommunicator, AbortReachesDuplicates) {
+  EXPECT_THROW(run_on_thread_ranks(2,
+                                   [](Communicator& communicator) {
+                                     const auto duplicate = communicator.duplicate();
+                                     if (communicator.rank() == 1) duplicate->abort(3, "rank 1 gives up");
+                                     communicator.barrier();
+                                   }),
+               base::CommunicationError);
 }
 
 }  // namespace

@@ -224,8 +224,8 @@ TEST_F(Nccl, CollectiveWaitsForTheStreamOfTheCaller) {
 TEST_F(Nccl, WorkIsCompleteOnlyWhenTheCollectiveIs) {
   const auto communicator = make();
   const at::Tensor tensor = on_device(at::ones({5}));
-  communicator->all_reduce(tensor);  // so that NCCL's stream is made
-  const cudaStream_t stream = fake_gpu::newest_stream();
+  communicator->all_reduce(tensor);
+  const cudaStream_t stream = fake_gpu::last_stream();
   ASSERT_NE(stream, current_stream());
   fake_gpu::hold(stream);
   const auto work = communicator->all_reduce_async(tensor);
@@ -310,8 +310,9 @@ TEST_F(Nccl, AsynchronousErrorEndsTheWait) {
 TEST_F(Nccl, CollectiveThatEndsWithAnErrorHasNoResult) {
   const auto communicator = make();
   fake_gpu::fail_call("ncclAllReduce:broken", ncclRemoteError);
-  expect_error({"ncclAllReduce failed", "remote process exited"},
-               [&] { communicator->all_reduce(on_device(at::ones({5}))); });
+  const auto work = communicator->all_reduce_async(on_device(at::ones({5})));
+  ASSERT_EQ(cudaStreamSynchronize(fake_gpu::last_stream()), cudaSuccess);  // over before anybody looks
+  expect_error({"ncclAllReduce failed", "remote process exited"}, [&] { work->wait(); });
 }
 
 TEST_F(Nccl, AbortEndsTheOtherCollectivesOfTheRank) {

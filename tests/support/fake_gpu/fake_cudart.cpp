@@ -67,7 +67,6 @@ struct Process {
   int num_streams = 0;
   int num_events = 0;
   int num_living_events = 0;
-  cudaStream_t newest_stream = nullptr;
 };
 
 // Never destroyed: streams may outlive main.
@@ -138,11 +137,6 @@ bool takes_failure(const char* function, int& code) {
 
 void hold(cudaStream_t stream) { stream->worker.set_held(true); }
 void let_go(cudaStream_t stream) { stream->worker.set_held(false); }
-
-cudaStream_t newest_stream() {
-  const std::lock_guard lock(process().mutex);
-  return process().newest_stream;
-}
 
 int num_living_events() {
   const std::lock_guard lock(process().mutex);
@@ -227,7 +221,6 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
   const std::lock_guard lock(process().mutex);
   const int number = ++process().num_streams;
   *stream = new CUstream_st(process().seed * 1000003 + static_cast<uint64_t>(number), number, fake_gpu::current_device);
-  process().newest_stream = *stream;
   return cudaSuccess;
 }
 

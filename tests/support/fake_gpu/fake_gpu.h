@@ -27,9 +27,6 @@ void fail_call(const std::string& function, int code, int num_good_calls = 0);
 // Stops the stream before its next task until let_go(), so that a test sees what goes on without it.
 void hold(cudaStream_t stream);
 void let_go(cudaStream_t stream);
-// The stream that the process created last.
-cudaStream_t newest_stream();
-
 int num_living_events();
 
 // --- used by the other fake

@@ -24,6 +24,7 @@ struct Nccl {
   int num_communicators = 0;
   int num_ids = 0;
   std::set<ncclComm_t> living;
+  cudaStream_t last_stream = nullptr;
 };
 
 Nccl& nccl() {
@@ -83,6 +84,10 @@ ncclResult_t give(ncclComm_t comm, const char* name, const std::function<ncclRes
 
 ncclResult_t launch(ncclComm_t comm, Operation operation, cudaStream_t stream) {
   if (device_of(stream) != comm->device) note_violation(operation.call + ": the stream is of another device");
+  {
+    const std::lock_guard lock(nccl().mutex);
+    nccl().last_stream = stream;
+  }
   int running_code = -1;
   int broken_code = -1;
   takes_failure((operation.call + ":running").c_str(), running_code);
@@ -173,6 +178,11 @@ void set_exchange_folder(const std::string& folder) {
 void set_nccl_version(int code) {
   const std::lock_guard lock(nccl().mutex);
   nccl().version = code;
+}
+
+cudaStream_t last_stream() {
+  const std::lock_guard lock(nccl().mutex);
+  return nccl().last_stream;
 }
 
 int num_living_communicators() {

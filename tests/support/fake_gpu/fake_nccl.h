@@ -20,6 +20,8 @@ namespace fake_gpu {
 void set_exchange_folder(const std::string& folder);
 // What ncclGetVersion says from now on; 0: the version of the header.
 void set_nccl_version(int code);
+// The stream of the collective that this process called last.
+cudaStream_t last_stream();
 // Communicators of this process that were neither destroyed nor aborted.
 int num_living_communicators();
 
