@@ -160,16 +160,24 @@ inline double agreement(const SoftRosaProblem& p, const ProxyCase& c, const Prox
   return 1 / (1 + std::exp(-logit));
 }
 
-// One head of soft ROSA. The diagonals' sums are walked three times, so that memory is O(T).
+// One head of soft ROSA, rows first_row and later: their outputs, and what they give to the gradients. The diagonals'
+// sums are walked three times, so that memory is O(T).
 class SoftRosaOracle {
  public:
-  SoftRosaOracle(const ProxyCase& c, const std::vector<float>& bias, int64_t head, ProxyArrays& arrays)
-      : c_(c), p_(soft_rosa_problem(c, bias)), bias_(bias), head_(head), arrays_(arrays), rows_(size(c.length)) {}
+  SoftRosaOracle(const ProxyCase& c, const std::vector<float>& bias, int64_t head, int64_t first_row,
+                 ProxyArrays& arrays)
+      : c_(c),
+        p_(soft_rosa_problem(c, bias)),
+        bias_(bias),
+        head_(head),
+        first_row_(first_row),
+        arrays_(arrays),
+        rows_(size(c.length)) {}
 
   void run(bool gradients) {
     for_each_cell([&](int64_t t, int64_t delta, double run) { see_logit(t, delta, run); });
     for_each_cell([&](int64_t t, int64_t delta, double run) { add_value(t, delta, run); });
-    for (int64_t t = 0; t < c_.length; ++t) finish_row(t);
+    for (int64_t t = first_row_; t < c_.length; ++t) finish_row(t);
     if (!gradients) return;
     for (int64_t delta = 0; delta < c_.length; ++delta) diagonal_gradients(delta);
   }
@@ -188,12 +196,13 @@ class SoftRosaOracle {
   void for_each_cell(const Body& body) {
     for (int64_t delta = 0; delta < c_.length; ++delta) {
       double total = 0, best = 0;
-      body(delta, delta, 0.0);  // S(t, 0)
-      for (int64_t t = delta + 1; t < c_.length; ++t) {
+      if (delta >= first_row_) body(delta, delta, 0.0);  // S(t, 0)
+      const bool has_cells = delta + 1 < c_.max_distance;
+      for (int64_t t = has_cells ? delta + 1 : std::max(delta + 1, first_row_); t < c_.length; ++t) {
         const double a = agreement(p_, c_, arrays_, head_, t, t - 1 - delta);
         total += a;
         best = std::max(best, total * (1 - a));
-        body(t, delta, total - best);
+        if (t >= first_row_) body(t, delta, total - best);
       }
     }
   }
@@ -259,7 +268,7 @@ class SoftRosaOracle {
       run[size(n)] = total[size(n)] - best;
     }
     double grad_total = 0;
-    for (int64_t n = count - 1; n >= 0; --n) {
+    for (int64_t n = count - 1; n >= std::max<int64_t>(0, first_row_ - delta); --n) {
       const double grad = run_gradient(delta + n, delta, run[size(n)]);
       if (n == 0) break;
       grad_best[size(best_row[size(n)])] -= grad;  // collected here before row best_row is visited, or now
@@ -272,13 +281,13 @@ class SoftRosaOracle {
   const ProxyCase& c_;
   const SoftRosaProblem p_;
   const std::vector<float>& bias_;
-  int64_t head_;
+  int64_t head_, first_row_;
   ProxyArrays& arrays_;
   std::vector<Row> rows_;
 };
 
 inline void soft_rosa_oracle(const ProxyCase& c, const std::vector<float>& bias, ProxyArrays& arrays) {
-  for (int64_t head = 0; head < c.heads; ++head) SoftRosaOracle(c, bias, head, arrays).run(true);
+  for (int64_t head = 0; head < c.heads; ++head) SoftRosaOracle(c, bias, head, 0, arrays).run(true);
 }
 
 // `floor`: what counts as the largest entry where everything cancels (constant inputs).
