@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,44 @@ std::vector<Finding> machine_findings(const HostFacts& facts) {
           {"temporary folder", std::filesystem::temp_directory_path().string(), ""}};
 }
 
+// One line for each host: how the others find it. A job of several hosts fails, or hangs, by what is wrong here.
+std::vector<Finding> network_findings(parallel::Communicator& communicator, const HostFacts& facts) {
+  const NetworkFacts network = read_network_facts();
+  std::string own = network.own_address.empty() ? "nothing" : network.own_address;
+  for (const std::string& interface : network.interfaces) own += "\t" + interface;
+  const std::vector<std::string> hosts = communicator.all_gather_text(facts.host);
+  const std::vector<std::string> lines = communicator.all_gather_text(own);
+  const std::set<std::string> names(hosts.begin(), hosts.end());
+  const bool has_several = names.size() > 1;
+  std::vector<Finding> findings;
+  for (const std::string& name : names) {
+    const auto rank = static_cast<std::size_t>(std::find(hosts.begin(), hosts.end(), name) - hosts.begin());
+    const std::size_t tab = lines[rank].find('\t');
+    const std::string address = lines[rank].substr(0, tab);
+    std::string interfaces = tab == std::string::npos ? "no network" : lines[rank].substr(tab + 1);
+    std::replace(interfaces.begin(), interfaces.end(), '\t', ',');
+    Finding finding{"host " + name, base::concat(interfaces, "; its own name resolves to ", address), ""};
+    if (has_several && address == "nothing") {
+      finding.warning = "other hosts and NCCL may not find it: give the name an address in DNS or /etc/hosts";
+    } else if (has_several && address.starts_with("127.")) {
+      finding.warning = "it calls itself by a loopback address, which other hosts can't use: correct its /etc/hosts";
+    }
+    findings.push_back(finding);
+  }
+  return findings;
+}
+
+std::vector<Finding> limit_findings(const parallel::Communicator& communicator) {
+  const ProcessLimits limits = read_process_limits();
+  Finding files{"open files", limits.open_files < 0 ? "unlimited" : std::to_string(limits.open_files), ""};
+  // Data, checkpoints and a connection or two to every rank.
+  if (limits.open_files >= 0 && limits.open_files < 256 + 4 * communicator.world_size()) {
+    files.warning = "too few for this many ranks: ulimit -n 65536";
+  }
+  const std::string locked = limits.locked_memory_bytes < 0 ? "unlimited" : bytes_text(limits.locked_memory_bytes);
+  return {files, {"locked memory", locked + " (InfiniBand wants unlimited: ulimit -l)", ""}};
+}
+
 // What one rank tells rank 0; all on one line, fields separated by tabs.
 std::string rank_line(const parallel::Communicator& communicator, const HostFacts& facts) {
   return base::concat(facts.host, "\tlocal rank ", communicator.local_rank(), " of ", communicator.local_size(),
@@ -100,6 +139,7 @@ std::vector<Finding> launch_findings(const parallel::MpiSession& session, parall
                                      const HostFacts& facts, bool started_by_launcher) {
   std::vector<Finding> findings = {
       {"MPI", parallel::MpiSession::library_version(), ""},
+      {"Slurm", environment("SLURM_JOB_ID") == "not set" ? "no job" : "job " + environment("SLURM_JOB_ID"), ""},
       {"thread level", session.thread_level(),
        session.thread_level() == "MPI_THREAD_MULTIPLE" ? "" : "overlap of collectives needs MPI_THREAD_MULTIPLE"},
       {"ranks",
@@ -140,11 +180,14 @@ int run_doctor() {
   const auto communicator = parallel::make_mpi_communicator();
   const HostFacts facts = read_host_facts();
   const std::vector<Finding> launch = launch_findings(session, *communicator, facts, started_by_launcher);
+  const std::vector<Finding> network = network_findings(*communicator, facts);
   if (communicator->rank() != 0) return kExitOk;
   int num_warnings = print_findings("Program", program_findings());
   num_warnings += print_findings("Machine (rank 0)", machine_findings(facts));
   num_warnings += print_findings("Device", gpu_findings());
+  num_warnings += print_findings("Limits (rank 0)", limit_findings(*communicator));
   num_warnings += print_findings("Launch", launch);
+  num_warnings += print_findings("Network", network);
   print_warning_count(num_warnings);
   return kExitOk;
 }

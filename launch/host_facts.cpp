@@ -1,6 +1,12 @@
 #include "launch/host_facts.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -94,7 +100,45 @@ std::vector<int> affinity() {
   return cores;
 }
 
+// "10.1.0.5"; empty for other families than IPv4.
+std::string address_text(const sockaddr* address) {
+  if (address == nullptr || address->sa_family != AF_INET) return "";
+  std::array<char, INET_ADDRSTRLEN> text{};
+  const auto* internet = reinterpret_cast<const sockaddr_in*>(address);
+  return inet_ntop(AF_INET, &internet->sin_addr, text.data(), text.size()) == nullptr ? "" : text.data();
+}
+
+int64_t limit_of(__rlimit_resource resource) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0) return 0;
+  return limit.rlim_cur == RLIM_INFINITY ? -1 : static_cast<int64_t>(limit.rlim_cur);
+}
+
 }  // namespace
+
+NetworkFacts read_network_facts() {
+  NetworkFacts facts;
+  ifaddrs* first = nullptr;
+  if (getifaddrs(&first) == 0) {
+    for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
+      const bool is_up = (entry->ifa_flags & IFF_UP) != 0, is_loopback = (entry->ifa_flags & IFF_LOOPBACK) != 0;
+      const std::string address = address_text(entry->ifa_addr);
+      if (is_up && !is_loopback && !address.empty()) facts.interfaces.push_back(entry->ifa_name + (" " + address));
+    }
+    freeifaddrs(first);
+  }
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* answer = nullptr;
+  if (getaddrinfo(host_name().c_str(), nullptr, &hints, &answer) == 0) {
+    facts.own_address = address_text(answer->ai_addr);
+    freeaddrinfo(answer);
+  }
+  return facts;
+}
+
+ProcessLimits read_process_limits() { return {limit_of(RLIMIT_NOFILE), limit_of(RLIMIT_MEMLOCK)}; }
 
 HostFacts read_host_facts(const fs::path& root) {
   HostFacts facts;

@@ -19,6 +19,20 @@ struct HostFacts {
   int64_t free_shared_memory_bytes = 0;  // in /dev/shm, which MPI uses between ranks of a host
 };
 
+// How others on the network find this host.
+struct NetworkFacts {
+  std::vector<std::string> interfaces;  // "eth0 10.1.0.5": those that are up, IPv4, without the loopback device
+  std::string own_address;              // what the host's own name resolves to; empty: to nothing
+};
+NetworkFacts read_network_facts();
+
+// Limits of this process; -1: unlimited.
+struct ProcessLimits {
+  int64_t open_files = 0;
+  int64_t locked_memory_bytes = 0;  // what network cards with remote memory access need much of
+};
+ProcessLimits read_process_limits();
+
 // `root` stands for "/" (tests give another).
 HostFacts read_host_facts(const std::filesystem::path& root = "/");
 

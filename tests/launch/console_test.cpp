@@ -1,5 +1,7 @@
 // Exit codes, and what is read off the machine.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -76,6 +78,27 @@ TEST(HostFacts, Texts) {
   EXPECT_EQ(core_list_text({}), "");
   EXPECT_EQ(bytes_text(int64_t{3} << 29), "1.5 GiB");
   EXPECT_EQ(bytes_text(int64_t{5} << 20), "5 MiB");
+}
+
+TEST(HostFacts, LimitsAreThoseOfTheProcess) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit lower = before;
+  lower.rlim_cur = 97;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
+  EXPECT_EQ(read_process_limits().open_files, 97);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// Every interface is a name and an address; a host without any has none.
+TEST(HostFacts, InterfacesHaveNamesAndAddresses) {
+  for (const std::string& interface : read_network_facts().interfaces) {
+    const std::size_t space = interface.find(' ');
+    ASSERT_NE(space, std::string::npos) << interface;
+    in_addr address{};
+    EXPECT_EQ(inet_pton(AF_INET, interface.c_str() + space + 1, &address), 1) << interface;
+    EXPECT_FALSE(interface.substr(space + 1).starts_with("127.")) << interface;
+  }
 }
 
 TEST(Process, TheRankIsTheLaunchers) {

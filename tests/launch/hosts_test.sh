@@ -51,6 +51,7 @@ case_same_bytes() {
   run_on_hosts -n 2 doctor >"$scratch/doctor.log" 2>&1
   expect_text "doctor" "rank 0 +node1 " "$scratch/doctor.log"
   expect_text "doctor" "rank 3 +node2 " "$scratch/doctor.log"
+  expect_text "doctor" "host node2 +eth0 10.99.0.2; its own name resolves to 10.99.0.2" "$scratch/doctor.log"
   write_run two_hosts "$num_steps"
   start_on_hosts two_hosts
   wait_for "$job" 300
@@ -145,6 +146,12 @@ case_wrong_hosts() {
   run_on_hosts doctor >"$log" 2>&1 && failed "node2 without network: no error"
   expect_text "node2 without network" "unable to (complete a TCP connection|reliably start)" "$log"
   link_up 2
+  # As Debian's installer leaves a host: its own name is the loopback device.
+  cp "$scratch/hosts" "$scratch/hosts.good"
+  sed -i 's/10.99.0.2 node2/127.0.1.1 node2/' "$scratch/hosts"
+  run_on_hosts doctor >"$log" 2>&1
+  expect_text "node2 with a loopback name" "WARNING: it calls itself by a loopback address" "$log"
+  cp "$scratch/hosts.good" "$scratch/hosts"
   "$scratch/enter" 1 "$launch/run_hosts.sh" --hosts node1,node7 --agent "$scratch/agent" doctor >"$log" 2>&1
   expect_code "a host that does not exist" 5 $? "$log"
   expect_text "a host that does not exist" "host node7 does not answer" "$log"

@@ -207,7 +207,8 @@ TEST(Program, TheDemoLearnsToRecallPhrases) {
 TEST(Program, DoctorDescribesProgramMachineAndLaunch) {
   const JobResult result = rosa("doctor");
   EXPECT_EQ(result.exit_code, 0) << result.output;
-  for (const char* word : {"rosa", "LibTorch", "CPU capability", "thread level", "memory", "disk here", "MPI_THREAD"}) {
+  for (const char* word : {"rosa", "LibTorch", "CPU capability", "thread level", "memory", "disk here", "MPI_THREAD",
+                           "open files", "locked memory", "Network", "its own name resolves to"}) {
     EXPECT_THAT(result.output, HasSubstr(word));
   }
   EXPECT_THAT(result.output, Not(HasSubstr("rank 1")));
