@@ -80,24 +80,25 @@ std::array<int64_t, 256> count_bytes(size_t size, const WordAt& word_at) {
       for (size_t place = 0; place < kWord; ++place) ++tables[place][word >> (8 * place) & 255];
     }
     for (size_t place = 0; i < end; ++i, ++place) ++tables[place][static_cast<uint8_t>(word_at(uint8_t{}, i))];
-    for (size_t symbol = 0; symbol < counts.size(); ++symbol) {
-      uint32_t count = 0;
-      for (const auto& table : tables) count += table[symbol];
-      counts[symbol] += count;
+    uint32_t sums[256] = {};
+    for (const auto& table : tables) {
+      for (size_t symbol = 0; symbol < counts.size(); ++symbol) sums[symbol] += table[symbol];
     }
+    for (size_t symbol = 0; symbol < counts.size(); ++symbol) counts[symbol] += sums[symbol];
   }
   return counts;
 }
 
+// Without a branch: which symbols occur is hard to predict.
 inline void add_count(uint64_t symbol, int64_t count, SymbolStatistics& statistics) {
-  if (count == 0) return;
+  const uint64_t occurs = count > 0 ? ~uint64_t{0} : 0;
   statistics.counts[symbol] += count;
-  statistics.bits_ever_set |= symbol;
-  statistics.bits_always_set &= symbol;
+  statistics.bits_ever_set |= symbol & occurs;
+  statistics.bits_always_set &= symbol | ~occurs;
 }
 
 template <class Level>
-void add_symbols(const uint8_t* query, const uint8_t* key, size_t size, MatchStatistics& statistics) {
+void add_symbols(const uint8_t* query, const uint8_t* key, size_t size, bool are_equal, MatchStatistics& statistics) {
   uint8_t all = 0;
   for (size_t i = 0; i < size; ++i) all |= query[i] | key[i];
   if (all < 16) {
@@ -111,15 +112,20 @@ void add_symbols(const uint8_t* query, const uint8_t* key, size_t size, MatchSta
     }
     return;
   }
-  for (const auto& [symbols, sum] : {std::pair(query, &statistics.query), std::pair(key, &statistics.key)}) {
-    const auto counts = count_bytes<Level>(
-        size, [&, symbols = symbols](auto word, size_t i) { return load_word<decltype(word)>(symbols + i); });
-    for (size_t symbol = 0; symbol < counts.size(); ++symbol) add_count(symbol, counts[symbol], *sum);
+  const auto count = [&](const uint8_t* symbols) {
+    return count_bytes<Level>(size, [&](auto word, size_t i) { return load_word<decltype(word)>(symbols + i); });
+  };
+  const auto query_counts = count(query);
+  const auto key_counts = are_equal ? query_counts : count(key);
+  for (size_t symbol = 0; symbol < query_counts.size(); ++symbol) {
+    add_count(symbol, query_counts[symbol], statistics.query);
+    add_count(symbol, key_counts[symbol], statistics.key);
   }
 }
 
 template <class Level>
-void add_symbols(const uint64_t* query, const uint64_t* key, size_t size, MatchStatistics& statistics) {
+void add_symbols(const uint64_t* query, const uint64_t* key, size_t size, bool /*are_equal*/,
+                 MatchStatistics& statistics) {
   for (const auto& [symbols, sum] : {std::pair(query, &statistics.query), std::pair(key, &statistics.key)}) {
     for (size_t i = 0; i < size; ++i) {
       const uint64_t symbol = symbols[i];
@@ -144,10 +150,11 @@ void add_statistics(std::span<const Symbol> query, std::span<const Symbol> key, 
   const auto num_positions = static_cast<int64_t>(size);
   statistics.num_positions += num_positions;
   statistics.num_matched += num_positions - (statistics.length_counts[0] - num_unmatched_before);
-  statistics.num_agreeing += count_equal<Level>(query.data(), key.data(), size);
+  const int64_t num_agreeing = count_equal<Level>(query.data(), key.data(), size);
+  statistics.num_agreeing += num_agreeing;
   statistics.query.num_symbols += num_positions;
   statistics.key.num_symbols += num_positions;
-  add_symbols<Level>(query.data(), key.data(), size, statistics);
+  add_symbols<Level>(query.data(), key.data(), size, num_agreeing == num_positions, statistics);
 }
 
 }  // namespace rosa::automaton

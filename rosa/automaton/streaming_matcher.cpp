@@ -38,7 +38,7 @@ void StreamingMatcher::rewind(int64_t num_symbols) {
                 " symbols, expected at most the ", keys_.size(), " of the current document");
   if (num_symbols == 0) return;
   const auto new_size = static_cast<int32_t>(keys_.size() - num_symbols);
-  chains_.rewind(new_size);
+  chains_.rewind(keys_, new_size);
   keys_.truncate(new_size);
   while (!breaks_.empty() && breaks_.back().time >= new_size) breaks_.truncate(breaks_.size() - 1);
   match_ = match_at(new_size - 1);

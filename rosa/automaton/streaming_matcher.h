@@ -35,6 +35,8 @@ class StreamingMatcher {
 
   // The number of symbols appended so far, over all documents.
   int64_t size() const { return document_start_ + keys_.size(); }
+  // Those of the current document: rewind() can take back so many.
+  int64_t document_size() const { return keys_.size(); }
   // Bytes of memory held, the automaton's included.
   size_t num_bytes() const;
 

@@ -73,4 +73,15 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
   return {unpack_symbols(retrieved.to(query.device()), value_bits_, dtype), matched.to(query.device())};
 }
 
+void RosaState::rewind(int64_t num_positions) {
+  for (size_t row = 0; row < matchers_.size(); ++row) {
+    require(num_positions >= 0 && num_positions <= matchers_[row].document_size(), "RosaState::rewind: got ",
+            num_positions, " positions, expected at most the ", matchers_[row].document_size(),
+            " of the current document of batch row ", static_cast<int64_t>(row) / heads_);
+  }
+  for (automaton::StreamingMatcher& matcher : matchers_) matcher.rewind(num_positions);
+  size_ -= num_positions;
+  for (std::vector<uint64_t>& values : values_) values.resize(size_);
+}
+
 }  // namespace rosa

@@ -3,7 +3,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "rosa/automaton/streaming_matcher.h"
@@ -27,6 +29,16 @@ class RosaState {
   // (bits [B,H,n,M] 0 or 1, matched [B,H,n]) on the device of `query`. No gradients.
   OperatorOutput append(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                         HostExecutor& executor);
+
+  // Takes back the last `num_positions` of every row, as StreamingMatcher::rewind. Throws ArgumentError, and changes
+  // nothing, where the current document of a row has fewer.
+  void rewind(int64_t num_positions);
+
+  // Returns the state as bytes: versioned, with a checksum, independent of the machine and the number of threads.
+  std::vector<std::byte> save() const;
+  // Returns the state that save() wrote; it goes on bit for bit. Throws DataError where the bytes are damaged, cut off
+  // or of another version.
+  static RosaState load(std::span<const std::byte> bytes);
 
  private:
   int64_t batch_, heads_, kv_heads_, query_bits_, value_bits_;

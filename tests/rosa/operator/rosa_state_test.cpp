@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "tests/rosa/operator/inputs.h"
 #include "tests/support/tensors.h"
@@ -94,6 +95,68 @@ TEST(RosaState, RefusesWhatDoesNotFit) {
   EXPECT_THROW(state.append(at::zeros({1, 2, 3, 4}), at::zeros({1, 2, 3, 4}), at::zeros({1, 1, 3, 4}), executor),
                base::ArgumentError);
   EXPECT_THROW(state.start_document(1), base::ArgumentError);
+}
+
+TEST(RosaState, RewoundAndLoadedStatesGoOnAsIfNothingHadBeen) {
+  at::manual_seed(5);
+  HostExecutor executor(2);
+  for (const char* kind : {"random", "constant", "periodic"}) {
+    const Sizes sizes{2, 4, 2, 60, 2, 5};
+    const OperatorInput input = make_input(kind, sizes, at::kFloat, true);
+    const OperatorInput other = make_input("random", sizes, at::kFloat, true);
+    const OperatorOutput batch = rosa_operator(input, {}, executor);
+    RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+    std::vector<at::Tensor> bits;
+    for (int64_t begin = 0; begin < sizes.length; begin += 6) {
+      append_part(state, other, begin, 4, executor);
+      state.rewind(4);
+      const std::vector<std::byte> bytes = state.save();
+      state = RosaState::load(bytes);
+      EXPECT_EQ(state.save(), bytes);
+      EXPECT_EQ(state.size(), begin);
+      bits.push_back(append_part(state, input, begin, 6, executor).bits);
+    }
+    EXPECT_TRUE(testing::is_equal(at::cat(bits, 2), batch.bits)) << kind;
+  }
+}
+
+TEST(RosaState, ARewindBeyondADocumentChangesNothing) {
+  at::manual_seed(6);
+  HostExecutor executor(1);
+  const Sizes sizes{2, 2, 1, 10, 2, 3};
+  const OperatorInput input = make_input("random", sizes, at::kFloat, true);
+  RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+  append_part(state, input, 0, 6, executor);
+  state.start_document(1);
+  append_part(state, input, 6, 2, executor);
+  const std::vector<std::byte> before = state.save();
+  EXPECT_THROW(state.rewind(3), base::ArgumentError);
+  EXPECT_THROW(state.rewind(-1), base::ArgumentError);
+  EXPECT_EQ(state.save(), before);
+}
+
+TEST(RosaState, DamagedBytesAreRefused) {
+  at::manual_seed(7);
+  HostExecutor executor(1);
+  const Sizes sizes{1, 2, 1, 8, 2, 3};
+  RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+  append_part(state, make_input("random", sizes, at::kFloat, true), 0, 8, executor);
+  const std::vector<std::byte> bytes = state.save();
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_THROW(RosaState::load(std::span(bytes).first(size)), base::DataError) << size;
+  }
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::vector<std::byte> damaged = bytes;
+    damaged[i] ^= std::byte{16};
+    EXPECT_THROW(RosaState::load(damaged), base::DataError) << "byte " << i;
+    // As somebody hostile would: refused, or as harmless as any other state.
+    const uint64_t checksum = base::checksum(std::span(damaged).first(damaged.size() - 8));
+    for (size_t k = 0; k < 8; ++k) damaged[damaged.size() - 8 + k] = static_cast<std::byte>(checksum >> (8 * k));
+    try {
+      RosaState::load(damaged).save();
+    } catch (const base::DataError&) {
+    }
+  }
 }
 
 }  // namespace
