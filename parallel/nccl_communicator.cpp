@@ -1,8 +1,6 @@
 // The form of builds with NCCL.
 #include "parallel/nccl_communicator.h"
 
-#include <c10/core/DeviceGuard.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -204,7 +202,6 @@ class NcclCommunicator final : public Communicator {
 
   template <class Call>
   std::unique_ptr<Work> launch(const char* name, std::vector<at::Tensor> tensors, const Call& call) {
-    const c10::DeviceGuard guard(group_->device());
     auto work = std::make_unique<NcclWork>(group_, name, std::move(tensors));
     group_->enqueue(name, timeout_seconds(), call);
     work->launched();
