@@ -43,8 +43,8 @@ version() { "$@" 2>/dev/null | head -n 1 || true; }
 {
   echo "# Long tests, $start"
   echo
-  echo "\`./launch/long_tests.sh${selection[*]:+ ${selection[*]}}\`, commit $commit, $(nproc) cores," \
-    "Linux $(uname -r), $(version mpirun --version), $(version srun --version)."
+  echo "\`./launch/long_tests.sh${selection[*]:+ ${selection[*]}}\`, commit $commit, $(num_cores) cores," \
+    "Linux $(uname -r), $(version mpirun --version), $(version srun --version)"
   echo
   echo '| test | result | seconds |'
   echo '|---|---|---|'
@@ -52,7 +52,7 @@ version() { "$@" 2>/dev/null | head -n 1 || true; }
   sed -nE 's/^ *[0-9]+\/[0-9]+ +Test +#[0-9]+: ([^ ]+) [. ]*\**([A-Za-z ]+[A-Za-z]) *([0-9.]+) sec.*/| \1 | \2 | \3 |/p' "$log"
   echo
   echo '```text'
-  sed -nE 's/^[0-9]+: ?//p' "$log" | grep -avE '^(Test command|Working Directory|Environment variables|Test timeout)' || true
+  sed -nE 's/^[0-9]+: ?//p' "$log" | grep -avE '^( ?ROSA_BUILD=|Test command|Working Directory|Environment variables|Test timeout)' || true
   echo '```'
 } >"$result"
 say "kept in $result"

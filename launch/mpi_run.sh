@@ -73,11 +73,14 @@ add_common_options() {
   add_parameter odls_base_sigkill_timeout 2
 }
 
+# The cores this process may use. nproc alone would answer with OMP_NUM_THREADS where that is set.
+num_cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
+
 # find_mpi_run RANKS: sets mpi_run, mpirun with the options for that many ranks on this machine.
 find_mpi_run() {
   local oversubscribed=no
   find_mpirun
-  if [ "$1" -gt "$(nproc)" ]; then oversubscribed=yes; fi
+  if [ "$1" -gt "$(num_cores)" ]; then oversubscribed=yes; fi
   mpi_run=("$mpirun" -np "$1")
   add_common_options "$oversubscribed"
   case "$mpi_kind" in

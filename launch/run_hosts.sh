@@ -86,7 +86,7 @@ on_host() {
 # mpirun waits forever and silently for a host that does not answer. The answer: cores and GPUs.
 answers=$(mktemp -d)
 trap 'rm -rf "$answers"' EXIT
-question=$(printf 'cd %q && test -x %q && echo $(nproc) $(nvidia-smi -L 2>/dev/null | grep -c ^GPU)' "$PWD" "$rosa_program")
+question=$(printf 'cd %q && test -x %q && echo $(env -u OMP_NUM_THREADS nproc) $(nvidia-smi -L 2>/dev/null | grep -c ^GPU)' "$PWD" "$rosa_program")
 export -f on_host
 export agent
 for name in "${names[@]}"; do

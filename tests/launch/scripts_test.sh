@@ -74,7 +74,10 @@ expect_no_word() {  # expect_no_word WORD COMMAND...
 }
 
 case_options() {
-  local local=("$launch/run_local.sh" --print) many=$(($(nproc) + 1))
+  local local=("$launch/run_local.sh" --print) cores many
+  cores=$(env -u OMP_NUM_THREADS nproc)
+  many=$((cores + 1))
+  expect_no_word mpi_yield_when_idle env OMP_NUM_THREADS=1 "${local[@]}" -n "$cores" doctor
   expect_words "${local[@]}" -n 1 train 'a b.yaml' -- "$rosa" train 'a\ b.yaml'
   expect_words "${local[@]}" -n 1 doctor -- -np 1 --bind-to none
   expect_words "${local[@]}" -n 1 doctor -- --mca odls_base_sigkill_timeout 2
