@@ -24,7 +24,8 @@
 #include "parallel/device.h"
 #include "parallel/replicas.h"
 #include "parallel/self_check.h"
-#include "training/checkpoint.h"
+#include "training/checkpoint_store.h"
+#include "training/checkpoint_writer.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -279,24 +280,21 @@ class DryRun {
              ""}};
   }
 
-  // A checkpoint beside the real ones: written by rank 0, verified by every rank, deleted.
+  // A checkpoint beside the real ones: written by all ranks, verified by every rank, deleted.
   std::vector<Finding> checkpoint_and_disk() {
     const fs::path run_folder = config_.run.folder, folder = run_folder / "dry_run";
     const int64_t free_bytes = free_disk_bytes(existing_part_of(run_folder));
-    std::string written, trouble;
-    Stopwatch write_watch;
-    double write_seconds = 0.0;
     bool made_run_folder = false;
     if (session_.is_main_rank()) {
       std::error_code error;
       made_run_folder = !fs::exists(run_folder, error);
       fs::remove_all(folder, error);  // of a dry run that was killed
-      written = write_test_checkpoint(folder).string();
-      write_seconds = write_watch.seconds();
     }
-    written = communicator_.broadcast_text(written, /*root=*/0);
+    const Stopwatch write_watch;
+    const fs::path written = write_test_checkpoint(folder);
+    const double write_seconds = write_watch.seconds();
     const Stopwatch verify_watch;
-    trouble = trouble_with_checkpoint(written);
+    const std::string trouble = trouble_with_checkpoint(written);
     const double verify_seconds = largest(verify_watch.seconds());
     const std::vector<std::string> troubles = communicator_.all_gather_text(trouble);
     if (session_.is_main_rank()) {
@@ -305,8 +303,8 @@ class DryRun {
       if (made_run_folder) fs::remove(run_folder);
     }
     for (std::size_t rank = 0; rank < troubles.size(); ++rank) {
-      base::require<base::CheckpointError>(troubles[rank].empty(), "the test checkpoint of rank 0 on ", hosts_[0],
-                                           " can't be used by rank ", rank, " on ", hosts_[rank], ": ", troubles[rank]);
+      base::require<base::CheckpointError>(troubles[rank].empty(), "the test checkpoint can't be used by rank ", rank,
+                                           " on ", hosts_[rank], ": ", troubles[rank]);
     }
     std::vector<Finding> findings = {
         {"test checkpoint",
@@ -318,10 +316,14 @@ class DryRun {
     return findings;
   }
 
+  // As a run saves: every rank writes its share.
   fs::path write_test_checkpoint(const fs::path& folder) {
-    std::map<std::string, const base::Stateful*> states;
-    for (const auto& [name, state] : trainer_->state()) states[name] = state;
-    return training::CheckpointStore(folder).save(/*step=*/0, states, {{"config.yaml", loaded_.text}});
+    training::CheckpointWriter writer(communicator_, folder, {});
+    writer.start({"dry_run", /*step=*/0, std::nullopt}, trainer_->state(), {{"config.yaml", loaded_.text}});
+    const auto outcome = writer.finish();
+    base::require<base::CheckpointError>(
+        outcome && outcome->ok(), "the test checkpoint can't be written: ", outcome ? outcome->error : "no outcome");
+    return outcome->folder;
   }
 
   // Why this rank can't use the checkpoint, or empty.
@@ -364,7 +366,8 @@ class DryRun {
     const fs::path checkpoints = fs::path(config_.run.folder) / "checkpoints";
     if (session_.is_main_rank() && fs::exists(checkpoints)) {
       const auto newest = training::CheckpointStore(checkpoints).newest_complete();
-      if (newest) text = concat("from ", newest->string(), " (checkpoint.resume: ", config_.checkpoint.resume, ")");
+      if (newest)
+        text = concat("from ", newest->folder().string(), " (checkpoint.resume: ", config_.checkpoint.resume, ")");
     }
     return {"the run would start", text, ""};
   }

@@ -1,6 +1,7 @@
 // `rosa train` and `rosa pretrain`: a run from a configuration, with progress, metrics and stop on request.
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,18 +12,20 @@
 #include "launch/run_config_file.h"
 #include "launch/session.h"
 #include "launch/training_session.h"
+#include "training/run_identity.h"
 
 namespace rosa::launch {
 namespace {
 
 struct TrainOptions {
-  std::string file;
+  std::string file, accept_changed;
   std::vector<std::string> overrides;
   bool dry_run = false;
 };
 
 int run_training(const TrainOptions& options, training::Objective objective) {
   // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
+  const std::set<std::string> accepted = training::parse_accepted(options.accept_changed);
   const LoadedConfig loaded = load_run_config(options.file, options.overrides);
   base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
                                    ": run.folder is empty: name the folder that keeps the run");
@@ -31,7 +34,7 @@ int run_training(const TrainOptions& options, training::Objective objective) {
     dry_run(session, loaded, objective);
     return kExitOk;
   }
-  const training::RunOutcome outcome = train_in_session(session, loaded, objective);
+  const training::RunOutcome outcome = train_in_session(session, loaded, objective, accepted);
   return outcome == training::RunOutcome::finished ? kExitOk : kExitStopped;
 }
 
@@ -43,6 +46,8 @@ void add_command(CLI::App& program, Action& action, const std::string& name, con
   add_override_option(*command, options->overrides);
   command->add_flag("--dry-run", options->dry_run,
                     "Try everything out but train: ranks, collectives, model, data, a checkpoint; report and stop");
+  command->add_option("--accept-changed", options->accept_changed,
+                      "go on although these changed since the checkpoint, e.g. data,model (docs/running.md)");
   command->footer(
       "The same command again goes on from the newest checkpoint of run.folder (checkpoint.resume: auto).\n"
       "TERM, INT and USR1 ask for a stop: the run saves after the step and ends with exit code 75.\n"

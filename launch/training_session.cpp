@@ -1,6 +1,7 @@
 #include "launch/training_session.h"
 
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "base/log.h"
@@ -9,7 +10,8 @@
 
 namespace rosa::launch {
 
-training::RunOutcome train_in_session(Session& session, const LoadedConfig& loaded, training::Objective objective) {
+training::RunOutcome train_in_session(Session& session, const LoadedConfig& loaded, training::Objective objective,
+                                      const std::set<std::string>& accept_changed) {
   const training::RunConfig& config = loaded.config;
   session.start_log(config.run.folder);
   listen_for_stop_signals();
@@ -22,10 +24,14 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
     metrics.emplace(std::filesystem::path(config.run.folder) / "metrics.jsonl", config.logging.every);
     observers.add(*metrics);
   }
+  std::map<std::string, base::Stateful*> states;
+  if (metrics) states["metrics"] = &*metrics;
   const training::RunContext context{.communicator = session.communicator(),
                                      .observer = observers,
                                      .stop_requested = stop_requested,
-                                     .resolved_config = loaded.text};
+                                     .resolved_config = loaded.text,
+                                     .accept_changed = accept_changed,
+                                     .states = states};
   const training::RunOutcome outcome = training::train_run(config, objective, context);
   if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {
     base::log_info("stopped on request; the same command goes on from here");

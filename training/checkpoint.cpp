@@ -1,6 +1,7 @@
 #include "training/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -10,8 +11,6 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/log.h"
-#include "base/safetensors.h"
 
 namespace rosa::training {
 namespace {
@@ -22,89 +21,22 @@ using base::concat;
 using base::require;
 using nlohmann::json;
 
-constexpr int64_t kVersion = 1;
-constexpr int64_t kMaxJsonBytes = 64 << 20;
-constexpr const char* kManifest = "manifest.json";
-constexpr const char* kAdapterFile = "adapter.safetensors";
-constexpr const char* kStateFile = "state.safetensors";
+constexpr int64_t kVersion = 2;
+constexpr int64_t kMaxJsonBytes = int64_t{1} << 30;
 constexpr const char* kValuesFile = "state.json";
-// Both start so that no listing takes them for checkpoints.
-constexpr const char* kTemporaryPrefix = ".writing_";
-constexpr const char* kReplacedPrefix = ".replaced_";
 
-std::string folder_name(int64_t step) {
-  char name[32];
-  std::snprintf(name, sizeof(name), "step_%08lld", static_cast<long long>(step));
-  return name;
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
 }
 
-// The step of a folder's name, or nothing if it is no checkpoint's.
-std::optional<int64_t> step_of(const std::string& name) {
-  if (!name.starts_with("step_") || name.size() < 13 || name.size() > 23) return std::nullopt;
-  int64_t step = 0;
-  for (char digit : name.substr(5)) {
-    if (digit < '0' || digit > '9') return std::nullopt;
-    step = step * 10 + (digit - '0');
-  }
-  return step;
-}
-
-void check_system(const std::error_code& error, const char* call, const fs::path& path) {
-  require<base::FileError>(!error, call, " failed for '", path.string(), "': ", error.message());
-}
-
-void remove_folder(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  check_system(error, "remove", path);
-}
-
-// Removes the folder on the way out unless the rename made it a checkpoint.
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(fs::path path) : path_(std::move(path)) {
-    remove_folder(path_);
-    std::error_code error;
-    fs::create_directories(path_, error);
-    check_system(error, "mkdir", path_);
-    base::sync_folder(path_.parent_path());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const fs::path& path() const { return path_; }
-  void release() { path_.clear(); }
-
- private:
-  fs::path path_;
-};
-
-void rename_folder(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  check_system(error, "rename", to);
-}
-
+// JSON has no infinities or NaN, and a double must come back bit for bit as a double: it is written as a text.
 json to_json(const base::StateValue& value) {
-  return std::visit([](const auto& inner) { return json(inner); }, value);
-}
-
-// JSON has no infinities or NaN, and a double must come back bit for bit as a double: all are written as texts.
-json values_to_json(const std::map<std::string, base::StateValue>& values) {
-  json result = json::object();
-  for (const auto& [name, value] : values) {
-    if (const auto* number = std::get_if<double>(&value)) {
-      char text[64];
-      std::snprintf(text, sizeof(text), "%a", *number);
-      result[name] = {{"double", text}};
-    } else {
-      result[name] = to_json(value);
-    }
+  if (const auto* number = std::get_if<double>(&value)) {
+    char text[64];
+    std::snprintf(text, sizeof(text), "%a", *number);
+    return {{"double", text}};
   }
-  return result;
+  return std::visit([](const auto& inner) { return json(inner); }, value);
 }
 
 base::StateValue value_from_json(const std::string& name, const json& value) {
@@ -115,7 +47,12 @@ base::StateValue value_from_json(const std::string& name, const json& value) {
   return std::strtod(value["double"].get<std::string>().c_str(), nullptr);
 }
 
-std::string to_text(const json& values) {
+std::string values_text(const std::map<std::string, base::StateDict>& states) {
+  json values = json::object();
+  for (const auto& [state, dict] : states) {
+    values[state] = json::object();
+    for (const auto& [name, value] : dict.values) values[state][name] = to_json(value);
+  }
   try {
     return values.dump(1) + "\n";
   } catch (const json::exception& error) {
@@ -127,21 +64,17 @@ json read_json(const fs::path& path) {
   try {
     return json::parse(base::read_file(path, kMaxJsonBytes));
   } catch (const json::exception& error) {
-    throw CheckpointError(concat("'", path.string(), "' is no JSON: ", error.what()));
+    throw CheckpointError(concat(path.filename().string(), " is no JSON: ", error.what()));
   }
 }
 
-base::StateTensor copy_tensor(const base::TensorView& view) {
-  return {view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}};
-}
-
-// The manifest's field, of the type that is asked for.
+// A field of the manifest, of the type that is asked for.
 template <class Value>
-Value manifest_field(const json& manifest, const char* key) {
+Value field(const json& object, const char* key) {
   try {
-    return manifest.at(key).get<Value>();
+    return object.at(key).get<Value>();
   } catch (const json::exception& error) {
-    throw CheckpointError(concat(kManifest, ": field '", key, "' is missing or wrong (", error.what(), ")"));
+    throw CheckpointError(concat(kManifestFile, ": field '", key, "' is missing or wrong (", error.what(), ")"));
   }
 }
 
@@ -150,196 +83,270 @@ std::string manifest_checksum(json manifest) {
   return base::to_hex(base::checksum(manifest.dump()));
 }
 
-CheckpointInfo verify_files(const fs::path& path) {
-  require<CheckpointError>(fs::exists(path / kManifest), "it has no ", kManifest);
-  const json manifest = read_json(path / kManifest);
-  require<CheckpointError>(manifest.is_object(), kManifest, " is no JSON object");
-  const auto version = manifest_field<int64_t>(manifest, "version");
+Manifest parse_manifest(const json& object) {
+  require<CheckpointError>(object.is_object(), kManifestFile, " is no JSON object");
+  const auto version = field<int64_t>(object, "version");
   require<CheckpointError>(version == kVersion, "it has version ", version, ", this program reads ", kVersion);
-  CheckpointInfo info{manifest_field<std::string>(manifest, "run_id"), manifest_field<int64_t>(manifest, "step")};
-  require<CheckpointError>(manifest_field<std::string>(manifest, "checksum") == manifest_checksum(manifest), kManifest,
+  Manifest manifest;
+  manifest.checksum = field<std::string>(object, "checksum");
+  require<CheckpointError>(manifest.checksum == manifest_checksum(object), kManifestFile,
                            " is damaged: its own checksum is wrong");
-  for (const auto& [name, checksum] : manifest_field<std::map<std::string, std::string>>(manifest, "files")) {
-    require<CheckpointError>(fs::exists(path / name), "its file ", name, " is missing");
-    const std::string actual = base::to_hex(base::file_checksum(path / name));
-    require<CheckpointError>(actual == checksum, "its file ", name, " is damaged: its checksum is ", actual,
-                             ", expected ", checksum);
+  manifest.info.run_id = field<std::string>(object, "run_id");
+  manifest.info.step = field<int64_t>(object, "step");
+  if (object.contains("evaluation_loss")) manifest.info.evaluation_loss = field<double>(object, "evaluation_loss");
+  const json files = field<json>(object, "files");
+  const json tensors = field<json>(object, "tensors");
+  for (const auto& [name, entry] : files.items()) {
+    require<CheckpointError>(is_plain_name(name), kManifestFile, ": '", name, "' is no name of a file");
+    manifest.files[name] = {field<int64_t>(entry, "bytes"), field<std::string>(entry, "xxh3")};
   }
-  return info;
+  for (const auto& [name, entry] : tensors.items()) {
+    TensorEntry& tensor = manifest.tensors[name];
+    tensor.file = field<std::string>(entry, "file");
+    tensor.name = field<std::string>(entry, "name");
+    tensor.dtype = field<std::string>(entry, "dtype");
+    tensor.shape = field<std::vector<int64_t>>(entry, "shape");
+    tensor.checksum = field<std::string>(entry, "xxh3");
+    require<CheckpointError>(manifest.files.contains(tensor.file), kManifestFile, ": tensor '", name, "' is in '",
+                             tensor.file, "', which is not listed");
+  }
+  return manifest;
+}
+
+// A file of tensors before it is given to a rank.
+struct PlannedFile {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> tensors;  // (state, tensor)
+  int64_t bytes = 0;
+  int rank = 0;
+};
+
+std::string name_in_file(const std::string& state, const std::string& tensor) {
+  return state == kAdapterState ? tensor : state + "/" + tensor;
+}
+
+std::vector<PlannedFile> plan_files(const std::map<std::string, base::StateDict>& states, int64_t shard_bytes) {
+  std::vector<PlannedFile> others;
+  PlannedFile adapter;
+  adapter.name = kAdapterFile;
+  for (const auto& [state, dict] : states) {
+    for (const auto& [name, tensor] : dict.tensors) {
+      const auto bytes = static_cast<int64_t>(tensor.bytes.size());
+      if (state != kAdapterState && (others.empty() || others.back().bytes + bytes > shard_bytes)) {
+        char file[40];
+        std::snprintf(file, sizeof(file), "state_%04zu.safetensors", others.size());
+        others.emplace_back().name = file;
+      }
+      PlannedFile& file = state == kAdapterState ? adapter : others.back();
+      file.tensors.emplace_back(state, name);
+      file.bytes += bytes;
+    }
+  }
+  if (states.contains(kAdapterState)) others.push_back(std::move(adapter));
+  return others;
+}
+
+void assign_to_ranks(std::vector<PlannedFile>& files, int num_ranks) {
+  std::stable_sort(files.begin(), files.end(),
+                   [](const PlannedFile& left, const PlannedFile& right) { return left.bytes > right.bytes; });
+  std::vector<int64_t> bytes(static_cast<size_t>(num_ranks), 0);
+  for (PlannedFile& file : files) {
+    const auto lightest = std::min_element(bytes.begin(), bytes.end());
+    file.rank = static_cast<int>(lightest - bytes.begin());
+    *lightest += file.bytes;
+  }
+}
+
+// Adds the file that was just written to a part of the manifest. Read back: that is what later readers get.
+void add_file(json& part, const fs::path& path) {
+  std::error_code error;
+  const auto bytes = fs::file_size(path, error);
+  require<base::FileError>(!error, "stat failed for '", path.string(), "': ", error.message());
+  part["files"][path.filename().string()] = {{"bytes", bytes}, {"xxh3", base::to_hex(base::file_checksum(path))}};
+}
+
+void check_files(const fs::path& folder, const Manifest& manifest) {
+  for (const auto& [name, entry] : manifest.files) {
+    std::error_code error;
+    const auto bytes = fs::file_size(folder / name, error);
+    require<CheckpointError>(!error, "its file ", name, " is missing or unreadable (", error.message(), ")");
+    require<CheckpointError>(static_cast<int64_t>(bytes) == entry.bytes, "its file ", name, " is damaged: it has ",
+                             bytes, " bytes, expected ", entry.bytes);
+  }
+}
+
+void check_tensor(const std::string& name, const TensorEntry& entry, const base::SafetensorsFile& file) {
+  require<CheckpointError>(file.contains(entry.name), "tensor '", name, "' is not in ", entry.file);
+  const base::TensorView& view = file.at(entry.name);
+  require<CheckpointError>(view.dtype == entry.dtype && view.shape == entry.shape, "tensor '", name, "' in ",
+                           entry.file, " has another dtype or shape than the manifest says");
+  require<CheckpointError>(base::to_hex(base::checksum(view.bytes)) == entry.checksum, "tensor '", name, "' in ",
+                           entry.file, " is damaged: its checksum is wrong");
 }
 
 }  // namespace
 
-CheckpointInfo verify_checkpoint(const fs::path& path) {
-  require<CheckpointError>(fs::is_directory(path), "checkpoint '", path.string(), "' does not exist or is no folder");
-  try {
-    return verify_files(path);
-  } catch (const base::Error& error) {
-    throw CheckpointError(concat("checkpoint '", path.string(), "' can't be used: ", error.what()));
-  }
-}
-
-CheckpointStore::CheckpointStore(fs::path folder, std::string run_id)
-    : folder_(std::move(folder)), run_id_(std::move(run_id)) {}
-
-void CheckpointStore::at(std::string_view point) const {
-  if (observer_) observer_(point);
-}
-
-void CheckpointStore::write_files(const fs::path& folder, int64_t step,
-                                  const std::map<std::string, const base::Stateful*>& states,
-                                  const std::map<std::string, std::string>& texts) const {
+CheckpointShare take_share(const States& states, const std::map<std::string, std::string>& texts, int rank,
+                           int num_ranks, int64_t shard_bytes) {
   std::map<std::string, base::StateDict> saved;
   for (const auto& [name, state] : states) saved[name] = state->save_state();
-  std::map<std::string, base::TensorView> adapter, others;
-  json values = json::object();
-  for (const auto& [name, state] : saved) {
-    for (const auto& [tensor_name, tensor] : state.tensors) {
-      auto& target = name == kAdapterState ? adapter : others;
-      target[name == kAdapterState ? tensor_name : name + "/" + tensor_name] = {tensor.dtype, tensor.shape,
-                                                                                tensor.bytes};
+  std::vector<PlannedFile> files = plan_files(saved, shard_bytes);
+  assign_to_ranks(files, num_ranks);
+  CheckpointShare share;
+  for (const PlannedFile& file : files) {
+    if (file.rank != rank) continue;
+    auto& tensors = share.tensor_files[file.name];
+    for (const auto& [state, tensor] : file.tensors) {
+      tensors[name_in_file(state, tensor)] = std::move(saved.at(state).tensors.at(tensor));
     }
-    values[name] = values_to_json(state.values);
   }
-  std::vector<std::string> files;
-  auto finish = [&](const std::string& name) {
-    files.push_back(name);
-    at(name);
+  for (const auto& entry : texts) {
+    const std::string& name = entry.first;
+    const bool taken = name == kManifestFile || name == kValuesFile || name.ends_with(".safetensors");
+    require(!taken && is_plain_name(name), "'", name, "' is no name for a text file of a checkpoint");
+  }
+  if (rank == 0) {
+    share.text_files = texts;
+    share.text_files[kValuesFile] = values_text(saved);
+  }
+  return share;
+}
+
+std::string write_share(const fs::path& folder, const CheckpointShare& share, const SaveObserver& observer,
+                        const std::atomic<bool>* cancelled) {
+  const auto at = [&](const std::string& point) {
+    if (observer) observer(point);
+    require<CheckpointError>(cancelled == nullptr || !*cancelled, "the save was cancelled");
   };
-  if (states.count(kAdapterState) != 0) {
-    base::write_safetensors(folder / kAdapterFile, adapter);
-    finish(kAdapterFile);
-  }
-  base::write_safetensors(folder / kStateFile, others);
-  finish(kStateFile);
-  base::write_file_atomically(folder / kValuesFile, to_text(values));
-  finish(kValuesFile);
-  for (const auto& [name, text] : texts) {
-    const bool taken = name == kManifest || std::find(files.begin(), files.end(), name) != files.end();
-    require(!taken && fs::path(name).filename() == name, "CheckpointStore::save: '", name,
-            "' is no name for a text file of a checkpoint");
-    base::write_file_atomically(folder / name, text);
-    finish(name);
-  }
-  json manifest = {{"version", kVersion}, {"run_id", run_id_}, {"step", step}, {"files", json::object()}};
-  for (const std::string& name : files) manifest["files"][name] = base::to_hex(base::file_checksum(folder / name));
-  manifest["checksum"] = manifest_checksum(manifest);
-  base::write_file_atomically(folder / kManifest, manifest.dump(1) + "\n");
-  at(kManifest);
-}
-
-fs::path CheckpointStore::save(int64_t step, const std::map<std::string, const base::Stateful*>& states,
-                               const std::map<std::string, std::string>& texts) const {
-  require(step >= 0, "CheckpointStore::save: got step ", step, ", expected 0 or more");
-  const fs::path path = folder_ / folder_name(step);
-  const fs::path replaced = folder_ / (kReplacedPrefix + folder_name(step));
-  TemporaryFolder temporary(folder_ / (kTemporaryPrefix + folder_name(step)));
-  at("folder");
-  write_files(temporary.path(), step, states, texts);
-  base::sync_folder(temporary.path());
-  at("synced");
-  if (fs::exists(path)) {
-    // A folder can't be renamed onto another one; for a moment the checkpoint is known by its other name only.
-    remove_folder(replaced);
-    rename_folder(path, replaced);
-    at("replaced");
-  }
-  rename_folder(temporary.path(), path);
-  temporary.release();
-  at("renamed");
-  base::sync_folder(folder_);
-  at("durable");
-  remove_folder(replaced);
-  return path;
-}
-
-std::vector<fs::path> CheckpointStore::list() const {
-  std::vector<std::pair<int64_t, fs::path>> found;
   std::error_code error;
-  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    // Replaced by a writer that was interrupted before its own checkpoint got the name: still the one of its step.
-    const std::string_view prefix = kReplacedPrefix;
-    if (name.starts_with(prefix) && !fs::exists(folder_ / name.substr(prefix.size()))) name.erase(0, prefix.size());
-    const auto step = step_of(name);
-    if (step && entry->is_directory()) found.emplace_back(*step, entry->path());
-  }
-  if (error == std::errc::no_such_file_or_directory) return {};
-  check_system(error, "readdir", folder_);
-  std::sort(found.begin(), found.end());
-  std::vector<fs::path> paths;
-  for (auto& [step, path] : found) paths.push_back(std::move(path));
-  return paths;
-}
-
-std::optional<fs::path> CheckpointStore::newest_complete() const {
-  std::vector<fs::path> paths = list();
-  std::string reasons;
-  for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
-    try {
-      verify_checkpoint(*path);
-      return *path;
-    } catch (const CheckpointError& error) {
-      base::log_warning(concat("skipped a damaged checkpoint: ", error.what()));
-      reasons += concat("\n  ", error.what());
+  fs::create_directories(folder, error);
+  require<base::FileError>(!error, "mkdir failed for '", folder.string(), "': ", error.message());
+  at("folder");
+  json part = {{"files", json::object()}, {"tensors", json::object()}};
+  for (const auto& [file, tensors] : share.tensor_files) {
+    at("writing:" + file);
+    std::map<std::string, base::TensorView> views;
+    for (const auto& [name, tensor] : tensors) {
+      views[name] = {tensor.dtype, tensor.shape, tensor.bytes};
+      const std::string full_name = file == kAdapterFile ? concat(kAdapterState, "/", name) : name;
+      part["tensors"][full_name] = {{"file", file},
+                                    {"name", name},
+                                    {"dtype", tensor.dtype},
+                                    {"shape", tensor.shape},
+                                    {"xxh3", base::to_hex(base::checksum(tensor.bytes))}};
     }
+    base::write_safetensors(folder / file, views);
+    add_file(part, folder / file);
+    at("written:" + file);
   }
-  require<CheckpointError>(
-      reasons.empty(), "'", folder_.string(), "' holds ", paths.size(),
-      " checkpoints, none of which can be used; restore one, or choose another run folder:", reasons);
-  return std::nullopt;
+  for (const auto& [file, text] : share.text_files) {
+    at("writing:" + file);
+    base::write_file_atomically(folder / file, text);
+    add_file(part, folder / file);
+    at("written:" + file);
+  }
+  base::sync_folder(folder);
+  at("share");
+  return part.dump();
 }
 
-void CheckpointStore::load(const fs::path& path, const std::map<std::string, base::Stateful*>& states) const {
-  verify_checkpoint(path);
-  const json values = read_json(path / kValuesFile);
-  const base::SafetensorsFile others(path / kStateFile);
+void write_manifest(const fs::path& folder, const CheckpointInfo& info, const std::vector<std::string>& parts) {
+  json object = {{"version", kVersion},
+                 {"run_id", info.run_id},
+                 {"step", info.step},
+                 {"files", json::object()},
+                 {"tensors", json::object()}};
+  if (info.evaluation_loss && std::isfinite(*info.evaluation_loss)) object["evaluation_loss"] = *info.evaluation_loss;
+  for (const std::string& text : parts) {
+    const json part = json::parse(text);
+    object["files"].update(part.at("files"));
+    object["tensors"].update(part.at("tensors"));
+  }
+  object["checksum"] = manifest_checksum(object);
+  try {
+    check_files(folder, parse_manifest(object));
+  } catch (const CheckpointError& error) {
+    throw CheckpointError(concat("'", folder.string(), "' does not hold what the ranks wrote: ", error.what(),
+                                 "; is run.folder on a file system that all ranks share?"));
+  }
+  base::write_file_atomically(folder / kManifestFile, object.dump(1) + "\n");
+}
+
+Manifest read_manifest(const fs::path& folder) {
+  try {
+    require<CheckpointError>(fs::is_directory(folder), "it does not exist or is no folder");
+    require<CheckpointError>(fs::exists(folder / kManifestFile), "it has no ", kManifestFile);
+    return parse_manifest(read_json(folder / kManifestFile));
+  } catch (const std::exception& error) {  // errors of the file system included
+    throw CheckpointError(concat("checkpoint '", folder.string(), "' can't be used: ", error.what()));
+  }
+}
+
+bool looks_whole(const fs::path& folder) {
+  try {
+    check_files(folder, read_manifest(folder));
+    return true;
+  } catch (const CheckpointError&) {
+    return false;
+  }
+}
+
+Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)), manifest_(read_manifest(folder_)) {
+  try {
+    check_files(folder_, manifest_);
+    for (const auto& [name, entry] : manifest_.files) {
+      const std::string actual = base::to_hex(base::file_checksum(folder_ / name));
+      require<CheckpointError>(actual == entry.checksum, "its file ", name, " is damaged: its checksum is ", actual,
+                               ", expected ", entry.checksum);
+      if (name.ends_with(".safetensors")) files_.emplace(name, base::SafetensorsFile(folder_ / name));
+    }
+    for (const auto& [name, entry] : manifest_.tensors) {
+      const auto file = files_.find(entry.file);
+      require<CheckpointError>(file != files_.end(), "tensor '", name, "' is in ", entry.file, ", no file of tensors");
+      check_tensor(name, entry, file->second);
+    }
+    require<CheckpointError>(manifest_.files.contains(kValuesFile), "it has no ", kValuesFile);
+    const json states = read_json(folder_ / kValuesFile);
+    for (const auto& [state, values] : states.items()) {
+      auto& target = values_[state];
+      for (const auto& [name, value] : values.items()) target[name] = value_from_json(state + "/" + name, value);
+    }
+  } catch (const std::exception& error) {  // errors of the file system included
+    throw CheckpointError(concat("checkpoint '", folder_.string(), "' can't be used: ", error.what()));
+  }
+}
+
+std::vector<std::string> Checkpoint::state_names() const {
+  std::vector<std::string> names;
+  for (const auto& entry : values_) names.push_back(entry.first);
+  return names;
+}
+
+base::StateDict Checkpoint::state(const std::string& name) const {
+  const auto found = values_.find(name);
+  require<CheckpointError>(found != values_.end(), "checkpoint '", folder_.string(), "' holds no state '", name, "'");
+  base::StateDict dict;
+  dict.values = found->second;
+  const std::string prefix = name + "/";
+  for (auto entry = manifest_.tensors.lower_bound(prefix);
+       entry != manifest_.tensors.end() && entry->first.starts_with(prefix); ++entry) {
+    const base::TensorView& view = files_.at(entry->second.file).at(entry->second.name);
+    dict.tensors[entry->first.substr(prefix.size())] = {view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}};
+  }
+  return dict;
+}
+
+void Checkpoint::load(const States& states) const {
   for (const auto& [name, state] : states) {
-    auto found = values.find(name);
-    require<CheckpointError>(found != values.end() && found->is_object(), "checkpoint '", path.string(),
-                             "' holds no state '", name, "'; was it written by another kind of run?");
-    base::StateDict dict;
-    for (const auto& [key, value] : found->items()) dict.values[key] = value_from_json(name + "/" + key, value);
-    if (name == kAdapterState) {
-      const base::SafetensorsFile adapter(path / kAdapterFile);
-      for (const auto& [key, view] : adapter.tensors()) dict.tensors[key] = copy_tensor(view);
-    } else {
-      const std::string prefix = name + "/";
-      for (auto entry = others.tensors().lower_bound(prefix);
-           entry != others.tensors().end() && entry->first.starts_with(prefix); ++entry) {
-        dict.tensors[entry->first.substr(prefix.size())] = copy_tensor(entry->second);
-      }
-    }
+    const base::StateDict dict = this->state(name);
     try {
       state->load_state(dict);
     } catch (const CheckpointError& error) {
-      throw CheckpointError(concat("checkpoint '", path.string(), "', state '", name, "': ", error.what()));
+      throw CheckpointError(concat("checkpoint '", folder_.string(), "', state '", name, "': ", error.what()));
     }
   }
 }
 
-void CheckpointStore::keep_last(int64_t count) const {
-  std::vector<fs::path> paths = list();
-  // One that was replaced is still needed where its successor never came.
-  std::error_code error;
-  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    const bool interrupted = name.starts_with(kTemporaryPrefix);
-    const bool superseded = name.starts_with(kReplacedPrefix) &&
-                            fs::exists(folder_ / name.substr(std::string_view(kReplacedPrefix).size()));
-    if (interrupted || superseded) remove_folder(entry->path());
-  }
-  if (count <= 0 || static_cast<int64_t>(paths.size()) <= count) return;
-  const std::optional<fs::path> newest = newest_complete();
-  paths.resize(paths.size() - static_cast<size_t>(count));
-  for (const fs::path& path : paths) {
-    if (newest && path == *newest) continue;
-    // Renamed first: an interrupted removal must not leave a damaged checkpoint behind.
-    const fs::path doomed = folder_ / (kTemporaryPrefix + path.filename().string());
-    remove_folder(doomed);
-    rename_folder(path, doomed);
-    remove_folder(doomed);
-  }
-}
+CheckpointInfo verify_checkpoint(const fs::path& folder) { return Checkpoint(folder).manifest().info; }
 
 }  // namespace rosa::training

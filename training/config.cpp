@@ -52,7 +52,17 @@ void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
 
 void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
   visitor.field("every", config.every, "steps between checkpoints; the last step is always saved", {1});
-  visitor.field("keep_last", config.keep_last, "checkpoints kept; 0: all", {0});
+  visitor.field("keep_last", config.keep_last, "newest checkpoints kept; 0: all", {0});
+  visitor.field("keep_every", config.keep_every, "checkpoints whose step is a multiple of it are kept too; 0: none",
+                {0});
+  visitor.field("keep_best", config.keep_best,
+                "this many checkpoints with the lowest evaluation loss are kept too; counts those of steps that are "
+                "evaluated (evaluation.every)",
+                {0});
+  visitor.field("max_failed_saves", config.max_failed_saves,
+                "saves in a row that may fail (a full disk) with a warning before the run ends; the last save of a run "
+                "must succeed",
+                {0});
   visitor.field("resume", config.resume,
                 "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
                 "folder; or the folder of one checkpoint");

@@ -60,9 +60,12 @@ struct EvaluationSection {
 void describe(base::FieldVisitor& visitor, EvaluationSection& config);
 
 struct CheckpointSection {
-  int64_t every = 500;          // steps; the last step is always saved
-  int64_t keep_last = 2;        // older ones are removed; 0: all are kept
-  std::string resume = "auto";  // auto, none, or a checkpoint folder
+  int64_t every = 500;           // steps; the last step is always saved
+  int64_t keep_last = 2;         // older ones are removed; 0: all are kept
+  int64_t keep_every = 0;        // those whose step is a multiple of it stay; 0: none for that
+  int64_t keep_best = 0;         // those with the lowest evaluation loss stay
+  int64_t max_failed_saves = 3;  // in a row, before the run ends
+  std::string resume = "auto";   // auto, none, or a checkpoint folder
 };
 void describe(base::FieldVisitor& visitor, CheckpointSection& config);
 

@@ -1,9 +1,12 @@
 #include "training/metrics.h"
 
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 
 namespace rosa::training {
 
@@ -29,16 +32,23 @@ void ObserverList::on_end() {
 MetricsFile::MetricsFile(std::filesystem::path path, int64_t every) : path_(std::move(path)), every_(every) {}
 
 void MetricsFile::on_start(int64_t first_step, int64_t) {
+  std::string content;
+  if (std::ifstream in(path_); in) content.assign(std::istreambuf_iterator<char>(in), {});
+  if (saved_bytes_ > static_cast<int64_t>(content.size())) {
+    base::log_warning(base::concat(path_.string(), " has ", content.size(), " bytes, but had ", saved_bytes_,
+                                   " at the checkpoint: lines before step ", first_step, " are missing"));
+  } else if (saved_bytes_ > 0 && content[static_cast<size_t>(saved_bytes_) - 1] == '\n') {
+    content.resize(static_cast<size_t>(saved_bytes_));
+  }
   // A line cut short by a kill fails to parse and is dropped as well.
   std::string kept;
-  if (std::ifstream in(path_); in) {
-    for (std::string line; std::getline(in, line);) {
-      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (json.is_discarded() || !json.is_object() || !json.contains("step")) continue;
-      const int64_t step = json.value("step", int64_t{-1});
-      const bool evaluation = json.value("kind", std::string()) == "evaluation";
-      if (evaluation ? step <= first_step && step > 0 : step < first_step) kept += line + "\n";
-    }
+  std::istringstream lines(content);
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (json.is_discarded() || !json.is_object() || !json.contains("step")) continue;
+    const int64_t step = json.value("step", int64_t{-1});
+    const bool evaluation = json.value("kind", std::string()) == "evaluation";
+    if (evaluation ? step <= first_step && step > 0 : step < first_step) kept += line + "\n";
   }
   base::write_file_atomically(path_, kept);
   out_.open(path_, std::ios::app);
@@ -79,6 +89,20 @@ void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
                                        {"perplexity", metrics.perplexity},
                                        {"num_tokens", metrics.num_tokens}};
   write_line(json.dump());
+}
+
+base::StateDict MetricsFile::save_state() const {
+  base::sync_file(path_);
+  base::StateDict state;
+  state.values["bytes"] = static_cast<int64_t>(std::filesystem::file_size(path_));
+  return state;
+}
+
+void MetricsFile::load_state(const base::StateDict& state) {
+  const auto found = state.values.find("bytes");
+  base::require<base::CheckpointError>(found != state.values.end() && std::holds_alternative<int64_t>(found->second),
+                                       "the metrics' state holds no integer 'bytes'");
+  saved_bytes_ = std::get<int64_t>(found->second);
 }
 
 void MetricsFile::on_checkpoint(int64_t, const std::filesystem::path&) {}

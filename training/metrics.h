@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/stateful.h"
+
 namespace rosa::training {
 
 // One training step, over the whole global batch; equal on every rank but for the timings.
@@ -60,8 +62,9 @@ class ObserverList : public TrainingObserver {
 };
 
 // Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
-// on_start drops the lines of steps that will be done again, so that each step stands there once.
-class MetricsFile : public TrainingObserver {
+// Its state is its length, made durable when it is saved. on_start cuts the file there and drops the lines of steps
+// that will be done again, so that each step stands there once.
+class MetricsFile : public TrainingObserver, public base::Stateful {
  public:
   // Throws FileError where the file can't be written.
   MetricsFile(std::filesystem::path path, int64_t every);
@@ -72,11 +75,15 @@ class MetricsFile : public TrainingObserver {
   void on_notice(const std::string& text) override;
   void on_end() override;
 
+  base::StateDict save_state() const override;
+  void load_state(const base::StateDict& state) override;
+
  private:
   void write_line(const std::string& line);
 
   std::filesystem::path path_;
   int64_t every_;
+  int64_t saved_bytes_ = -1;  // the length at the checkpoint that was loaded; -1: none was
   std::ofstream out_;
 };
 

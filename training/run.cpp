@@ -9,11 +9,16 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "models/export.h"
 #include "parallel/device.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/replicas.h"
-#include "training/checkpoint.h"
+#include "training/checkpoint_store.h"
+#include "training/checkpoint_writer.h"
+#include "training/resume.h"
+#include "training/run_identity.h"
+#include "training/save_fault.h"
 #include "training/trainer.h"
 
 namespace rosa::training {
@@ -27,12 +32,15 @@ int num_automaton_threads(const ComputeSection& compute, const parallel::Communi
   return std::max(1, cores / communicator.local_size());
 }
 
-// The step counter as state: where a resumed run goes on.
+// Where a resumed run goes on: the step, and with it the place in the data.
 class Progress : public base::Stateful {
  public:
+  explicit Progress(int64_t samples_per_step = 0) : samples_per_step_(samples_per_step) {}
+
   base::StateDict save_state() const override {
     base::StateDict state;
     state.values["num_steps_done"] = num_steps_done;
+    state.values["num_samples_done"] = num_steps_done * samples_per_step_;  // the global position in the data
     return state;
   }
   void load_state(const base::StateDict& state) override {
@@ -43,59 +51,10 @@ class Progress : public base::Stateful {
   }
 
   int64_t num_steps_done = 0;
-};
-
-// What must be equal for a resumed run to be the same run: data and model, by content.
-class RunIdentity : public base::Stateful {
- public:
-  RunIdentity(std::string data, int64_t num_steps, int64_t compute_threads)
-      : data_(std::move(data)), num_steps_(num_steps), compute_threads_(compute_threads) {}
-
-  base::StateDict save_state() const override {
-    base::StateDict state;
-    state.values["data"] = data_;
-    state.values["num_steps"] = num_steps_;
-    state.values["compute_threads"] = compute_threads_;
-    return state;
-  }
-  void load_state(const base::StateDict& state) override {
-    const auto check = [&](const std::string& name, const base::StateValue& mine) {
-      const auto found = state.values.find(name);
-      base::require<base::CheckpointError>(
-          found != state.values.end() && found->second == mine, "the checkpoint was written with another ", name,
-          " than this run has; use a new run.folder, or train.init_from for a warm start");
-    };
-    check("data", data_);
-    check("num_steps", num_steps_);
-    check("compute_threads", compute_threads_);
-  }
 
  private:
-  std::string data_;
-  int64_t num_steps_, compute_threads_;
+  int64_t samples_per_step_;
 };
-
-// The checkpoint a run goes on from, agreed upon by all ranks (rank 0 looks).
-std::optional<fs::path> find_checkpoint(const RunConfig& config, const CheckpointStore& store,
-                                        parallel::Communicator& communicator) {
-  std::string found;
-  if (communicator.rank() == 0) {
-    if (config.checkpoint.resume == "auto") {
-      const auto newest = store.newest_complete();
-      if (newest) found = newest->string();
-    } else if (config.checkpoint.resume == "none") {
-      base::require<base::ConfigError>(!store.newest_complete(), "checkpoint.resume is none, but ", config.run.folder,
-                                       " holds checkpoints; choose another run.folder or resume: auto");
-    } else {
-      base::require<base::CheckpointError>(fs::is_directory(config.checkpoint.resume),
-                                           "checkpoint.resume: ", config.checkpoint.resume, " does not exist");
-      found = config.checkpoint.resume;
-    }
-  }
-  found = communicator.broadcast_text(found, /*root=*/0);
-  if (found.empty()) return std::nullopt;
-  return fs::path(found);
-}
 
 fs::path adapter_file(const fs::path& source) {
   if (!fs::is_directory(source)) return source;
@@ -104,7 +63,7 @@ fs::path adapter_file(const fs::path& source) {
   const auto newest = store.newest_complete();
   base::require<base::ConfigError>(newest.has_value(), "train.init_from: ", source.string(),
                                    " holds neither adapter.safetensors nor checkpoints");
-  return *newest / "adapter.safetensors";
+  return newest->folder() / kAdapterFile;
 }
 
 bool any_rank(parallel::Communicator& communicator, bool value) {
@@ -119,34 +78,35 @@ class Run {
         objective_(objective),
         context_(context),
         communicator_(context.communicator),
-        store_(fs::path(config.run.folder) / "checkpoints"),
         objects_(build_run(config, objective, context.communicator)),
         trainer_(config, objects_.parts(context.communicator)),
-        identity_(objects_.training_data->fingerprint(), config.train.num_steps, config.compute.threads) {
-    state_ = trainer_.state();
-    state_["progress"] = &progress_;
-    state_["identity"] = &identity_;
+        progress_(config.train.micro_batches * config.train.micro_batch_sequences),
+        identity_(identity_of_run(), context.accept_changed) {
+    states_ = trainer_.state();
+    states_["progress"] = &progress_;
+    states_["identity"] = &identity_;
+    states_.insert(context.states.begin(), context.states.end());
   }
 
   RunOutcome run() {
     prepare_folder();
     resume_or_start();
+    make_writer();
     observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
     while (progress_.num_steps_done < config_.train.num_steps) {
+      tell_end_of_save(writer_->poll());
       if (any_rank(communicator_, context_.stop_requested && context_.stop_requested())) {
-        save();
+        save_and_wait();
         observe([&](TrainingObserver& o) { o.on_end(); });
         return RunOutcome::stopped;
       }
       const StepMetrics metrics = trainer_.step(progress_.num_steps_done);
       ++progress_.num_steps_done;
       observe([&](TrainingObserver& o) { o.on_step(metrics); });
-      if (due(config_.evaluation.every)) {
-        const EvaluationMetrics evaluation = trainer_.evaluate(progress_.num_steps_done);
-        observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
-      }
-      if (due(config_.checkpoint.every) || progress_.num_steps_done == config_.train.num_steps) save();
+      if (due(config_.evaluation.every)) evaluate();
+      if (due(config_.checkpoint.every)) begin_save();
     }
+    save_and_wait();
     if (objective_ == Objective::pretrain && communicator_.rank() == 0) {
       models::export_qwen3(*objects_.model, fs::path(config_.run.folder) / "model");
     }
@@ -163,57 +123,151 @@ class Run {
 
   bool due(int64_t every) const { return every > 0 && progress_.num_steps_done % every == 0; }
 
+  // Read before anything of the run's folder is touched, and the same on every rank.
+  std::map<std::string, std::string> identity_of_run() const {
+    const bool from_scratch = objective_ == Objective::pretrain && config_.model.from_scratch;
+    const auto fields =
+        identity_fields(config_, from_scratch, *objects_.model, *objects_.training_data, *objects_.held_out_data);
+    std::string text;
+    for (const auto& [name, value] : fields) text += base::concat(name, ": ", value, "\n");
+    parallel::compare_across_ranks(communicator_, "data and model", text);
+    return fields;
+  }
+
   void prepare_folder() {
     if (communicator_.rank() == 0) {
       std::error_code error;
       fs::create_directories(config_.run.folder, error);
       base::require<base::FileError>(!error, "can't create ", config_.run.folder, ": ", error.message());
-      base::write_file_atomically(fs::path(config_.run.folder) / "config.yaml", context_.resolved_config);
     }
     communicator_.barrier();
   }
 
   void resume_or_start() {
-    const auto checkpoint = find_checkpoint(config_, store_, communicator_);
-    if (checkpoint) {
-      store_.load(*checkpoint, state_);
+    const ResumeRequest request{.run_folder = config_.run.folder,
+                                .mode = config_.checkpoint.resume,
+                                .accept_other_run = identity_.accepts("run")};
+    const ResumePoint point = find_resume_point(request, communicator_);
+    record_ = point.record;
+    if (point.checkpoint) {
+      resume(*point.checkpoint);
+    } else {
       observe([&](TrainingObserver& o) {
-        o.on_notice(base::concat("resumed from ", checkpoint->string(), " after ", progress_.num_steps_done, " of ",
-                                 config_.train.num_steps, " steps"));
+        o.on_notice(
+            base::concat("no checkpoint in ", config_.run.folder, ": starting run ", record_.run_id, " at step 0"));
       });
+      if (!config_.train.init_from.empty() && objects_.adapters) {
+        objects_.adapters->load(adapter_file(config_.train.init_from));
+      }
+    }
+    if (communicator_.rank() == 0) {
+      base::write_file_atomically(fs::path(config_.run.folder) / "config.yaml", context_.resolved_config);
+    }
+  }
+
+  void resume(const Checkpoint& checkpoint) {
+    // First of all: what changed is named before a shape fails to fit.
+    checkpoint.load({{"identity", &identity_}});
+    checkpoint.load(states_);
+    if (checkpoint.folder().parent_path() == checkpoints_folder()) saved_step_ = progress_.num_steps_done;
+    observe([&](TrainingObserver& o) {
+      for (const std::string& change : identity_.accepted_changes()) o.on_notice("accepted a change: " + change);
+      for (const std::string& name : checkpoint.state_names()) {
+        if (!states_.contains(name)) o.on_notice("the checkpoint's state '" + name + "' is not used by this run");
+      }
+      o.on_notice(base::concat("resumed run ", record_.run_id, " from ", checkpoint.folder().string(), " after ",
+                               progress_.num_steps_done, " of ", config_.train.num_steps, " steps"));
+    });
+  }
+
+  fs::path checkpoints_folder() const { return fs::path(config_.run.folder) / "checkpoints"; }
+
+  void make_writer() {
+    WriterOptions options;
+    options.retention = {.last = config_.checkpoint.keep_last,
+                         .every = config_.checkpoint.keep_every,
+                         .best = config_.checkpoint.keep_best};
+    options.on_commit = [this](const CheckpointInfo& info) {
+      record_.last_saved_step = info.step;
+      write_run_record(config_.run.folder, record_);
+    };
+    writer_ = std::make_unique<CheckpointWriter>(communicator_, checkpoints_folder(), options,
+                                                 save_faults_of_environment(communicator_.rank()));
+  }
+
+  void evaluate() {
+    const EvaluationMetrics evaluation = trainer_.evaluate(progress_.num_steps_done);
+    last_evaluation_ = {progress_.num_steps_done, evaluation.ce};
+    observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
+  }
+
+  // Every state that this run made is saved: one that was forgotten would be lost in a resume without a word.
+  void require_all_registered() const {
+    std::vector<const base::Stateful*> registered;
+    for (const auto& entry : states_) registered.push_back(entry.second);
+    for (const std::string& name : watch_.unregistered(registered)) {
+      throw base::Error(base::concat("the state ", name, " is not registered with the run and would not be saved"));
+    }
+  }
+
+  // Begins the save of this step; training may go on. A save that is still under way is waited for.
+  void begin_save() {
+    if (saved_step_ == progress_.num_steps_done) return;
+    tell_end_of_save(writer_->finish());
+    require_all_registered();
+    CheckpointInfo info{record_.run_id, progress_.num_steps_done, std::nullopt};
+    if (last_evaluation_.first == info.step) info.evaluation_loss = last_evaluation_.second;
+    writer_->start(info, states_, {{"config.yaml", context_.resolved_config}});
+    saved_step_ = info.step;
+  }
+
+  // The save without which a run must not end: throws CheckpointError on every rank where it fails.
+  void save_and_wait() {
+    begin_save();
+    tell_end_of_save(writer_->finish());
+    if (saved_step_ != progress_.num_steps_done) {  // a periodic save of this very step failed: once more
+      begin_save();
+      tell_end_of_save(writer_->finish());
+    }
+    base::require<base::CheckpointError>(saved_step_ == progress_.num_steps_done,
+                                         "the last save of the run failed: ", last_save_error_);
+  }
+
+  void tell_end_of_save(const std::optional<SaveOutcome>& outcome) {
+    if (!outcome) return;
+    if (outcome->ok()) {
+      num_failed_saves_ = 0;
+      observe([&](TrainingObserver& o) { o.on_checkpoint(outcome->step, outcome->folder); });
       return;
     }
-    observe([&](TrainingObserver& o) {
-      o.on_notice(base::concat("no checkpoint in ", config_.run.folder, ": starting at step 0"));
-    });
-    if (!config_.train.init_from.empty() && objects_.adapters) {
-      objects_.adapters->load(adapter_file(config_.train.init_from));
-    }
+    ++num_failed_saves_;
+    last_save_error_ = outcome->error;
+    if (saved_step_ == outcome->step) saved_step_ = -1;
+    base::require<base::CheckpointError>(num_failed_saves_ <= config_.checkpoint.max_failed_saves, num_failed_saves_,
+                                         " saves in a row failed (checkpoint.max_failed_saves is ",
+                                         config_.checkpoint.max_failed_saves, "), the last one of step ", outcome->step,
+                                         ": ", outcome->error);
+    if (communicator_.rank() != 0) return;
+    base::log_warning(
+        base::concat("the checkpoint of step ", outcome->step, " was not saved, training goes on: ", outcome->error));
   }
 
-  void save() {
-    if (saved_step_ == progress_.num_steps_done) return;
-    saved_step_ = progress_.num_steps_done;
-    if (communicator_.rank() == 0) {
-      const std::map<std::string, const base::Stateful*> state(state_.begin(), state_.end());
-      const fs::path folder = store_.save(progress_.num_steps_done, state, {{"config.yaml", context_.resolved_config}});
-      store_.keep_last(config_.checkpoint.keep_last);
-      context_.observer.on_checkpoint(progress_.num_steps_done, folder);
-    }
-    communicator_.barrier();
-  }
-
+  const base::StatefulWatch watch_;  // first: it sees what the members below make
   const RunConfig& config_;
   Objective objective_;
   const RunContext& context_;
   parallel::Communicator& communicator_;
-  CheckpointStore store_;
   RunObjects objects_;
   Trainer trainer_;
   Progress progress_;
   RunIdentity identity_;
-  std::map<std::string, base::Stateful*> state_;
-  int64_t saved_step_ = -1;
+  States states_;
+  RunRecord record_;
+  int64_t saved_step_ = -1;  // of the newest checkpoint that stands or is under way
+  int64_t num_failed_saves_ = 0;
+  std::string last_save_error_;
+  std::pair<int64_t, double> last_evaluation_{-1, 0.0};  // step, loss
+  std::unique_ptr<CheckpointWriter> writer_;             // last: its thread uses the others
 };
 
 }  // namespace
@@ -266,19 +320,22 @@ RunOutcome train_run(const RunConfig& config, Objective objective, const RunCont
 }
 
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects) {
-  const CheckpointStore store(fs::path(config.run.folder) / "checkpoints");
-  fs::path checkpoint;
-  if (config.checkpoint.resume != "auto" && config.checkpoint.resume != "none") {
-    checkpoint = config.checkpoint.resume;
+  const std::string& named = config.checkpoint.resume;
+  if (fs::is_regular_file(named)) {
+    objects.adapters->load(named);
+    return 0;
+  }
+  std::optional<Checkpoint> checkpoint;
+  if (named != "auto" && named != "none") {
+    checkpoint.emplace(named);
   } else {
-    const auto newest = store.newest_complete();
-    base::require<base::CheckpointError>(newest.has_value(), "no complete checkpoint in ", config.run.folder,
+    checkpoint = CheckpointStore(fs::path(config.run.folder) / "checkpoints").newest_complete();
+    base::require<base::CheckpointError>(checkpoint.has_value(), "no complete checkpoint in ", config.run.folder,
                                          "; has the run been trained?");
-    checkpoint = *newest;
   }
   Progress progress;
-  store.load(checkpoint, {{"progress", &progress}});
-  objects.adapters->load(checkpoint / "adapter.safetensors");
+  checkpoint->load({{"progress", &progress}});
+  objects.adapters->load(checkpoint->folder() / kAdapterFile);
   return progress.num_steps_done;
 }
 

@@ -4,9 +4,12 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 
+#include "base/stateful.h"
 #include "models/adapter.h"
 #include "models/qwen3.h"
 #include "parallel/communicator.h"
@@ -42,17 +45,21 @@ struct RunContext {
   TrainingObserver& observer;            // told on rank 0 only
   std::function<bool()> stop_requested;  // asked on every rank between steps; one yes stops all
   std::string resolved_config;           // saved as config.yaml in run folder and checkpoints; compared across ranks
+  std::set<std::string> accept_changed = {};           // what may differ from the checkpoint (run_identity.h)
+  std::map<std::string, base::Stateful*> states = {};  // the caller's own, saved with the run's; values are rank 0's
 };
 
 enum class RunOutcome { finished, stopped };
 
-// Trains from the newest checkpoint (checkpoint.resume) to the last step, evaluating and saving as configured. On a
-// stop request it saves and returns `stopped`. A pretraining run ends with the model exported to <run folder>/model.
-// Collective: every rank calls it.
+// Trains from the newest whole checkpoint (checkpoint.resume) to the last step, evaluating and saving as configured. On
+// a stop request it saves and returns `stopped`. A periodic save that fails is a warning, until
+// checkpoint.max_failed_saves in a row; the last one must succeed (CheckpointError on every rank). A pretraining run
+// ends with the model exported to <run folder>/model. Collective: every rank calls it.
 RunOutcome train_run(const RunConfig& config, Objective objective, const RunContext& context);
 
-// Loads the weights of the newest complete checkpoint of config.run.folder (or of checkpoint.resume where it names one)
-// into `objects`; returns the number of steps behind them. Throws CheckpointError where there is none.
+// Loads the weights of the newest complete checkpoint of config.run.folder (or of the checkpoint or adapter file that
+// checkpoint.resume names) into `objects`; returns the number of steps behind them. Throws CheckpointError where there
+// is none.
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects);
 
 }  // namespace rosa::training

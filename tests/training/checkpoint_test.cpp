@@ -1,90 +1,70 @@
+// The form of a checkpoint: what is in it, that it is the same for any number of ranks, and that every damage is seen.
 #include "training/checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <csignal>
-#include <cstring>
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/safetensors.h"
+#include "tests/support/plain_state.h"
 #include "tests/support/temporary_folder.h"
 
 namespace rosa::training {
 namespace {
 
+namespace fs = std::filesystem;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
-
-base::StateTensor tensor_of(std::vector<float> numbers) {
-  base::StateTensor tensor{"F32", {static_cast<int64_t>(numbers.size())}, {}};
-  const auto bytes = std::as_bytes(std::span(numbers));
-  tensor.bytes.assign(bytes.begin(), bytes.end());
-  return tensor;
-}
-
-// A state that is nothing but its dictionary.
-class PlainState : public base::Stateful {
- public:
-  base::StateDict save_state() const override { return dict; }
-  void load_state(const base::StateDict& state) override {
-    for (const auto& [name, tensor] : dict.tensors) {
-      base::require<base::CheckpointError>(state.tensors.count(name) != 0, "tensor '", name, "' is missing");
-    }
-    dict = state;
-  }
-  base::StateDict dict;
-};
+using testing::PlainState;
+using testing::tensor_of;
 
 class CheckpointTest : public ::testing::Test {
  protected:
-  CheckpointTest() : store_(folder_ / "checkpoints", "run-1") {
-    adapter_.dict.tensors["model.layers.0.self_attn.rosa_attn.q_proj.weight"] = tensor_of({1, 2, 3});
-    optimizer_.dict.tensors["exp_avg"] = tensor_of({0.25f, -0.0f});
-    optimizer_.dict.values["steps"] = int64_t{7};
-  }
-
-  std::map<std::string, const base::Stateful*> states() const {
-    return {{"adapter", &adapter_}, {"optimizer", &optimizer_}};
-  }
-  std::filesystem::path save(int64_t step) {
-    optimizer_.dict.values["steps"] = step;
-    return store_.save(step, states(), {{"config.yaml", "a: 1\n"}});
-  }
-  // The step that newest_complete() finds, by what it loads; -1 for none.
-  int64_t newest_step() const {
-    const auto path = store_.newest_complete();
-    if (!path) return -1;
-    PlainState optimizer;
-    store_.load(*path, {{"optimizer", &optimizer}});
-    return std::get<int64_t>(optimizer.dict.values.at("steps"));
-  }
-  void damage(const std::filesystem::path& path) const {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(-1, std::ios::end);
-    const char last = static_cast<char>(file.get());
-    file.seekp(-1, std::ios::end);
-    file.put(static_cast<char>(last ^ 1));
-  }
-  std::vector<std::string> entries() const {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "checkpoints")) {
-      names.push_back(entry.path().filename().string());
+  CheckpointTest() {
+    for (const char* name : {"q_proj", "k_proj", "v_proj"}) {
+      adapter_.dict.tensors[base::concat("model.layers.0.self_attn.rosa_attn.", name, ".weight")] =
+          tensor_of({1, 2, static_cast<float>(name[0])});
     }
-    std::sort(names.begin(), names.end());
-    return names;
+    for (int i = 0; i < 9; ++i) {
+      optimizer_.dict.tensors[base::concat("exp_avg", i)] = tensor_of(std::vector<float>(static_cast<size_t>(i + 1)));
+    }
+    optimizer_.dict.values["steps"] = int64_t{7};
+    model_.dict.tensors["big"] = tensor_of(std::vector<float>(50));
+    model_.dict.tensors["none"] = tensor_of({});
   }
 
-  rosa::testing::TemporaryFolder folder_;
-  CheckpointStore store_;
-  PlainState adapter_, optimizer_;
+  States states() { return {{"adapter", &adapter_}, {"optimizer", &optimizer_}, {"model", &model_}}; }
+
+  fs::path write(const std::string& name, int num_ranks = 1, int64_t shard_bytes = 64, int64_t step = 3) {
+    const fs::path folder = folder_ / name;
+    std::vector<std::string> parts;
+    for (int rank = num_ranks - 1; rank >= 0; --rank) {  // in any order
+      parts.push_back(
+          write_share(folder, take_share(states(), {{"config.yaml", "a: 1\n"}}, rank, num_ranks, shard_bytes)));
+    }
+    write_manifest(folder, {"run-1", step, 2.5}, parts);
+    return folder;
+  }
+
+  std::map<std::string, std::string> contents(const fs::path& folder) const {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      files[entry.path().filename().string()] = base::read_file(entry.path(), 1 << 20);
+    }
+    return files;
+  }
+
+  testing::TemporaryFolder folder_;
+  PlainState adapter_, optimizer_, model_;
 };
 
 TEST_F(CheckpointTest, ReturnsEverythingBitForBit) {
@@ -95,16 +75,17 @@ TEST_F(CheckpointTest, ReturnsEverythingBitForBit) {
   optimizer_.dict.values["nan"] = nan;
   optimizer_.dict.values["text"] = std::string("quotes \" and {}");
   optimizer_.dict.values["least"] = std::numeric_limits<int64_t>::min();
-  const auto path = store_.save(100, states(), {{"config.yaml", "a: 1\n"}});
-  EXPECT_EQ(path.filename(), "step_00000100");
-  EXPECT_EQ(store_.newest_complete(), path);
-  EXPECT_EQ(base::read_file(path / "config.yaml", 100), "a: 1\n");
-  EXPECT_EQ(verify_checkpoint(path).step, 100);
-  EXPECT_EQ(verify_checkpoint(path).run_id, "run-1");
+  const Checkpoint checkpoint(write("whole", 2));
+  EXPECT_EQ(checkpoint.manifest().info.step, 3);
+  EXPECT_EQ(checkpoint.manifest().info.run_id, "run-1");
+  EXPECT_EQ(checkpoint.manifest().info.evaluation_loss, 2.5);
+  EXPECT_EQ(checkpoint.state_names(), (std::vector<std::string>{"adapter", "model", "optimizer"}));
+  EXPECT_EQ(base::read_file(checkpoint.folder() / "config.yaml", 100), "a: 1\n");
 
-  PlainState adapter, optimizer;
-  store_.load(path, {{"adapter", &adapter}, {"optimizer", &optimizer}});
-  for (const auto& [loaded, saved] : {std::pair(&adapter, &adapter_), std::pair(&optimizer, &optimizer_)}) {
+  PlainState adapter, optimizer, model;
+  checkpoint.load({{"adapter", &adapter}, {"optimizer", &optimizer}, {"model", &model}});
+  for (const auto& [loaded, saved] :
+       {std::pair(&adapter, &adapter_), std::pair(&optimizer, &optimizer_), std::pair(&model, &model_)}) {
     ASSERT_EQ(loaded->dict.tensors.size(), saved->dict.tensors.size());
     for (const auto& [name, tensor] : saved->dict.tensors) {
       EXPECT_EQ(loaded->dict.tensors[name].dtype, tensor.dtype);
@@ -119,213 +100,180 @@ TEST_F(CheckpointTest, ReturnsEverythingBitForBit) {
 }
 
 TEST_F(CheckpointTest, AdapterHasItsOwnFileWithItsOwnNames) {
-  const auto path = save(1);
-  const base::SafetensorsFile adapter(path / "adapter.safetensors");
-  EXPECT_EQ(adapter.tensors().size(), 1u);
+  const fs::path folder = write("one");
+  const base::SafetensorsFile adapter(folder / "adapter.safetensors");
+  EXPECT_EQ(adapter.tensors().size(), 3u);
   EXPECT_TRUE(adapter.contains("model.layers.0.self_attn.rosa_attn.q_proj.weight"));
-  EXPECT_TRUE(base::SafetensorsFile(path / "state.safetensors").contains("optimizer/exp_avg"));
+  EXPECT_GT(contents(folder).count("state_0001.safetensors"), 0u) << "the shards are small here";
 }
 
-TEST_F(CheckpointTest, NewestWholeOneIsFound) {
-  EXPECT_EQ(newest_step(), -1);
-  save(5);
-  save(100000000);
-  save(20);
-  EXPECT_EQ(newest_step(), 100000000);
-  std::filesystem::create_directories(folder_ / "checkpoints/step_x");
-  std::filesystem::create_directories(folder_ / "checkpoints/other");
-  EXPECT_EQ(newest_step(), 100000000);
-  EXPECT_EQ(store_.list().size(), 3u);
-}
-
-TEST_F(CheckpointTest, EveryDamageIsSeenAndSkipped) {
-  save(1);
-  for (const char* name : {"adapter.safetensors", "state.safetensors", "state.json", "config.yaml", "manifest.json"}) {
-    const auto path = save(2);
-    EXPECT_EQ(newest_step(), 2);
-    if (std::string(name) == "manifest.json") {
-      std::string text = base::read_file(path / name, 10000);
-      text.replace(text.find("\"step\": 2"), 9, "\"step\": 3");
-      base::write_file_atomically(path / name, text);
-    } else {
-      damage(path / name);
-    }
-    EXPECT_EQ(newest_step(), 1) << name;
-    EXPECT_THROW(store_.load(path, {}), base::CheckpointError);
-    save(2);
-    std::filesystem::remove(path / name);
-    EXPECT_EQ(newest_step(), 1) << name;
-    save(2);
-    std::filesystem::resize_file(path / name, 3);
-    EXPECT_EQ(newest_step(), 1) << name;
+TEST_F(CheckpointTest, AnyNumberOfRanksWritesTheSameBytes) {
+  const auto whole = contents(write("ranks_1"));
+  for (const int num_ranks : {2, 3, 4, 9}) {
+    EXPECT_EQ(contents(write("ranks_" + std::to_string(num_ranks), num_ranks)), whole) << num_ranks << " ranks";
   }
 }
 
-TEST_F(CheckpointTest, OnlyBrokenOnesAreAnErrorWithReasons) {
-  damage(save(1) / "state.json");
-  std::filesystem::remove(save(2) / "manifest.json");
+TEST_F(CheckpointTest, EveryFileHasOneWriterAndTheBytesAreBalanced) {
+  std::map<std::string, int> writers;
+  std::vector<int64_t> bytes;
+  for (int rank = 0; rank < 3; ++rank) {
+    const CheckpointShare share = take_share(states(), {}, rank, 3, /*shard_bytes=*/40);
+    int64_t sum = 0;
+    for (const auto& [file, tensors] : share.tensor_files) {
+      ++writers[file];
+      for (const auto& entry : tensors) sum += static_cast<int64_t>(entry.second.bytes.size());
+    }
+    bytes.push_back(sum);
+    EXPECT_EQ(share.text_files.empty(), rank != 0);
+  }
+  for (const auto& [file, count] : writers) EXPECT_EQ(count, 1) << file;
+  // The largest file (200 bytes) is what one rank has at least; the others share the rest.
+  EXPECT_EQ(std::accumulate(bytes.begin(), bytes.end(), int64_t{0}), 200 + 36 + 4 * 45);
+  EXPECT_EQ(*std::max_element(bytes.begin(), bytes.end()), 200);
+  EXPECT_GE(*std::min_element(bytes.begin(), bytes.end()), 90);
+}
+
+TEST_F(CheckpointTest, TheManifestHoldsTheChecksumOfEveryFileAndTensor) {
+  const fs::path folder = write("whole", 2);
+  const Manifest manifest = read_manifest(folder);
+  auto files = contents(folder);
+  files.erase("manifest.json");
+  ASSERT_EQ(manifest.files.size(), files.size());
+  for (const auto& [name, content] : files) {
+    EXPECT_EQ(manifest.files.at(name).checksum, base::to_hex(base::checksum(content))) << name;
+    EXPECT_EQ(manifest.files.at(name).bytes, static_cast<int64_t>(content.size())) << name;
+  }
+  ASSERT_EQ(manifest.tensors.size(), 3u + 9u + 2u);
+  const TensorEntry& big = manifest.tensors.at("model/big");
+  EXPECT_EQ(big.checksum, base::to_hex(base::checksum(model_.dict.tensors["big"].bytes)));
+  EXPECT_EQ(big.shape, std::vector<int64_t>{50});
+}
+
+TEST_F(CheckpointTest, ABitFlipAnywhereInAnyFileIsSeen) {
+  const fs::path folder = write("whole", 2);
+  std::mt19937 random(1);
+  for (const auto& [name, content] : contents(folder)) {
+    for (size_t place = 0; place < content.size(); place += 1 + random() % 7) {
+      std::string damaged = content;
+      damaged[place] = static_cast<char>(damaged[place] ^ (1 << (random() % 8)));
+      std::ofstream(folder / name, std::ios::binary) << damaged;
+      try {
+        const Checkpoint checkpoint(folder);
+        // Only in the white space of the manifest nothing is lost.
+        ASSERT_EQ(name, "manifest.json") << "byte " << place << " of " << name;
+        EXPECT_EQ(nlohmann::json::parse(damaged), nlohmann::json::parse(content));
+      } catch (const base::CheckpointError& error) {
+        EXPECT_THAT(error.what(), HasSubstr(folder.string()));
+        EXPECT_THAT(error.what(), AnyOf(HasSubstr(name), HasSubstr("version"))) << "the reason names the file";
+      }
+    }
+    std::ofstream(folder / name, std::ios::binary) << content;
+  }
+  EXPECT_NO_THROW(Checkpoint{folder});
+}
+
+TEST_F(CheckpointTest, TruncationToAnyLengthAndMissingFilesAreSeen) {
+  const fs::path folder = write("whole", 2);
+  for (const auto& [name, content] : contents(folder)) {
+    for (const size_t length : {size_t{0}, size_t{3}, content.size() / 2, content.size() - 1}) {
+      std::ofstream(folder / name, std::ios::binary) << content.substr(0, length);
+      // Without its last newline the manifest is still whole.
+      if (name != "manifest.json" || length + 1 < content.size()) {
+        EXPECT_THROW(Checkpoint{folder}, base::CheckpointError) << name << " cut to " << length;
+        EXPECT_FALSE(looks_whole(folder)) << name;
+      }
+    }
+    fs::remove(folder / name);
+    EXPECT_THROW(Checkpoint{folder}, base::CheckpointError) << name;
+    fs::create_directory(folder / name);
+    EXPECT_THROW(Checkpoint{folder}, base::CheckpointError) << name << " is a folder";
+    fs::remove(folder / name);
+    std::ofstream(folder / name, std::ios::binary) << content;
+  }
+  EXPECT_TRUE(looks_whole(folder));
+}
+
+TEST_F(CheckpointTest, AFileOfAnotherStepIsSeen) {
+  const fs::path first = write("first", 2, 64, 3);
+  optimizer_.dict.values["steps"] = int64_t{8};
+  for (PlainState* state : {&adapter_, &optimizer_, &model_}) {
+    for (auto& entry : state->dict.tensors) {
+      if (!entry.second.bytes.empty()) entry.second.bytes[0] ^= std::byte{1};
+    }
+  }
+  const fs::path second = write("second", 2, 64, 4);
+  for (const auto& [name, content] : contents(first)) {
+    if (name == "config.yaml") continue;  // equal in both
+    const std::string own = base::read_file(second / name, 1 << 20);
+    fs::copy_file(first / name, second / name, fs::copy_options::overwrite_existing);
+    EXPECT_THROW(Checkpoint{second}, base::CheckpointError) << name;
+    std::ofstream(second / name, std::ios::binary) << own;
+  }
+  EXPECT_EQ(verify_checkpoint(second).step, 4);
+}
+
+TEST_F(CheckpointTest, FilesThatTheRanksDidNotWriteAreNoCheckpoint) {
+  const fs::path folder = folder_ / "elsewhere";
+  const std::string zero = write_share(folder, take_share(states(), {}, 0, 2, 64));
+  const std::string one = write_share(folder_ / "another disk", take_share(states(), {}, 1, 2, 64));
   try {
-    store_.newest_complete();
+    write_manifest(folder, {"run-1", 1, {}}, {zero, one});
     ADD_FAILURE();
   } catch (const base::CheckpointError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("step_00000001"));
-    EXPECT_THAT(error.what(), HasSubstr("state.json is damaged"));
-    EXPECT_THAT(error.what(), HasSubstr("step_00000002"));
-    EXPECT_THAT(error.what(), HasSubstr("no manifest.json"));
+    EXPECT_THAT(error.what(), HasSubstr("file system that all ranks share"));
   }
+  EXPECT_FALSE(fs::exists(folder / "manifest.json"));
 }
 
 TEST_F(CheckpointTest, ErrorsNameTheEntry) {
-  const auto path = save(1);
+  const Checkpoint checkpoint(write("one"));
   PlainState other;
-  try {
-    store_.load(path, {{"schedules", &other}});
-    ADD_FAILURE();
-  } catch (const base::CheckpointError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("'schedules'"));
-  }
+  const auto error_of = [&](const std::string& name) -> std::string {
+    try {
+      checkpoint.load({{name, &other}});
+    } catch (const base::CheckpointError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(error_of("schedules"), HasSubstr("'schedules'"));
   other.dict.tensors["exp_avg_sq"] = tensor_of({1});
+  EXPECT_THAT(error_of("optimizer"), HasSubstr("'optimizer'"));
+  EXPECT_THAT(error_of("optimizer"), HasSubstr("'exp_avg_sq'"));
+  EXPECT_THROW(Checkpoint(folder_ / "absent"), base::CheckpointError);
+  EXPECT_THROW(take_share(states(), {{"manifest.json", ""}}, 0, 1), base::ArgumentError);
+  EXPECT_THROW(take_share(states(), {{"state.json", ""}}, 0, 1), base::ArgumentError);
+  EXPECT_THROW(take_share(states(), {{"../x", ""}}, 0, 1), base::ArgumentError);
+  optimizer_.dict.values["text"] = std::string("\xff");
+  EXPECT_THROW(take_share(states(), {}, 0, 1), base::CheckpointError);
+}
+
+TEST_F(CheckpointTest, AHostileManifestReadsNoOtherFile) {
+  const fs::path folder = write("one");
+  nlohmann::json manifest = nlohmann::json::parse(base::read_file(folder / "manifest.json", 1 << 20));
+  manifest["files"]["../secret"] = {{"bytes", 1}, {"xxh3", "0"}};
+  manifest.erase("checksum");
+  manifest["checksum"] = base::to_hex(base::checksum(manifest.dump()));
+  base::write_file_atomically(folder / "manifest.json", manifest.dump());
   try {
-    store_.load(path, {{"optimizer", &other}});
+    const Checkpoint checkpoint(folder);
     ADD_FAILURE();
   } catch (const base::CheckpointError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("'optimizer'"));
-    EXPECT_THAT(error.what(), HasSubstr("'exp_avg_sq'"));
-  }
-  EXPECT_THROW(store_.load(folder_ / "absent", {}), base::CheckpointError);
-  EXPECT_THROW(save(-1), base::ArgumentError);
-  EXPECT_THROW(store_.save(2, states(), {{"manifest.json", ""}}), base::ArgumentError);
-  EXPECT_THROW(store_.save(2, states(), {{"../x", ""}}), base::ArgumentError);
-  optimizer_.dict.values["text"] = std::string("\xff");
-  EXPECT_THROW(save(2), base::CheckpointError);
-  EXPECT_EQ(entries(), std::vector<std::string>{"step_00000001"});
-}
-
-TEST_F(CheckpointTest, RetentionNeverTouchesTheNewestWholeOne) {
-  for (int64_t step : {1, 2, 3, 4}) save(step);
-  store_.keep_last(0);
-  EXPECT_EQ(entries().size(), 4u);
-  store_.keep_last(2);
-  EXPECT_EQ(entries(), (std::vector<std::string>{"step_00000003", "step_00000004"}));
-  damage(folder_ / "checkpoints/step_00000004/state.json");
-  std::filesystem::create_directories(folder_ / "checkpoints/step_00000005");
-  std::filesystem::create_directories(folder_ / "checkpoints/.writing_step_00000006");
-  store_.keep_last(1);
-  EXPECT_EQ(entries(), (std::vector<std::string>{"step_00000003", "step_00000005"}));
-  EXPECT_EQ(newest_step(), 3);
-}
-
-// The names of the points that save() passes.
-std::vector<std::string> points_of(CheckpointStore store, const std::map<std::string, const base::Stateful*>& states,
-                                   int64_t step) {
-  std::vector<std::string> points;
-  store.set_observer([&](std::string_view point) { points.emplace_back(point); });
-  store.save(step, states, {{"config.yaml", ""}});
-  return points;
-}
-
-// The process vanishes at each point of writing; what the next one finds is whole, and not older than before.
-TEST_F(CheckpointTest, InterruptedAnywhereTheLastWholeOneLoads) {
-  const auto points = points_of(CheckpointStore(folder_ / "elsewhere"), states(), 2);
-  ASSERT_GE(points.size(), 8u);
-  for (const std::string& stop : points) {
-    std::filesystem::remove_all(folder_ / "checkpoints");
-    save(1);
-    optimizer_.dict.values["steps"] = int64_t{2};
-    const pid_t child = ::fork();
-    if (child == 0) {
-      store_.set_observer([&](std::string_view point) {
-        if (point == stop) ::_exit(7);
-      });
-      store_.save(2, states(), {{"config.yaml", ""}});
-      ::_exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    ASSERT_EQ(WEXITSTATUS(status), 7) << stop;
-    const bool renamed = stop == "renamed" || stop == "durable";
-    EXPECT_EQ(newest_step(), renamed ? 2 : 1) << stop;
-    save(2);
-    store_.keep_last(5);
-    EXPECT_EQ(entries(), (std::vector<std::string>{"step_00000001", "step_00000002"})) << stop;
-    EXPECT_EQ(newest_step(), 2) << stop;
+    EXPECT_THAT(error.what(), HasSubstr("no name of a file"));
   }
 }
 
-// The same where the only checkpoint is written again: one of the two is always there.
-TEST_F(CheckpointTest, InterruptedWhileReplacingOneOfThemLoads) {
-  points_of(CheckpointStore(folder_ / "elsewhere"), states(), 1);
-  const auto points = points_of(CheckpointStore(folder_ / "elsewhere"), states(), 1);
-  ASSERT_NE(std::find(points.begin(), points.end(), "replaced"), points.end());
-  for (const std::string& stop : points) {
-    std::filesystem::remove_all(folder_ / "checkpoints");
-    store_.save(1, states(), {});
-    const pid_t child = ::fork();
-    if (child == 0) {
-      store_.set_observer([&](std::string_view point) {
-        if (point == stop) ::_exit(7);
-      });
-      store_.save(1, states(), {{"config.yaml", ""}});
-      ::_exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    ASSERT_EQ(WEXITSTATUS(status), 7) << stop;
-    EXPECT_NE(newest_step(), -1) << stop;
-    store_.keep_last(1);
-    EXPECT_NE(newest_step(), -1) << stop;
-    store_.save(1, states(), {});
-    store_.keep_last(1);
-    EXPECT_EQ(entries(), std::vector<std::string>{"step_00000001"}) << stop;
-  }
-}
-
-// save() fails with FileError; the earlier checkpoint is whole and nothing else is there.
-int save_fails_cleanly(const CheckpointStore& store, const std::map<std::string, const base::Stateful*>& states,
-                       const std::string& reason) {
-  try {
-    store.save(2, states, {});
-  } catch (const base::FileError& error) {
-    return std::string(error.what()).find(reason) == std::string::npos ? 2 : 0;
-  } catch (...) {
-    return 3;
-  }
-  return 1;
-}
-
-TEST_F(CheckpointTest, FailingWriteLeavesEarlierOnesIntact) {
-  save(1);
-  optimizer_.dict.tensors["exp_avg"] = tensor_of(std::vector<float>(100000));
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::signal(SIGXFSZ, SIG_IGN);
-    rlimit limit{100000, 100000};
-    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(99);
-    ::_exit(save_fails_cleanly(store_, states(), "File too large"));
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  ASSERT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_EQ(entries(), std::vector<std::string>{"step_00000001"});
-  EXPECT_EQ(newest_step(), 1);
-}
-
-TEST_F(CheckpointTest, FullDiskLeavesEarlierOnesIntact) {
-  const auto disk = folder_ / "checkpoints";
-  std::filesystem::create_directories(disk);
-  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=256k") != 0) {
-    GTEST_SKIP() << "mounting a small file system is not permitted here: " << std::strerror(errno);
-  }
-  save(1);
-  optimizer_.dict.tensors["exp_avg"] = tensor_of(std::vector<float>(100000));
-  const int result = save_fails_cleanly(store_, states(), "No space left");
-  const auto names = entries();
-  const int64_t step = newest_step();
-  ::umount(disk.c_str());
-  EXPECT_EQ(result, 0);
-  EXPECT_EQ(names, std::vector<std::string>{"step_00000001"});
-  EXPECT_EQ(step, 1);
+// A run that forgets to register a state is told (training/run.cpp).
+TEST(StatefulWatchTest, FindsStatesOfThisThreadThatAreNotRegistered) {
+  const PlainState before;
+  const base::StatefulWatch watch;
+  const PlainState registered, forgotten;
+  const PlainState copy(forgotten);
+  { const PlainState gone; }
+  const std::vector<std::string> names = watch.unregistered({&registered});
+  EXPECT_EQ(names, (std::vector<std::string>{"rosa::testing::PlainState", "rosa::testing::PlainState"}));
+  EXPECT_TRUE(watch.unregistered({&registered, &forgotten, &copy}).empty());
 }
 
 }  // namespace

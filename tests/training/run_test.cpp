@@ -116,7 +116,7 @@ TEST_F(RunTest, ResumeRefusesAnotherRunAndMissingFolders) {
   EXPECT_THROW(train(other, recorder), base::ConfigError);
   other.checkpoint.resume = (folder_ / "nowhere").string();
   EXPECT_THROW(train(other, recorder), base::CheckpointError);
-  std::ofstream(recorder.last_checkpoint / "state.safetensors", std::ios::trunc) << "short";
+  std::ofstream(recorder.last_checkpoint / "state_0000.safetensors", std::ios::trunc) << "short";
   EXPECT_THROW(train(config, recorder), base::CheckpointError) << "only a broken checkpoint is left";
 }
 
