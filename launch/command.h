@@ -22,6 +22,7 @@ void add_eval_command(CLI::App& program, Action& action);
 void add_generate_command(CLI::App& program, Action& action);
 void add_doctor_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
+void add_checkpoint_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 
 // The option --set KEY=VALUE, which may be given several times.

@@ -1,5 +1,6 @@
 #include "launch/training_session.h"
 
+#include <csignal>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -15,6 +16,8 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   const training::RunConfig& config = loaded.config;
   session.start_log(config.run.folder);
   listen_for_stop_signals();
+  // A limit on the size of files is an error of a write, which names the file, and not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
 
   ProgressDisplay display(session.terminal().is_terminal, session.terminal().num_columns);
   training::ObserverList observers;

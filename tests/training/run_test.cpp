@@ -12,7 +12,10 @@
 #include "base/file.h"
 #include "parallel/single_communicator.h"
 #include "parallel/thread_communicator.h"
+#include "tests/support/plain_state.h"
 #include "tests/support/temporary_folder.h"
+#include "training/checkpoint.h"
+#include "training/run_identity.h"
 #include "training/trainer.h"
 
 namespace rosa::training {
@@ -118,6 +121,110 @@ TEST_F(RunTest, ResumeRefusesAnotherRunAndMissingFolders) {
   EXPECT_THROW(train(other, recorder), base::CheckpointError);
   std::ofstream(recorder.last_checkpoint / "state_0000.safetensors", std::ios::trunc) << "short";
   EXPECT_THROW(train(config, recorder), base::CheckpointError) << "only a broken checkpoint is left";
+}
+
+// The text of the refusal; empty where the run goes on.
+std::string refusal(const RunConfig& config, const std::set<std::string>& accept_changed = {}) {
+  const auto single = parallel::make_single_communicator();
+  Recorder recorder;
+  const RunContext context{.communicator = *single,
+                           .observer = recorder,
+                           .stop_requested = [] { return true; },
+                           .resolved_config = "text",
+                           .accept_changed = accept_changed};
+  try {
+    EXPECT_EQ(train_run(config, Objective::distill, context), RunOutcome::stopped);
+    return "";
+  } catch (const base::CheckpointError& error) {
+    return error.what();
+  }
+}
+
+TEST_F(RunTest, WhatChangedIsRefusedByNameAndAcceptedByFlag) {
+  fs::copy(fs::path(ROSA_TEST_DATA) / "goldens" / "qwen3_tied", folder_ / "model");
+  std::ofstream(folder_ / "model/tokenizer.json") << "{}";
+  RunConfig config = tiny_config(folder_ / "run");
+  config.model.folder = folder_ / "model";
+  config.train.micro_batches = 1;
+  Recorder recorder;
+  ASSERT_EQ(train(config, recorder, 1), RunOutcome::stopped);
+  ASSERT_EQ(refusal(config), "");
+
+  std::map<std::string, RunConfig> changed;
+  for (const char* name : {"data", "num_steps", "schedules", "global_batch", "compute_threads", "seed"}) {
+    changed[name] = config;
+  }
+  changed["data"].data.max_phrase_length = 5;
+  changed["num_steps"].train.num_steps = 7;
+  changed["schedules"].schedules.alpha.start = 0.25;
+  changed["global_batch"].train.micro_batches = 2;
+  changed["compute_threads"].compute.threads = 2;
+  changed["seed"].run.seed = 4;
+  for (const auto& [name, other] : changed) {
+    EXPECT_NE(refusal(other).find(name + " ("), std::string::npos) << name << ": " << refusal(other);
+    EXPECT_NE(refusal(other).find("--accept-changed "), std::string::npos) << refusal(other);
+    EXPECT_EQ(refusal(other, {name, "data", "held_out_data"}), "") << name;
+  }
+  EXPECT_NE(refusal(changed["data"], {"model"}), "") << "another flag";
+
+  std::ofstream(folder_ / "model/tokenizer.json") << "{ }";
+  EXPECT_NE(refusal(config).find("tokenizer ("), std::string::npos);
+  EXPECT_EQ(refusal(config, {"tokenizer"}), "");
+  std::fstream weights(folder_ / "model/model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  weights.seekp(-2, std::ios::end);
+  weights.put('\1').flush();
+  EXPECT_NE(refusal(config, {"tokenizer"}).find("model ("), std::string::npos);
+  EXPECT_EQ(refusal(config, {"tokenizer", "model"}), "");
+  at::set_num_threads(1);
+}
+
+TEST(RunIdentityTest, FlagsAreCheckedAndAcceptedChangesAreTold) {
+  EXPECT_EQ(parse_accepted("data,model"), (std::set<std::string>{"data", "model"}));
+  EXPECT_TRUE(parse_accepted("").empty());
+  EXPECT_THROW(parse_accepted("dta"), base::ConfigError);
+  RunIdentity identity({{"vocabulary", "65 of 211"}, {"seed", "1"}}, {"vocabulary"});
+  base::StateDict saved = identity.save_state();
+  identity.load_state(saved);
+  EXPECT_TRUE(identity.accepted_changes().empty());
+  saved.values["vocabulary"] = std::string("66 of 211");
+  identity.load_state(saved);
+  ASSERT_EQ(identity.accepted_changes().size(), 1u);
+  EXPECT_NE(identity.accepted_changes()[0].find("'66 of 211', this run has '65 of 211'"), std::string::npos);
+  saved.values.erase("seed");
+  EXPECT_THROW(identity.load_state(saved), base::CheckpointError) << "not recorded is not equal";
+}
+
+// Anything that a run makes and that has state must be in what it saves.
+class Forgetful : public Recorder {
+ public:
+  void on_start(int64_t, int64_t) override { forgotten_ = std::make_unique<testing::PlainState>(); }
+
+ private:
+  std::unique_ptr<testing::PlainState> forgotten_;
+};
+
+TEST_F(RunTest, AStateThatIsNotRegisteredIsAnError) {
+  RunConfig config = tiny_config(folder_ / "run");
+  config.train.micro_batches = 1;
+  Forgetful forgetful;
+  try {
+    train(config, forgetful, 1);
+    FAIL() << "no error";
+  } catch (const base::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("PlainState is not registered"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(RunTest, ACheckpointHoldsEveryStateOfARun) {
+  RunConfig config = tiny_config(folder_ / "run");
+  config.train.micro_batches = 2;
+  Recorder recorder;
+  train(config, recorder, 3);
+  const Checkpoint checkpoint(recorder.last_checkpoint);
+  for (const char* name : {"adapter", "optimizer", "progress", "identity"}) EXPECT_TRUE(checkpoint.contains(name));
+  EXPECT_EQ(std::get<int64_t>(checkpoint.state("progress").values.at("num_steps_done")), 3);
+  EXPECT_EQ(std::get<int64_t>(checkpoint.state("progress").values.at("num_samples_done")), 6);
+  EXPECT_EQ(checkpoint.manifest().info.evaluation_loss, recorder.evaluations.at(3));
 }
 
 TEST_F(RunTest, ActivationCheckpointingChangesNoBit) {

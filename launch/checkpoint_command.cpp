@@ -1,0 +1,233 @@
+// `rosa checkpoint`: what checkpoints a run has, whether they are whole, what is in one, and the mean of several.
+#include <ATen/ATen.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/safetensors.h"
+#include "launch/command.h"
+#include "launch/exit_code.h"
+#include "launch/host_facts.h"
+#include "launch/run_config_file.h"
+#include "rosa/operator/tensor_bytes.h"
+#include "training/checkpoint_store.h"
+#include "training/trainer.h"
+
+namespace rosa::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using base::concat;
+using training::Checkpoint;
+using training::CheckpointStore;
+
+constexpr int64_t kMaxConfigBytes = 1 << 24;
+constexpr int kStepColumn = 10, kSizeColumn = 12, kEvaluationColumn = 12;
+
+bool is_checkpoint(const fs::path& path) {
+  return fs::exists(path / training::kManifestFile) || path.filename().string().starts_with("step_");
+}
+
+// The checkpoints that a path stands for: one, or those of a run folder or its checkpoints' folder, by step.
+std::vector<fs::path> checkpoints_of(const fs::path& path) {
+  if (is_checkpoint(path)) return {path};
+  const bool is_run = fs::is_directory(path / "checkpoints");
+  std::vector<fs::path> found = CheckpointStore(is_run ? path / "checkpoints" : path).list();
+  base::require<base::CheckpointError>(!found.empty(), "'", path.string(), "' holds no checkpoints");
+  return found;
+}
+
+// Why a checkpoint is not whole; empty: it is.
+std::string damage_of(const fs::path& path) {
+  try {
+    training::open_checkpoint(path);
+    return "";
+  } catch (const base::CheckpointError& error) {
+    return error.what();
+  }
+}
+
+int64_t size_bytes(const fs::path& path) {
+  int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
+  }
+  return bytes;
+}
+
+std::string padded(const std::string& text, int columns) {
+  return text + std::string(static_cast<size_t>(std::max(1, columns - static_cast<int>(text.size()))), ' ');
+}
+
+std::string loss_text(const std::optional<double>& loss) {
+  if (!loss) return "-";
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.4f", *loss);
+  return text;
+}
+
+int run_list(const std::string& folder) {
+  std::cout << padded("step", kStepColumn) << padded("size", kSizeColumn) << padded("evaluation", kEvaluationColumn)
+            << "state\n";
+  for (const fs::path& path : checkpoints_of(folder)) {
+    const std::string damage = damage_of(path);
+    std::optional<double> loss;
+    if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
+    std::cout << padded(std::to_string(CheckpointStore::step_of(path)), kStepColumn)
+              << padded(bytes_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
+              << (damage.empty() ? "whole" : damage) << "\n";
+  }
+  std::cout << std::flush;
+  return kExitOk;
+}
+
+int run_verify(const std::vector<std::string>& arguments) {
+  bool all_whole = true;
+  for (const std::string& argument : arguments) {
+    for (const fs::path& path : checkpoints_of(argument)) {
+      const std::string damage = damage_of(path);
+      all_whole = all_whole && damage.empty();
+      std::cout << (damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
+    }
+  }
+  return all_whole ? kExitOk : kExitCheckpoint;
+}
+
+std::string value_text(const base::StateValue& value) {
+  return std::visit([](const auto& inner) { return concat(inner); }, value);
+}
+
+// The scheduled quantities of the next step, from the configuration in the checkpoint.
+void show_schedules(const Checkpoint& checkpoint) {
+  const training::RunConfig config = load_run_config(checkpoint.folder() / "config.yaml", {}).config;
+  const int64_t step = checkpoint.manifest().info.step;
+  const training::StepSettings settings = training::step_settings(config.schedules, step, config.train.num_steps);
+  std::cout << "schedules at step " << step << " of " << config.train.num_steps << ": learning_rate "
+            << settings.learning_rate << ", alpha " << settings.alpha << ", bits_tau " << settings.bits_tau
+            << ", attn_tau " << settings.attn_tau << "\n";
+}
+
+int run_show(const fs::path& path) {
+  std::optional<Checkpoint> newest;
+  if (is_checkpoint(path)) {
+    newest = training::open_checkpoint(path);
+  } else {
+    const bool is_run = fs::is_directory(path / "checkpoints");
+    newest = CheckpointStore(is_run ? path / "checkpoints" : path).newest_complete();
+    base::require<base::CheckpointError>(newest.has_value(), "'", path.string(), "' holds no checkpoints");
+  }
+  const training::Manifest& manifest = newest->manifest();
+  std::cout << newest->folder().string() << "\nrun " << manifest.info.run_id << ", step " << manifest.info.step
+            << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
+            << bytes_text(size_bytes(newest->folder())) << "\n";
+  if (manifest.files.contains("config.yaml")) show_schedules(*newest);
+  for (const std::string& name : newest->state_names()) {
+    std::cout << "\nstate " << name << "\n";
+    const base::StateDict state = newest->state(name);
+    for (const auto& [key, value] : state.values) std::cout << "  " << key << " = " << value_text(value) << "\n";
+    for (const auto& [key, tensor] : state.tensors) {
+      std::cout << "  " << key << "  " << tensor.dtype << " [";
+      for (size_t i = 0; i < tensor.shape.size(); ++i) std::cout << (i == 0 ? "" : ", ") << tensor.shape[i];
+      std::cout << "]\n";
+    }
+  }
+  if (manifest.files.contains("config.yaml")) {
+    std::cout << "\nconfig.yaml\n" << base::read_file(newest->folder() / "config.yaml", kMaxConfigBytes);
+  }
+  std::cout << std::flush;
+  return kExitOk;
+}
+
+struct AverageOptions {
+  std::vector<std::string> inputs;
+  std::string output;
+};
+
+// Adds the weights of an adapter, in float64, to the sums by name.
+void add_weights(const Checkpoint& checkpoint, std::map<std::string, at::Tensor>& sums,
+                 std::map<std::string, at::ScalarType>& dtypes) {
+  const bool is_first = sums.empty();
+  const auto tensors = checkpoint.state(training::kAdapterState).tensors;
+  base::require<base::CheckpointError>(!tensors.empty() && (is_first || tensors.size() == sums.size()), "'",
+                                       checkpoint.folder().string(), "' has ", tensors.size(), " adapter tensors, ",
+                                       "the checkpoints before it have ", sums.size());
+  for (const auto& [name, state] : tensors) {
+    const at::Tensor value = from_state(state);
+    base::require<base::CheckpointError>(value.is_floating_point(), "'", checkpoint.folder().string(), "': ", name,
+                                         " is no floating-point tensor and has no mean");
+    if (is_first) {
+      dtypes[name] = value.scalar_type();
+      sums[name] = value.to(at::kDouble);
+      continue;
+    }
+    const auto sum = sums.find(name);
+    base::require<base::CheckpointError>(
+        sum != sums.end() && sum->second.sizes() == value.sizes() && dtypes.at(name) == value.scalar_type(), "'",
+        checkpoint.folder().string(), "': ", name, " is not in the first checkpoint, or has another shape or dtype");
+    sum->second.add_(value.to(at::kDouble));
+  }
+}
+
+int run_average(const AverageOptions& options) {
+  std::vector<fs::path> paths;
+  for (const std::string& input : options.inputs) {
+    for (const fs::path& path : checkpoints_of(input)) paths.push_back(path);
+  }
+  std::map<std::string, at::Tensor> sums;
+  std::map<std::string, at::ScalarType> dtypes;
+  for (const fs::path& path : paths) add_weights(training::open_checkpoint(path), sums, dtypes);
+  std::map<std::string, base::TensorView> views;
+  for (auto& [name, sum] : sums) {
+    sum = sum.div(static_cast<double>(paths.size())).to(dtypes.at(name));
+    views[name] = view_bytes(sum);
+  }
+  base::write_safetensors(options.output, views);
+  std::cout << options.output << ": the mean of " << paths.size() << " checkpoints, " << views.size() << " tensors"
+            << std::endl;
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_checkpoint_command(CLI::App& program, Action& action) {
+  CLI::App* checkpoint = program.add_subcommand("checkpoint", "Lists, verifies, shows and averages checkpoints.");
+  checkpoint->require_subcommand(1);
+
+  CLI::App* list = checkpoint->add_subcommand("list", "The checkpoints of a run: step, size, evaluation, state.");
+  const auto folder = std::make_shared<std::string>();
+  list->add_option("RUN", *folder, "run folder")->required()->check(CLI::ExistingDirectory);
+  list->callback([&action, folder] { action = [folder] { return run_list(*folder); }; });
+
+  CLI::App* verify = checkpoint->add_subcommand("verify", "Compares every byte with the manifest; exit code 4 if not.");
+  const auto paths = std::make_shared<std::vector<std::string>>();
+  verify->add_option("PATH", *paths, "run folders or checkpoints")->required()->check(CLI::ExistingDirectory);
+  verify->callback([&action, paths] { action = [paths] { return run_verify(*paths); }; });
+
+  CLI::App* show = checkpoint->add_subcommand("show", "Everything of a checkpoint but the numbers in its tensors.");
+  const auto shown = std::make_shared<std::string>();
+  show->add_option("PATH", *shown, "a checkpoint, or a run folder for its newest whole one")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  show->callback([&action, shown] { action = [shown] { return run_show(*shown); }; });
+
+  CLI::App* average = checkpoint->add_subcommand("average", "Writes the mean of the adapter weights of checkpoints.");
+  const auto options = std::make_shared<AverageOptions>();
+  average->add_option("PATH", options->inputs, "checkpoints, or run folders for all of theirs")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  average->add_option("-o,--output", options->output, "adapter.safetensors to write")->required();
+  average->footer("Use it with train.init_from, or: rosa eval RUN --checkpoint FILE");
+  average->callback([&action, options] { action = [options] { return run_average(*options); }; });
+}
+
+}  // namespace rosa::launch
