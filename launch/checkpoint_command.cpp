@@ -69,6 +69,10 @@ std::string padded(const std::string& text, int columns) {
   return text + std::string(static_cast<size_t>(std::max(1, columns - static_cast<int>(text.size()))), ' ');
 }
 
+std::string size_text(int64_t bytes) {
+  return bytes < (1 << 20) ? concat((bytes + 1023) / 1024, " KiB") : bytes_text(bytes);
+}
+
 std::string loss_text(const std::optional<double>& loss) {
   if (!loss) return "-";
   char text[32];
@@ -84,7 +88,7 @@ int run_list(const std::string& folder) {
     std::optional<double> loss;
     if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
     std::cout << padded(std::to_string(CheckpointStore::step_of(path)), kStepColumn)
-              << padded(bytes_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
+              << padded(size_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
               << (damage.empty() ? "whole" : damage) << "\n";
   }
   std::cout << std::flush;
@@ -129,7 +133,7 @@ int run_show(const fs::path& path) {
   const training::Manifest& manifest = newest->manifest();
   std::cout << newest->folder().string() << "\nrun " << manifest.info.run_id << ", step " << manifest.info.step
             << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
-            << bytes_text(size_bytes(newest->folder())) << "\n";
+            << size_text(size_bytes(newest->folder())) << "\n";
   if (manifest.files.contains("config.yaml")) show_schedules(*newest);
   for (const std::string& name : newest->state_names()) {
     std::cout << "\nstate " << name << "\n";

@@ -97,13 +97,20 @@ fs::path CheckpointStore::commit(const CheckpointInfo& info, const std::vector<s
   base::sync_folder(folder_);
   if (folder_.has_parent_path()) base::sync_folder(folder_.parent_path());
   at("synced");
-  if (fs::exists(path)) {
+  const bool replaces = fs::exists(path);
+  if (replaces) {
     // A folder can't be renamed onto another one; for a moment the checkpoint is known by its other name only.
     remove_folder(replaced);
     rename_folder(path, replaced);
-    at("replaced");
   }
-  rename_folder(temporary, path);
+  try {
+    if (replaces) at("replaced");
+    rename_folder(temporary, path);
+  } catch (const base::Error&) {
+    std::error_code ignored;
+    if (replaces) fs::rename(replaced, path, ignored);
+    throw;
+  }
   at("renamed");
   base::sync_folder(folder_);
   at("durable");

@@ -14,8 +14,16 @@ namespace {
 
 using base::concat;
 
-// Equal on all ranks, and in no two programs that save into the same folder one after the other.
-std::string writer_name(parallel::Communicator& communicator) {
+// Clears the folder, and returns a name that is equal on all ranks and in no two programs that save into the same
+// folder one after the other. No rank can write before it has the name, so nothing new is cleared away.
+std::string start_writer(parallel::Communicator& communicator, const std::filesystem::path& folder) {
+  if (communicator.rank() == 0) {
+    try {
+      CheckpointStore(folder).remove_leftovers();
+    } catch (const base::FileError& error) {
+      base::log_warning(concat("can't remove what an interrupted save left: ", error.what()));
+    }
+  }
   std::random_device random;
   const uint64_t number = (uint64_t{random()} << 32) | random();
   return communicator.broadcast_text(base::to_hex(number).substr(0, 8), /*root=*/0);
@@ -25,14 +33,8 @@ std::string writer_name(parallel::Communicator& communicator) {
 
 CheckpointWriter::CheckpointWriter(parallel::Communicator& communicator, const std::filesystem::path& folder,
                                    WriterOptions options, SaveObserver observer)
-    : communicator_(communicator), options_(std::move(options)), store_(folder, writer_name(communicator)) {
+    : communicator_(communicator), options_(std::move(options)), store_(folder, start_writer(communicator, folder)) {
   store_.set_observer(std::move(observer));
-  if (communicator_.rank() != 0) return;
-  try {
-    store_.remove_leftovers();
-  } catch (const base::FileError& error) {
-    base::log_warning(concat("can't remove what an interrupted save left: ", error.what()));
-  }
 }
 
 CheckpointWriter::~CheckpointWriter() { cancelled_ = true; }

@@ -306,7 +306,8 @@ TEST_F(DiskFaultTest, ShortDamageThatOneRankSeesMakesAllFallBack) {
   fs::copy_file(run.checkpoint(4) / kAdapterFile, damaged);
   std::fstream file(damaged, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(-5, std::ios::end);
-  file.put('\x55').close();
+  file.put('\x55');
+  file.close();
   const JobResult result = train_with_broken_rank(
       run, "mount --bind '" + damaged.string() + "' '" + (run.checkpoint(4) / kAdapterFile).string() + "'");
   EXPECT_EQ(result.exit_code, 0) << result.output;
