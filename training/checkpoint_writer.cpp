@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <random>
+#include <system_error>
 #include <utility>
 
 #include "base/checksum.h"
@@ -128,17 +129,22 @@ void CheckpointWriter::commit(const std::vector<std::string>& parts) {
 
 SaveOutcome CheckpointWriter::end(std::string error) {
   phase_ = Phase::idle;
-  if (!error.empty()) {
-    // Every rank: a folder that only this rank sees must not stay either.
-    try {
-      store_.discard(info_.step);
-    } catch (const base::FileError& discard_error) {
-      base::log_warning(concat("can't remove a save that failed: ", discard_error.what()));
-    }
-    communicator_.barrier();  // the next save may use the same folder
-    return {info_.step, {}, std::move(error)};
+  if (error.empty()) return {info_.step, committed_, {}};
+  if (communicator_.rank() == 0) discard();
+  communicator_.barrier();
+  // A folder that only this rank sees must not stay either.
+  std::error_code ignored;
+  if (communicator_.rank() != 0 && std::filesystem::exists(store_.temporary_folder(info_.step), ignored)) discard();
+  communicator_.barrier();  // the next save may use the same folder
+  return {info_.step, {}, std::move(error)};
+}
+
+void CheckpointWriter::discard() const {
+  try {
+    store_.discard(info_.step);
+  } catch (const base::FileError& error) {
+    base::log_warning(concat("can't remove a save that failed: ", error.what()));
   }
-  return {info_.step, committed_, {}};
 }
 
 }  // namespace rosa::training

@@ -71,6 +71,7 @@ class CheckpointWriter {
   void begin_commit(std::vector<std::string> parts);
   void commit(const std::vector<std::string>& parts);
   SaveOutcome end(std::string error);
+  void discard() const;
 
   parallel::Communicator& communicator_;
   WriterOptions options_;
