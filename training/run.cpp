@@ -175,7 +175,7 @@ class Run {
       for (const std::string& name : checkpoint.state_names()) {
         if (!states_.contains(name)) o.on_notice("the checkpoint's state '" + name + "' is not used by this run");
       }
-      o.on_notice(base::concat("resumed run ", record_.run_id, " from ", checkpoint.folder().string(), " after ",
+      o.on_notice(base::concat("resumed from ", checkpoint.folder().string(), " (run ", record_.run_id, ") after ",
                                progress_.num_steps_done, " of ", config_.train.num_steps, " steps"));
     });
   }
