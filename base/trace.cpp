@@ -3,12 +3,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace rosa::base {
 namespace internal {
@@ -22,15 +24,28 @@ struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
+constexpr size_t kBufferBytes = 1 << 16;
+constexpr int64_t kNoStep = -1;
+
 struct Trace {
   std::unique_ptr<std::FILE, CloseFile> file;
   int rank = 0;
   TraceTime start;
+  TraceWindow window;
+  int64_t num_steps_begun = 0;
+  int64_t step = kNoStep;
+  std::string buffer;                 // whole lines that the file lacks
   std::map<std::string, int> tracks;  // lines of their own, numbered after all threads
 
   void write(const json& event) {
-    const std::string line = event.dump() + ",\n";
-    std::fwrite(line.data(), 1, line.size(), file.get());
+    (buffer += event.dump()) += ",\n";
+    if (buffer.size() >= kBufferBytes) flush();
+  }
+  void flush() {
+    if (file == nullptr) return;
+    std::fwrite(buffer.data(), 1, buffer.size(), file.get());
+    std::fflush(file.get());
+    buffer.clear();
   }
   void name_track(int number, const std::string& name) {
     write({{"ph", "M"}, {"name", "thread_name"}, {"pid", rank}, {"tid", number}, {"args", {{"name", name}}}});
@@ -53,17 +68,29 @@ int thread_number() {
 
 }  // namespace
 
-void start_trace(const std::filesystem::path& file, int rank) {
+void start_trace(const std::filesystem::path& file, int rank, TraceWindow window) {
   const std::lock_guard lock(mutex);
   trace = {};
   trace.file.reset(std::fopen(file.c_str(), "we"));
   require<FileError>(trace.file != nullptr, "can't open the trace '", file.string(), "': ", std::strerror(errno));
   trace.rank = rank;
+  trace.window = window;
   trace.start = std::chrono::steady_clock::now();
-  std::fputs("[\n", trace.file.get());
+  std::setvbuf(trace.file.get(), nullptr, _IONBF, 0);  // what is buffered is the lines of `buffer`
+  trace.buffer = "[\n";
   trace.write({{"ph", "M"}, {"name", "process_name"}, {"pid", rank}, {"args", {{"name", concat("rank ", rank)}}}});
   for (const auto& [number, name] : thread_names) trace.name_track(number, name);
-  internal::tracing = true;
+  trace.flush();
+  internal::tracing = window.num_steps == 0;
+}
+
+void begin_trace_step(int64_t step) {
+  const std::lock_guard lock(mutex);
+  if (trace.file == nullptr) return;
+  trace.flush();
+  trace.step = step;
+  const int64_t number = trace.num_steps_begun++ - trace.window.num_skipped;
+  if (trace.window.num_steps > 0) internal::tracing = number >= 0 && number < trace.window.num_steps;
 }
 
 void stop_trace() {
@@ -71,8 +98,22 @@ void stop_trace() {
   internal::tracing = false;
   if (trace.file == nullptr) return;
   // The format has no comma before its end; an empty event takes the last one's.
-  std::fputs("{}]\n", trace.file.get());
+  trace.buffer += "{}]\n";
+  trace.flush();
   trace = {};
+}
+
+void merge_traces(const std::vector<std::filesystem::path>& parts, const std::filesystem::path& file) {
+  std::string merged = "[\n";
+  for (const std::filesystem::path& part : parts) {
+    std::ifstream stream(part);
+    require<FileError>(stream.is_open(), "can't open the trace '", part.string(), "'");
+    for (std::string line; std::getline(stream, line);) {
+      // Every event is a line; a part that was cut off ends within one at worst.
+      if (line.starts_with("{\"") && line.ends_with("},")) (merged += line) += "\n";
+    }
+  }
+  write_file_atomically(file, merged + "{}]\n");
 }
 
 void name_trace_thread(const std::string& name) {
@@ -85,13 +126,12 @@ void trace_span(const char* category, const std::string& name, TraceTime begin, 
                 const TraceArguments& arguments, const std::string& track) {
   if (!is_tracing()) return;
   json event = {{"ph", "X"}, {"cat", category}, {"name", name}};
-  if (!arguments.empty()) {
-    json values = json::object();
-    for (const auto& [key, value] : arguments) values[key] = value;
-    event["args"] = std::move(values);
-  }
+  json values = json::object();
+  for (const auto& [key, value] : arguments) values[key] = value;
   const std::lock_guard lock(mutex);
   if (trace.file == nullptr) return;
+  if (trace.step != kNoStep) values.emplace("step", trace.step);
+  if (!values.empty()) event["args"] = std::move(values);
   int number = thread_number();
   if (!track.empty()) {
     const auto [entry, is_new] = trace.tracks.try_emplace(track, kFirstTrack + static_cast<int>(trace.tracks.size()));

@@ -13,13 +13,27 @@
 
 namespace rosa::base {
 
-// Begins the trace of this process in `file`, which is replaced. `rank` becomes the process number of the events.
-// Events are written as they come and the format allows a missing end, so that the trace of a killed run can be read.
-// Throws FileError where the file can't be opened.
-void start_trace(const std::filesystem::path& file, int rank);
+// Which steps are traced, so that a file stays small: `num_steps` of them after the first `num_skipped`.
+struct TraceWindow {
+  int64_t num_skipped = 0;
+  int64_t num_steps = 0;  // 0: everything is traced, from start to stop
+};
 
-// Ends the trace and closes the file; nothing where none was started.
+// Begins the trace of this process in `file`, which is replaced. `rank` becomes the process number of the events. With
+// a window the spans begin with the first step it holds. Events are written in whole lines and the format allows a
+// missing end, so that the trace of a killed run can be read up to its last step. Throws FileError where the file can't
+// be opened.
+void start_trace(const std::filesystem::path& file, int rank, TraceWindow window = {});
+
+// Says that step `step` begins: later spans name it, and the window counts it.
+void begin_trace_step(int64_t step);
+
+// Ends the trace and closes the file; nothing where none was started. A write that failed (a full disk) costs the trace
+// its rest, not the run.
 void stop_trace();
+
+// Writes the events of the files `parts`, as start_trace() leaves them, into one `file`, atomically. Throws FileError.
+void merge_traces(const std::vector<std::filesystem::path>& parts, const std::filesystem::path& file);
 
 namespace internal {
 extern std::atomic<bool> tracing;

@@ -22,6 +22,7 @@
 #include "launch/training_session.h"
 #include "models/generate.h"
 #include "training/evaluation.h"
+#include "training/layer_metrics.h"
 #include "training/scoreboard.h"
 
 namespace rosa::launch {
@@ -62,6 +63,11 @@ nlohmann::ordered_json part_json(const training::Scores& scores) {
   nlohmann::ordered_json json = training::scores_json(scores, /*recallable=*/false);
   if (training::has_recallable(scores)) json["recallable"] = training::scores_json(scores, /*recallable=*/true);
   return json;
+}
+
+// What the symbols and matches of the last training step looked like; see docs/running.md.
+std::vector<training::LayerMetrics> last_layers(const DemoOptions& options, const std::string& name) {
+  return training::last_layer_metrics(fs::path(options.folder) / name / "metrics.jsonl");
 }
 
 // Half of a held-out sequence, what really follows, and what window-only student and student with ROSA make of it.
@@ -109,11 +115,15 @@ int run_demo(const DemoOptions& options) {
     if (!train_part(options, session, part.name) || !train_part(options, session, reference)) return kExitStopped;
     training::Scores scores = score_part(options, session, part.name, training::kAllVariants);
     scores["rosa_soft_recipe"] = score_part(options, session, reference, {"rosa"}).at("rosa");
-    tables += training::scores_table(part.title, scores) + "\n";
+    const std::vector<training::LayerMetrics> layers = last_layers(options, part.name);
+    tables += training::scores_table(part.title, scores) + "\nWhat the operator saw in the last training step:\n" +
+              training::layer_table(layers) + "\n";
+    nlohmann::ordered_json json = part_json(scores);
+    for (const training::LayerMetrics& layer : layers) json["layers"].push_back(training::to_json(layer));
     if (part.name == kParts.front().name) {
-      summary = part_json(scores);
+      summary = json;
     } else {
-      summary[part.name] = part_json(scores);
+      summary[part.name] = json;
     }
   }
   if (session.is_main_rank()) {

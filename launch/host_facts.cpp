@@ -4,7 +4,6 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
@@ -19,6 +18,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "base/cores.h"
 #include "launch/process.h"
 
 namespace rosa::launch {
@@ -69,35 +69,13 @@ std::vector<fs::path> cgroup_folders(const fs::path& root) {
   return folders;
 }
 
-void read_cgroup_limits(const fs::path& root, HostFacts& facts) {
+void read_memory_limit(const fs::path& root, HostFacts& facts) {
   for (const fs::path& folder : cgroup_folders(root)) {
-    double quota = 0, period = 0;
-    if (std::istringstream(first_line(folder / "cpu.max")) >> quota >> period &&
-        period > 0) {  // "max 100000": no limit
-      const double cores = quota / period;
-      if (facts.cgroup_cores == 0 || cores < facts.cgroup_cores) facts.cgroup_cores = cores;
-    }
     int64_t bytes = 0;
     if (std::istringstream(first_line(folder / "memory.max")) >> bytes && bytes > 0) {
       if (facts.cgroup_memory_bytes == 0 || bytes < facts.cgroup_memory_bytes) facts.cgroup_memory_bytes = bytes;
     }
   }
-}
-
-std::vector<int> affinity() {
-  // Larger than any machine's number of cores; the kernel refuses a set that is too small.
-  constexpr int kMaxCores = 1 << 14;
-  std::vector<int> cores;
-  cpu_set_t* set = CPU_ALLOC(kMaxCores);
-  const std::size_t num_bytes = CPU_ALLOC_SIZE(kMaxCores);
-  CPU_ZERO_S(num_bytes, set);
-  if (sched_getaffinity(0, num_bytes, set) == 0) {
-    for (int core = 0; core < kMaxCores; ++core) {
-      if (CPU_ISSET_S(static_cast<std::size_t>(core), num_bytes, set)) cores.push_back(core);
-    }
-  }
-  CPU_FREE(set);
-  return cores;
 }
 
 // "10.1.0.5"; empty for other families than IPv4.
@@ -148,11 +126,13 @@ HostFacts read_host_facts(const fs::path& root) {
   facts.system = value_of(root / "etc/os-release", "PRETTY_NAME", '=') + ", " + names.sysname + " " + names.release;
   facts.cpu = value_of(root / "proc/cpuinfo", "model name", ':');
   if (facts.cpu.empty()) facts.cpu = names.machine;
-  facts.cores = affinity();
+  const base::CoreLimits limits = base::read_core_limits(root);
+  facts.cores = limits.cores;
+  facts.cgroup_cores = limits.cgroup_cores;
   facts.num_cores_of_machine = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   facts.memory_bytes = kib_of(root / "proc/meminfo", "MemTotal");
   facts.available_memory_bytes = kib_of(root / "proc/meminfo", "MemAvailable");
-  read_cgroup_limits(root, facts);
+  read_memory_limit(root, facts);
   facts.free_shared_memory_bytes = free_disk_bytes(root / "dev/shm");
   return facts;
 }

@@ -11,6 +11,7 @@
 #include "launch/exit_code.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
+#include "launch/trace_recording.h"
 #include "launch/training_session.h"
 #include "training/run_identity.h"
 
@@ -21,6 +22,7 @@ struct TrainOptions {
   std::string file, accept_changed;
   std::vector<std::string> overrides;
   bool dry_run = false;
+  TraceOptions trace;
 };
 
 int run_training(const TrainOptions& options, training::Objective objective) {
@@ -34,7 +36,9 @@ int run_training(const TrainOptions& options, training::Objective objective) {
     dry_run(session, loaded, objective);
     return kExitOk;
   }
+  TraceRecording trace(options.trace, loaded.config.run.folder, session.communicator());
   const training::RunOutcome outcome = train_in_session(session, loaded, objective, accepted);
+  trace.finish();
   return outcome == training::RunOutcome::finished ? kExitOk : kExitStopped;
 }
 
@@ -48,6 +52,7 @@ void add_command(CLI::App& program, Action& action, const std::string& name, con
                     "Try everything out but train: ranks, collectives, model, data, a checkpoint; report and stop");
   command->add_option("--accept-changed", options->accept_changed,
                       "go on although these changed since the checkpoint, e.g. data,model (docs/running.md)");
+  add_trace_options(*command, options->trace);
   command->footer(
       "The same command again goes on from the newest checkpoint of run.folder (checkpoint.resume: auto).\n"
       "TERM, INT and USR1 ask for a stop: the run saves after the step and ends with exit code 75.\n"

@@ -9,6 +9,7 @@
 #include "models/layer_checkpoint.h"
 #include "models/rms_norm.h"
 #include "models/safetensors_weights.h"
+#include "rosa/operator/device_span.h"
 
 namespace rosa::models {
 namespace {
@@ -188,6 +189,7 @@ void Qwen3::set_rotary_tables(const at::Tensor& positions, LayerContext& context
 }
 
 at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
+  const DeviceSpan span(hidden.device(), "device", "layer", {{"layer", index}});
   const at::Tensor normed = rms_norm(hidden, weight(index, "input_layernorm.weight"), config_.rms_norm_eps);
   // The automata of the adapter run beside the attention.
   FinishAdapter finish_adapter;
@@ -203,6 +205,7 @@ at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerCont
 }
 
 at::Tensor Qwen3::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
+  const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
   const auto heads = [&](const char* name, int64_t num_heads) {
     return at::linear(normed, weight(index, name)).view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
   };

@@ -77,8 +77,10 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config) {
                 {"auto", "cpu", "cuda"});
   visitor.field("threads", config.threads,
                 "compute threads of a rank; part of the recipe, since results depend on it in the last bit", {1, 1024});
-  visitor.field("automaton_threads", config.automaton_threads,
-                "matching threads of a rank; 0: the cores of the node divided by its ranks", {0, 1024});
+  visitor.field(
+      "automaton_threads", config.automaton_threads,
+      "matching threads of a rank; 0: its share of the cores of the node less its compute threads, at least 1",
+      {0, 1024});
 }
 
 void describe(base::FieldVisitor& visitor, RunConfig& config) {

@@ -72,7 +72,7 @@ void describe(base::FieldVisitor& visitor, CheckpointSection& config);
 struct ComputeSection {
   std::string device = "auto";    // auto, cpu, cuda
   int64_t threads = 1;            // compute threads of a rank; part of the recipe: bits depend on it
-  int64_t automaton_threads = 0;  // matching threads of a rank; 0: the node's cores divided by its ranks
+  int64_t automaton_threads = 0;  // matching threads of a rank; 0: the rank's share of the node's cores, less `threads`
 };
 void describe(base::FieldVisitor& visitor, ComputeSection& config);
 

@@ -10,6 +10,10 @@
 
 namespace rosa::training {
 
+bool is_logged_step(int64_t step, int64_t num_steps, int64_t every) {
+  return step % every == 0 || step + 1 == num_steps;
+}
+
 void ObserverList::on_start(int64_t first_step, int64_t num_steps) {
   for (auto* observer : observers_) observer->on_start(first_step, num_steps);
 }
@@ -62,23 +66,24 @@ void MetricsFile::write_line(const std::string& line) {
 }
 
 void MetricsFile::on_step(const StepMetrics& metrics) {
-  const bool last = metrics.step + 1 == metrics.num_steps;
-  if (metrics.step % every_ != 0 && !last) return;
-  const nlohmann::ordered_json json = {{"kind", "step"},
-                                       {"step", metrics.step},
-                                       {"loss", metrics.loss},
-                                       {"kl", metrics.kl},
-                                       {"ce", metrics.ce},
-                                       {"gradient_norm", metrics.gradient_norm},
-                                       {"learning_rate", metrics.learning_rate},
-                                       {"alpha", metrics.alpha},
-                                       {"bits_tau", metrics.bits_tau},
-                                       {"attn_tau", metrics.attn_tau},
-                                       {"step_ms", metrics.step_ms},
-                                       {"tokens_per_second", metrics.tokens_per_second},
-                                       {"match_wait_ms", metrics.match_wait_ms},
-                                       {"communication_wait_ms", metrics.communication_wait_ms},
-                                       {"memory_bytes", metrics.memory_bytes}};
+  if (!is_logged_step(metrics.step, metrics.num_steps, every_)) return;
+  nlohmann::ordered_json json = {{"kind", "step"},
+                                 {"step", metrics.step},
+                                 {"loss", metrics.loss},
+                                 {"kl", metrics.kl},
+                                 {"ce", metrics.ce},
+                                 {"gradient_norm", metrics.gradient_norm},
+                                 {"learning_rate", metrics.learning_rate},
+                                 {"alpha", metrics.alpha},
+                                 {"bits_tau", metrics.bits_tau},
+                                 {"attn_tau", metrics.attn_tau},
+                                 {"step_ms", metrics.step_ms},
+                                 {"tokens_per_second", metrics.tokens_per_second},
+                                 {"match_wait_ms", metrics.match_wait_ms},
+                                 {"match_wait_share", metrics.match_wait_share},
+                                 {"communication_wait_ms", metrics.communication_wait_ms},
+                                 {"memory_bytes", metrics.memory_bytes}};
+  for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
   write_line(json.dump());
 }
 

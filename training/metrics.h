@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/stateful.h"
+#include "training/layer_metrics.h"
 
 namespace rosa::training {
 
@@ -21,10 +22,15 @@ struct StepMetrics {
   double learning_rate = 0.0, alpha = 0.0, bits_tau = 0.0, attn_tau = 0.0;
   double step_ms = 0.0;
   double tokens_per_second = 0.0;
-  double match_wait_ms = 0.0;          // spent waiting for the automata
-  double communication_wait_ms = 0.0;  // spent in collectives
-  int64_t memory_bytes = 0;            // peak resident memory of this process
+  double match_wait_ms = 0.0;     // the device (on the CPU: the compute thread) had nothing to do but wait for automata
+  double match_wait_share = 0.0;  // of step_ms
+  double communication_wait_ms = 0.0;     // spent in collectives
+  int64_t memory_bytes = 0;               // peak resident memory of this process
+  std::vector<LayerMetrics> layers = {};  // at the steps that metrics.jsonl shows; of the layers with adapters
 };
+
+// Whether step `step` is one that metrics.jsonl shows: every `every` and the last.
+bool is_logged_step(int64_t step, int64_t num_steps, int64_t every);
 
 // Cross-entropy in nats over held-out tokens, student with the hard operator.
 struct EvaluationMetrics {

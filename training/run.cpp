@@ -2,11 +2,13 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
-#include <thread>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -26,10 +28,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int num_automaton_threads(const ComputeSection& compute, const parallel::Communicator& communicator) {
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+// The rank's share of the node's cores less its compute threads, which help while they wait: together they fill the
+// share and no more. Collective: every rank calls it.
+int num_automaton_threads(const ComputeSection& compute, parallel::Communicator& communicator) {
+  const base::CoreLimits own = base::read_core_limits();
+  const std::string place = base::concat(host_name(), "\n");
+  std::vector<std::string> ranks_of_host;
+  for (const std::string& rank : communicator.all_gather_text(place + base::to_text(own))) {
+    if (rank.starts_with(place)) ranks_of_host.push_back(rank.substr(place.size()));
+  }
   if (compute.automaton_threads > 0) return static_cast<int>(compute.automaton_threads);
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());  // honours the process's affinity
-  return std::max(1, cores / communicator.local_size());
+  return std::max(1, base::share_of_cores(own, ranks_of_host) - static_cast<int>(compute.threads));
 }
 
 // Where a resumed run goes on: the step, and with it the place in the data.
@@ -103,6 +117,9 @@ class Run {
       const StepMetrics metrics = trainer_.step(progress_.num_steps_done);
       ++progress_.num_steps_done;
       observe([&](TrainingObserver& o) { o.on_step(metrics); });
+      for (const std::string& warning : collapse_warning_.check(metrics.layers, metrics.step)) {
+        observe([&](TrainingObserver&) { base::log_warning(warning); });
+      }
       if (due(config_.evaluation.every)) evaluate();
       if (due(config_.checkpoint.every)) begin_save();
     }
@@ -267,7 +284,8 @@ class Run {
   int64_t num_failed_saves_ = 0;
   std::string last_save_error_;
   std::pair<int64_t, double> last_evaluation_{-1, 0.0};  // step, loss
-  std::unique_ptr<CheckpointWriter> writer_;             // last: its thread uses the others
+  CollapseWarning collapse_warning_;
+  std::unique_ptr<CheckpointWriter> writer_;  // last: its thread uses the others
 };
 
 }  // namespace

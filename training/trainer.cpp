@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/trace.h"
 #include "parallel/replicas.h"
 #include "parallel/tree_reducer.h"
 #include "rosa/operator/tensor_bytes.h"
@@ -85,6 +86,9 @@ std::map<std::string, base::Stateful*> Trainer::state() {
 
 StepMetrics Trainer::step(int64_t step) {
   const auto start = Clock::now();
+  base::begin_trace_step(step);
+  const base::TraceSpan span("step", "step");
+  parts_.executor.take_statistics();  // of evaluations
   const double waited_before_ms = parts_.executor.waited_ms();
   communication_ms_ = 0.0;
   const StepSettings settings = step_settings(config_.schedules, step, config_.train.num_steps);
@@ -130,9 +134,18 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.step_ms = step_ms;
   metrics.tokens_per_second = tokens / (step_ms / 1000.0);
   metrics.match_wait_ms = parts_.executor.waited_ms() - waited_before_ms;
+  metrics.match_wait_share = metrics.match_wait_ms / step_ms;
   metrics.communication_wait_ms = communication_ms_;
   metrics.memory_bytes = peak_memory_bytes();
+  if (is_logged_step(step, metrics.num_steps, config_.logging.every)) metrics.layers = layer_metrics();
   return metrics;
+}
+
+// What the automata saw in this step, over all ranks.
+std::vector<LayerMetrics> Trainer::layer_metrics() {
+  if (parts_.adapters == nullptr) return {};
+  return reduce_layer_statistics(parts_.executor.take_statistics(), parts_.adapters->config().query_key_bits,
+                                 parts_.communicator);
 }
 
 std::vector<Batch> Trainer::load_micro_batches(int64_t step) const {

@@ -56,6 +56,7 @@ class Trainer {
     double loss = 0.0, kl = 0.0, ce = 0.0;
   };
 
+  std::vector<LayerMetrics> layer_metrics();
   std::vector<Batch> load_micro_batches(int64_t step) const;
   LossInput loss_input(const Batch& batch) const;
   LossSums global_counts(const std::vector<Batch>& batches);

@@ -51,6 +51,51 @@ TEST(Trace, SpansOfThreadsAndTracksAreReadBack) {
   EXPECT_GE(spans["step"]["dur"].get<double>(), spans["match"]["dur"].get<double>());
 }
 
+std::vector<nlohmann::json> spans_of(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::vector<nlohmann::json> spans;
+  for (const auto& event : nlohmann::json::parse(stream)) {
+    if (event.value("ph", "") == "X") spans.push_back(event);
+  }
+  return spans;
+}
+
+void trace_steps(const std::filesystem::path& file, int rank, TraceWindow window, int num_steps) {
+  start_trace(file, rank, window);
+  { const TraceSpan ignored("step", "before the first step"); }
+  for (int step = 10; step < 10 + num_steps; ++step) {
+    begin_trace_step(step);
+    const TraceSpan span("step", "step");
+  }
+}
+
+TEST(Trace, TheWindowBoundsTheFileAndSpansNameTheirStep) {
+  const rosa::testing::TemporaryFolder folder;
+  trace_steps(folder / "trace.json", 0, {.num_skipped = 2, .num_steps = 3}, 8);
+  stop_trace();
+  std::vector<int> steps;
+  for (const auto& span : spans_of(folder / "trace.json")) steps.push_back(span["args"]["step"]);
+  EXPECT_EQ(steps, (std::vector<int>{12, 13, 14}));
+}
+
+TEST(Trace, PartsAreMergedAlsoWhereOneWasCutOff) {
+  const rosa::testing::TemporaryFolder folder;
+  trace_steps(folder / "0.json", 0, {.num_steps = 2}, 2);
+  stop_trace();
+  trace_steps(folder / "1.json", 1, {.num_steps = 2}, 3);
+  // As a kill leaves it: the steps that ended are there in whole lines, the end is not.
+  std::filesystem::copy(folder / "1.json", folder / "killed.json");
+  stop_trace();
+  std::ofstream(folder / "killed.json", std::ios::app) << R"({"cat":"step","na)";
+  merge_traces({folder / "0.json", folder / "killed.json"}, folder / "merged.json");
+  const auto spans = spans_of(folder / "merged.json");
+  ASSERT_EQ(spans.size(), 4U);
+  EXPECT_EQ(spans.front()["pid"], 0);
+  EXPECT_EQ(spans.back()["pid"], 1);
+  EXPECT_EQ(spans.back()["args"]["step"], 11);
+  EXPECT_THROW(merge_traces({folder / "none.json"}, folder / "merged.json"), FileError);
+}
+
 TEST(Trace, AFileThatCannotBeOpenedIsAnError) { EXPECT_THROW(start_trace("/no/such/folder/trace.json", 0), FileError); }
 
 }  // namespace
