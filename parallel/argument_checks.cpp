@@ -27,9 +27,10 @@ void Communicator::check_list(const char* operation, const char* which, const st
 
 void Communicator::check_reducible(const char* operation, const at::Tensor& tensor) const {
   const at::ScalarType type = tensor.scalar_type();
-  require(type == at::kFloat || type == at::kDouble || type == at::kInt || type == at::kLong || type == at::kByte,
+  require(type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kInt || type == at::kLong ||
+              type == at::kByte,
           operation, " on ", who(), ": got dtype ", c10::toString(type),
-          ", expected float32, float64, int32, int64 or uint8");
+          ", expected float32, float64, bfloat16, int32, int64 or uint8");
 }
 
 void Communicator::check_root(const char* operation, int root) const {

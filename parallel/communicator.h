@@ -28,8 +28,9 @@ struct RankPlace {
 
 // The ranks of a group call the same collectives in the same order; a call returns without waiting for the other ranks
 // only where its name says async. Tensors are contiguous and of any dtype unless a reduction says otherwise (float32,
-// float64, int32, int64, uint8). Every tensor of one call has the same dtype and lies on a device the backend serves;
-// ArgumentError if not. Errors of the network and of the other ranks are CommunicationError.
+// float64, bfloat16 with rounding after each addition, int32, int64, uint8). Every tensor of one call has the same
+// dtype and lies on a device the backend serves; ArgumentError if not. Errors of the network and of the other ranks are
+// CommunicationError.
 //
 // Threads: one thread at a time may call the collectives of one communicator; a second one gets CommunicationError,
 // since two threads' calls would come in another order on every rank. A thread that communicates beside the training
@@ -58,7 +59,7 @@ class Communicator {
   std::unique_ptr<Communicator> duplicate();
 
   // Reduces the tensors of all ranks in place; every rank gets the same bits. Collective: every rank calls it.
-  // The order of a floating-point sum is the backend's (see TreeReducer for a fixed one).
+  // The order of a floating-point sum is the backend's (see GradientReducer for a fixed one).
   void all_reduce(const at::Tensor& tensor, Reduction reduction = Reduction::sum);
   // Overwrites the tensor with that of `root`. Collective: every rank calls it.
   void broadcast(const at::Tensor& tensor, int root);

@@ -10,6 +10,7 @@
 #include <limits>
 #include <set>
 
+#include "parallel/mpi_bfloat16.h"
 #include "parallel/mpi_error.h"
 #include "parallel/tensor_list.h"
 
@@ -26,10 +27,12 @@ MPI_Datatype mpi_type(at::ScalarType type) {
   if (type == at::kDouble) return MPI_DOUBLE;
   if (type == at::kInt) return MPI_INT32_T;
   if (type == at::kLong) return MPI_INT64_T;
-  return MPI_UINT8_T;  // the interface lets no other type through
+  if (type == at::kBFloat16) return MPI_UINT16_T;  // with operations of its own
+  return MPI_UINT8_T;                              // the interface lets no other type through
 }
 
-MPI_Op mpi_operation(Reduction reduction) {
+MPI_Op mpi_operation(Reduction reduction, at::ScalarType type) {
+  if (type == at::kBFloat16) return bfloat16_operation(reduction);
   if (reduction == Reduction::max) return MPI_MAX;
   if (reduction == Reduction::min) return MPI_MIN;
   return MPI_SUM;
@@ -132,7 +135,7 @@ class MpiCommunicator final : public Communicator {
     auto work = make_work({tensor});
     for_each_message(tensor, tensor.element_size(), [&](std::byte* data, int count) {
       const MPI_Datatype type = mpi_type(tensor.scalar_type());
-      const MPI_Op operation = mpi_operation(reduction);
+      const MPI_Op operation = mpi_operation(reduction, tensor.scalar_type());
       if (async) {
         check(MPI_Iallreduce(MPI_IN_PLACE, data, count, type, operation, comm_, work->add_request()), "MPI_Iallreduce");
       } else {
@@ -168,7 +171,7 @@ class MpiCommunicator final : public Communicator {
                                              bool async) override {
     auto work = make_work({send, receive});
     const MPI_Datatype type = mpi_type(send.scalar_type());
-    const MPI_Op operation = mpi_operation(reduction);
+    const MPI_Op operation = mpi_operation(reduction, send.scalar_type());
     const int64_t part_bytes = num_bytes(receive);
     if (part_bytes <= max_message_bytes_) {
       const int count = static_cast<int>(receive.numel());

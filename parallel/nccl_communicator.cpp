@@ -20,6 +20,7 @@ using base::require;
 ncclDataType_t nccl_type(at::ScalarType type) {
   if (type == at::kFloat) return ncclFloat32;
   if (type == at::kDouble) return ncclFloat64;
+  if (type == at::kBFloat16) return ncclBfloat16;
   if (type == at::kInt) return ncclInt32;
   if (type == at::kLong) return ncclInt64;
   return ncclUint8;  // the interface lets no other type through

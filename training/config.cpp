@@ -70,6 +70,8 @@ void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
 
 void describe(base::FieldVisitor& visitor, LoggingSection& config) {
   visitor.field("every", config.every, "steps between lines of metrics.jsonl", {1});
+  visitor.field("consumed_samples", config.consumed_samples,
+                "write the numbers of the samples that each rank consumes to consumed/ in the run folder");
 }
 
 void describe(base::FieldVisitor& visitor, ComputeSection& config) {
@@ -99,6 +101,7 @@ void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.section("checkpoint", config.checkpoint, "checkpoints and resume");
   visitor.section("logging", config.logging, "metrics");
   visitor.section("compute", config.compute, "device and threads");
+  visitor.section("parallel", config.parallel, "sums over ranks");
 }
 
 RunConfig recipe_defaults(const std::string& recipe) {

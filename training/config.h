@@ -9,6 +9,7 @@
 #include "base/fields.h"
 #include "models/adapter.h"
 #include "models/qwen3_config.h"
+#include "parallel/reduction_config.h"
 #include "training/data/data_source.h"
 #include "training/losses.h"
 #include "training/optimizer.h"
@@ -77,7 +78,8 @@ struct ComputeSection {
 void describe(base::FieldVisitor& visitor, ComputeSection& config);
 
 struct LoggingSection {
-  int64_t every = 10;  // steps between lines of metrics.jsonl
+  int64_t every = 10;             // steps between lines of metrics.jsonl
+  bool consumed_samples = false;  // see ConsumedLog
 };
 void describe(base::FieldVisitor& visitor, LoggingSection& config);
 
@@ -96,6 +98,7 @@ struct RunConfig {
   CheckpointSection checkpoint;
   LoggingSection logging;
   ComputeSection compute;
+  parallel::ParallelConfig parallel;
 };
 void describe(base::FieldVisitor& visitor, RunConfig& config);
 

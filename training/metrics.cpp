@@ -82,7 +82,10 @@ void MetricsFile::on_step(const StepMetrics& metrics) {
                                  {"match_wait_ms", metrics.match_wait_ms},
                                  {"match_wait_share", metrics.match_wait_share},
                                  {"communication_wait_ms", metrics.communication_wait_ms},
-                                 {"memory_bytes", metrics.memory_bytes}};
+                                 {"gradient_communication_ms", metrics.gradient_communication_ms},
+                                 {"exposed_communication", metrics.exposed_communication},
+                                 {"memory_bytes", metrics.memory_bytes},
+                                 {"optimizer_bytes", metrics.optimizer_bytes}};
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
   write_line(json.dump());
 }

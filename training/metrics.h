@@ -24,8 +24,12 @@ struct StepMetrics {
   double tokens_per_second = 0.0;
   double match_wait_ms = 0.0;     // the device (on the CPU: the compute thread) had nothing to do but wait for automata
   double match_wait_share = 0.0;  // of step_ms
-  double communication_wait_ms = 0.0;     // spent in collectives
+  double communication_wait_ms = 0.0;  // spent in collectives
+  // Gradients on their way between ranks, and the share of it after the backward, for which the step had to wait.
+  double gradient_communication_ms = 0.0;
+  double exposed_communication = 0.0;
   int64_t memory_bytes = 0;               // peak resident memory of this process
+  int64_t optimizer_bytes = 0;            // of the optimiser's state on this rank
   std::vector<LayerMetrics> layers = {};  // at the steps that metrics.jsonl shows; of the layers with adapters
 };
 

@@ -1,40 +1,12 @@
 #include "training/optimizer.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
+#include "parallel/gradient_reducer.h"
 #include "rosa/operator/tensor_bytes.h"
 
 namespace rosa::training {
-namespace {
-
-constexpr int64_t kNormBlock = 4096;
-
-// Sum of squares in float64: over blocks of kNormBlock elements, blocks in order.
-double square_sum(const at::Tensor& slice) {
-  const int64_t size = slice.numel();
-  const int64_t whole = size / kNormBlock * kNormBlock;
-  double total = 0.0;
-  const auto add_rows = [&](const at::Tensor& rows) {
-    const at::Tensor sums = rows.to(at::kDouble).square().sum(1).cpu();
-    for (int64_t i = 0; i < sums.numel(); ++i) total += sums.const_data_ptr<double>()[i];
-  };
-  if (whole > 0) add_rows(slice.narrow(0, 0, whole).view({-1, kNormBlock}));
-  if (whole < size) add_rows(slice.narrow(0, whole, size - whole).view({1, -1}));
-  return total;
-}
-
-template <class Visit>  // visit(name, parameter, offset)
-void for_each_slice(const NamedTensors& parameters, Visit visit) {
-  int64_t offset = 0;
-  for (const auto& [name, parameter] : parameters) {
-    visit(name, parameter, offset);
-    offset += parameter.numel();
-  }
-}
-
-}  // namespace
 
 void describe(base::FieldVisitor& visitor, OptimizerConfig& config) {
   visitor.field("beta1", config.beta1, "decay of the first moment", {0.0, 1.0});
@@ -101,57 +73,37 @@ NamedTensors select_trained(const NamedTensors& parameters, const std::vector<st
   return trained;
 }
 
-int64_t flat_size(const NamedTensors& parameters) {
-  int64_t size = 0;
-  for (const auto& entry : parameters) size += entry.second.numel();
-  return size;
-}
-
-at::Tensor take_flat_gradient(const NamedTensors& parameters) {
-  base::require(!parameters.empty(), "there is no parameter to train");
-  at::NoGradGuard no_grad;
-  const auto device = parameters.begin()->second.device();
-  at::Tensor flat = at::empty({flat_size(parameters)}, at::TensorOptions(at::kFloat).device(device));
-  for_each_slice(parameters, [&](const std::string&, const at::Tensor& parameter, int64_t offset) {
-    at::Tensor slice = flat.narrow(0, offset, parameter.numel());
-    at::Tensor& gradient = parameter.mutable_grad();
-    if (gradient.defined()) {
-      slice.copy_(gradient.reshape({-1}));
-      gradient.reset();
-    } else {
-      slice.zero_();
-    }
-  });
-  return flat;
-}
-
-double gradient_norm(const NamedTensors& parameters, const at::Tensor& flat_gradient) {
-  at::NoGradGuard no_grad;
-  double total = 0.0;
-  for_each_slice(parameters, [&](const std::string&, const at::Tensor& parameter, int64_t offset) {
-    total += square_sum(flat_gradient.narrow(0, offset, parameter.numel()));
-  });
-  return std::sqrt(total);
-}
-
 void clip_gradient(at::Tensor& flat_gradient, double norm, double clip) {
   if (clip <= 0.0) return;
   const double scale = clip / (norm + 1e-6);
   if (scale < 1.0) flat_gradient.mul_(scale);
 }
 
-AdamW::AdamW(OptimizerConfig config, const NamedTensors& parameters) : config_(std::move(config)) {
+AdamW::AdamW(OptimizerConfig config, const NamedTensors& parameters, const parallel::FlatLayout& layout,
+             parallel::Communicator& communicator, bool sharded)
+    : config_(std::move(config)),
+      layout_(layout),
+      communicator_(communicator),
+      sharded_(sharded && communicator.world_size() > 1) {
+  for (const auto& [name, parameter] : parameters) {
+    base::require(parameter.is_contiguous() && parameter.scalar_type() == at::kFloat, "AdamW: '", name, "' is ",
+                  c10::toString(parameter.scalar_type()), ", expected contiguous float32");
+    names_.push_back(name);
+    shapes_.push_back(parameter.sizes().vec());
+    parameters_.push_back(parameter.detach().view({-1}));
+  }
+  base::require(names_.size() == layout_.num_tensors(), "AdamW: got ", names_.size(), " parameters and a layout of ",
+                layout_.num_tensors());
   std::map<double, Group> groups;
-  for_each_slice(parameters, [&](const std::string& name, const at::Tensor& parameter, int64_t offset) {
-    const double factor = rate_factor(config_, name);
+  for (const auto& piece : sharded_ ? layout_.pieces_of_rank(communicator.rank()) : layout_.whole_tensors()) {
+    const double factor = rate_factor(config_, names_[piece.tensor]);
     Group& group = groups[factor];
     group.factor = factor;
-    group.names.push_back(name);
-    group.parameters.push_back(parameter.detach());
-    group.first_moments.push_back(at::zeros_like(parameter, at::kFloat));
-    group.second_moments.push_back(at::zeros_like(parameter, at::kFloat));
-    group.slices.emplace_back(offset, parameter.numel());
-  });
+    group.pieces.push_back(piece);
+    group.parameters.push_back(parameters_[piece.tensor].narrow(0, piece.begin, piece.size()));
+    group.first_moments.push_back(at::zeros_like(group.parameters.back()));
+    group.second_moments.push_back(at::zeros_like(group.parameters.back()));
+  }
   for (auto& entry : groups) groups_.push_back(std::move(entry.second));
 }
 
@@ -160,43 +112,89 @@ void AdamW::step(const at::Tensor& flat_gradient, double learning_rate) {
   ++num_steps_;
   for (Group& group : groups_) {
     std::vector<at::Tensor> gradients, steps;
-    for (size_t i = 0; i < group.parameters.size(); ++i) {
-      const auto [offset, size] = group.slices[i];
-      gradients.push_back(flat_gradient.narrow(0, offset, size).view(group.parameters[i].sizes()));
-      steps.push_back(at::full({}, static_cast<double>(num_steps_), group.first_moments[i].options()));
+    for (const auto& piece : group.pieces) {
+      gradients.push_back(flat_gradient.narrow(0, piece.offset, piece.size()));
+      steps.push_back(at::full({}, static_cast<double>(num_steps_), flat_gradient.options()));
     }
     at::_fused_adamw_(group.parameters, gradients, group.first_moments, group.second_moments, {}, steps,
                       learning_rate * group.factor, config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon,
                       /*amsgrad=*/false, /*maximize=*/false);
   }
+  if (sharded_) bring_weights(flat_gradient);
+}
+
+// `flat` is room for all weights.
+void AdamW::bring_weights(const at::Tensor& flat) {
+  for (const Group& group : groups_) {
+    for (size_t i = 0; i < group.pieces.size(); ++i) {
+      flat.narrow(0, group.pieces[i].offset, group.pieces[i].size()).copy_(group.parameters[i]);
+    }
+  }
+  parallel::all_gather_parts(communicator_, layout_, flat);
+  for (size_t tensor = 0; tensor < parameters_.size(); ++tensor) {
+    parameters_[tensor].copy_(flat.narrow(0, layout_.offset(tensor), layout_.size(tensor)));
+  }
+}
+
+int64_t AdamW::state_bytes() const {
+  int64_t num_elements = 0;
+  for (const Group& group : groups_) {
+    for (const auto& piece : group.pieces) num_elements += 2 * piece.size();
+  }
+  return num_elements * static_cast<int64_t>(sizeof(float));
+}
+
+at::Tensor AdamW::gather_moments(std::vector<at::Tensor> Group::*moments) const {
+  at::Tensor flat = at::zeros({layout_.length()}, parameters_.front().options());
+  for (const Group& group : groups_) {
+    for (size_t i = 0; i < group.pieces.size(); ++i) {
+      flat.narrow(0, group.pieces[i].offset, group.pieces[i].size()).copy_((group.*moments)[i]);
+    }
+  }
+  parallel::all_gather_parts(communicator_, layout_, flat);
+  return flat;
 }
 
 base::StateDict AdamW::save_state() const {
+  at::NoGradGuard no_grad;
   base::StateDict state;
   state.values["num_steps"] = num_steps_;
-  for (const Group& group : groups_) {
-    for (size_t i = 0; i < group.names.size(); ++i) {
-      state.tensors[group.names[i] + ".first_moment"] = to_state(group.first_moments[i]);
-      state.tensors[group.names[i] + ".second_moment"] = to_state(group.second_moments[i]);
+  const auto save = [&](size_t tensor, const char* which, const at::Tensor& moments) {
+    state.tensors[names_[tensor] + which] = to_state(moments.view(shapes_[tensor]));
+  };
+  for (const auto& [which, moments] :
+       {std::pair{".first_moment", &Group::first_moments}, std::pair{".second_moment", &Group::second_moments}}) {
+    if (sharded_) {
+      const at::Tensor flat = gather_moments(moments);
+      for (size_t tensor = 0; tensor < names_.size(); ++tensor) {
+        save(tensor, which, flat.narrow(0, layout_.offset(tensor), layout_.size(tensor)));
+      }
+      continue;
+    }
+    for (const Group& group : groups_) {
+      for (size_t i = 0; i < group.pieces.size(); ++i) save(group.pieces[i].tensor, which, (group.*moments)[i]);
     }
   }
   return state;
 }
 
 void AdamW::load_state(const base::StateDict& state) {
-  const auto load = [&](const std::string& name, at::Tensor& target) {
+  at::NoGradGuard no_grad;
+  const auto load = [&](const char* which, const parallel::TensorPiece& piece, at::Tensor& target) {
+    const std::string name = names_[piece.tensor] + which;
     const auto found = state.tensors.find(name);
     base::require<base::CheckpointError>(found != state.tensors.end(), "the optimiser state holds no '", name,
                                          "'; was the checkpoint written with other trained parameters?");
     const at::Tensor value = from_state(found->second);
-    base::require<base::CheckpointError>(value.sizes() == target.sizes(), "the optimiser state '", name, "' has shape ",
-                                         value.sizes(), ", expected ", target.sizes());
-    target.copy_(value);
+    base::require<base::CheckpointError>(value.sizes() == at::IntArrayRef(shapes_[piece.tensor]),
+                                         "the optimiser state '", name, "' has shape ", value.sizes(), ", expected ",
+                                         at::IntArrayRef(shapes_[piece.tensor]));
+    target.copy_(value.reshape({-1}).narrow(0, piece.begin, piece.size()));
   };
   for (Group& group : groups_) {
-    for (size_t i = 0; i < group.names.size(); ++i) {
-      load(group.names[i] + ".first_moment", group.first_moments[i]);
-      load(group.names[i] + ".second_moment", group.second_moments[i]);
+    for (size_t i = 0; i < group.pieces.size(); ++i) {
+      load(".first_moment", group.pieces[i], group.first_moments[i]);
+      load(".second_moment", group.pieces[i], group.second_moments[i]);
     }
   }
   const auto steps = state.values.find("num_steps");

@@ -1,5 +1,5 @@
-// AdamW over a named, ordered set of parameters whose gradients come as one flat buffer; the global norm and clipping.
-// Does not reduce over ranks: every rank steps with equal gradients and so keeps equal weights.
+// AdamW over a named, ordered set of parameters whose summed gradients come as one flat tensor
+// (parallel/flat_layout.h), its state whole on every rank or sharded over them; clipping. Sums no gradients.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -7,15 +7,16 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/fields.h"
 #include "base/stateful.h"
+#include "parallel/communicator.h"
+#include "parallel/flat_layout.h"
 
 namespace rosa::training {
 
-// Parameters by full name; the order of the names is the order of the flat gradient.
+// Parameters by full name.
 using NamedTensors = std::map<std::string, at::Tensor>;
 
 struct OptimizerConfig {
@@ -42,40 +43,46 @@ double rate_factor(const OptimizerConfig& config, const std::string& name);
 NamedTensors select_trained(const NamedTensors& parameters, const std::vector<std::string>& trainable,
                             const OptimizerConfig& config);
 
-// Number of elements of the flat buffer of all parameters.
-int64_t flat_size(const NamedTensors& parameters);
-
-// Moves the parameters' gradients into a fresh flat float32 buffer in name order and clears them; parameters without a
-// gradient count as zero.
-at::Tensor take_flat_gradient(const NamedTensors& parameters);
-
-// Global L2 norm from float64 sums over blocks of 4096 elements of each parameter, combined in name order: the same
-// bits whatever the ranks, buckets or shards.
-double gradient_norm(const NamedTensors& parameters, const at::Tensor& flat_gradient);
-
 // Scales by min(1, clip / (norm + 1e-6)); clip 0 leaves the gradient as it is.
 void clip_gradient(at::Tensor& flat_gradient, double norm, double clip);
 
 class AdamW : public base::Stateful {
  public:
-  // `parameters` are updated in place.
-  AdamW(OptimizerConfig config, const NamedTensors& parameters);
+  // `parameters` (float32, contiguous) are updated in place; tensor i of `layout` is the i-th by name. `sharded`: this
+  // rank keeps the moments of its own parts of the layout only and updates these; every step then brings the weights
+  // of the other parts from their ranks. The communicator outlives the optimiser.
+  AdamW(OptimizerConfig config, const NamedTensors& parameters, const parallel::FlatLayout& layout,
+        parallel::Communicator& communicator, bool sharded);
 
-  // One step of decoupled AdamW (ATen's fused kernel) with the gradient in name order.
+  // One step of decoupled AdamW (ATen's fused kernel) with a flat gradient, which is overwritten where the optimiser is
+  // sharded. The weights have the same bits sharded and not. Collective where sharded: every rank calls it.
   void step(const at::Tensor& flat_gradient, double learning_rate);
 
+  // Memory of the moments on this rank.
+  int64_t state_bytes() const;
+
+  // The moments of every parameter by its name, whole. Collective where sharded: every rank calls it.
   base::StateDict save_state() const override;
+  // Takes what this rank needs.
   void load_state(const base::StateDict& state) override;
 
  private:
-  struct Group {  // parameters of one learning-rate factor
+  struct Group {  // pieces of parameters with one learning-rate factor
     double factor = 1.0;
-    std::vector<std::string> names;
-    std::vector<at::Tensor> parameters, first_moments, second_moments;
-    std::vector<std::pair<int64_t, int64_t>> slices;  // (offset, size) in the flat gradient
+    std::vector<parallel::TensorPiece> pieces;
+    std::vector<at::Tensor> parameters, first_moments, second_moments;  // 1-D, of the pieces
   };
 
+  void bring_weights(const at::Tensor& flat);
+  at::Tensor gather_moments(std::vector<at::Tensor> Group::*moments) const;
+
   OptimizerConfig config_;
+  std::vector<std::string> names_;
+  std::vector<std::vector<int64_t>> shapes_;
+  std::vector<at::Tensor> parameters_;  // 1-D
+  parallel::FlatLayout layout_;
+  parallel::Communicator& communicator_;
+  bool sharded_;
   std::vector<Group> groups_;
   int64_t num_steps_ = 0;
 };

@@ -18,6 +18,7 @@
 #include "parallel/replicas.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
+#include "training/consumed_log.h"
 #include "training/resume.h"
 #include "training/run_identity.h"
 #include "training/save_fault.h"
@@ -93,6 +94,7 @@ class Run {
         context_(context),
         communicator_(context.communicator),
         objects_(build_run(config, objective, context.communicator)),
+        consumed_log_(log_consumed_samples()),
         trainer_(config, objects_.parts(context.communicator)),
         progress_(config.train.micro_batches * config.train.micro_batch_sequences),
         identity_(identity_of_run(), context.accept_changed) {
@@ -106,7 +108,9 @@ class Run {
     prepare_folder();
     resume_or_start();
     make_writer();
+    observe([&](TrainingObserver& o) { o.on_notice(optimizer_memory_text()); });
     observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
+    if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
     while (progress_.num_steps_done < config_.train.num_steps) {
       tell_end_of_save(writer_->poll());
       if (any_rank(communicator_, context_.stop_requested && context_.stop_requested())) {
@@ -136,6 +140,26 @@ class Run {
   template <class Tell>
   void observe(Tell tell) {
     if (communicator_.rank() == 0) tell(context_.observer);
+  }
+
+  std::string optimizer_memory_text() const {
+    const bool sharded = config_.parallel.sharded_optimizer && communicator_.world_size() > 1;
+    const auto kib = static_cast<double>(trainer_.optimizer_bytes()) / 1024.0;
+    const std::string where = sharded ? base::concat("on rank 0, sharded over ", communicator_.world_size(), " ranks")
+                                      : std::string("on every rank");
+    return base::concat(
+        "optimiser state: ", kib < 1024 ? base::concat(kib, " KiB ") : base::concat(kib / 1024, " MiB "), where);
+  }
+
+  // Puts the log between the trainer and its data, where the configuration asks for it.
+  ConsumedLog* log_consumed_samples() {
+    if (!config_.logging.consumed_samples) return nullptr;
+    auto log =
+        std::make_unique<ConsumedLog>(std::move(objects_.training_data), fs::path(config_.run.folder) / "consumed",
+                                      config_.train.micro_batches * config_.train.micro_batch_sequences);
+    ConsumedLog* result = log.get();
+    objects_.training_data = std::move(log);
+    return result;
   }
 
   bool due(int64_t every) const { return every > 0 && progress_.num_steps_done % every == 0; }
@@ -275,6 +299,7 @@ class Run {
   const RunContext& context_;
   parallel::Communicator& communicator_;
   RunObjects objects_;
+  ConsumedLog* consumed_log_;  // null without one; owned by objects_
   Trainer trainer_;
   Progress progress_;
   RunIdentity identity_;
@@ -303,8 +328,14 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
   RunObjects objects;
+  communicator.set_debug_mode(config.parallel.debug_collectives);
+  communicator.set_timeout(config.parallel.collective_timeout_s);
   objects.device = parallel::select_device(config.compute.device, communicator);
   objects.device_communicator = parallel::make_device_communicator(communicator, objects.device);
+  if (objects.device_communicator) {
+    objects.device_communicator->set_debug_mode(config.parallel.debug_collectives);
+    objects.device_communicator->set_timeout(config.parallel.collective_timeout_s);
+  }
   const bool from_scratch = objective == Objective::pretrain && config.model.from_scratch;
   base::require<base::ConfigError>(from_scratch || !config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");

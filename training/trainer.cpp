@@ -3,14 +3,15 @@
 #include <sys/resource.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <chrono>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/trace.h"
+#include "parallel/gradient_norm.h"
+#include "parallel/micro_batch_tree.h"
 #include "parallel/replicas.h"
-#include "parallel/tree_reducer.h"
 #include "rosa/operator/tensor_bytes.h"
+#include "training/backward_order.h"
 #include "training/losses.h"
 
 namespace rosa::training {
@@ -69,12 +70,12 @@ Trainer::Trainer(const RunConfig& config, RunParts parts) : config_(config), par
   const NamedTensors& all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
   trained_ = select_trained(all, config_.train.trainable, config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
-  owned_ = parallel::owned_micro_batches(config_.train.micro_batches, parts_.communicator.rank(),
-                                         parts_.communicator.world_size());
   NamedTensors values;
   for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());
   parallel::broadcast_parameters(parts_.communicator, values);
-  optimizer_ = std::make_unique<AdamW>(config_.optimizer, trained_);
+  reducer_ = make_reducer();
+  optimizer_ = std::make_unique<AdamW>(config_.optimizer, trained_, reducer_->layout(), parts_.communicator,
+                                       config_.parallel.sharded_optimizer);
   weights_ = std::make_unique<WeightState>(all);
 }
 
@@ -85,44 +86,31 @@ std::map<std::string, base::Stateful*> Trainer::state() {
 }
 
 StepMetrics Trainer::step(int64_t step) {
-  const auto start = Clock::now();
   base::begin_trace_step(step);
   const base::TraceSpan span("step", "step");
-  parts_.executor.take_statistics();  // of evaluations
-  const double waited_before_ms = parts_.executor.waited_ms();
-  communication_ms_ = 0.0;
+  StepMetrics metrics = begin_step(step);
   const StepSettings settings = step_settings(config_.schedules, step, config_.train.num_steps);
   const std::vector<Batch> batches = load_micro_batches(step);
   const LossSums counts = global_counts(batches);
 
-  parallel::TreeReducer reducer(parts_.communicator, config_.train.micro_batches);
   std::vector<LossSums> sums;
   for (const Batch& batch : batches) {
     LossInput input = loss_input(batch);
     input.student_hidden = student_hidden(batch, settings);
     const Loss loss = distillation_loss(input, config_.loss, counts.kl_count, counts.ce_count);
-    torch::autograd::backward({loss.value}, {});
+    reducer_->run_backward([&] { torch::autograd::backward({loss.value}, {}); });
     sums.push_back(loss.sums);
-    reducer.add(take_flat_gradient(trained_));
   }
+  at::Tensor gradient = finish_reduction();
   const GlobalLoss loss = global_loss(sums, counts);
-  const auto reduce_start = Clock::now();
-  at::Tensor gradient = reducer.finish();
-  communication_ms_ += milliseconds_since(reduce_start);
 
-  const double norm = gradient_norm(trained_, gradient);
+  const double norm = gradient_norm(parts_.communicator, reducer_->layout(), gradient, is_sharded());
   base::require<base::NumericError>(std::isfinite(loss.loss) && std::isfinite(norm), "step ", step, ": the loss is ",
                                     loss.loss, " and the gradient norm ", norm,
                                     "; the weights are left as they were. Try a lower learning rate or clip");
   clip_gradient(gradient, norm, config_.optimizer.clip);
   optimizer_->step(gradient, settings.learning_rate);
 
-  const double step_ms = milliseconds_since(start);
-  const double tokens = static_cast<double>(batches.front().input_ids.size(1) * config_.train.micro_batch_sequences *
-                                            config_.train.micro_batches);
-  StepMetrics metrics;
-  metrics.step = step;
-  metrics.num_steps = config_.train.num_steps;
   metrics.loss = loss.loss;
   metrics.kl = loss.kl;
   metrics.ce = loss.ce;
@@ -131,12 +119,7 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.alpha = settings.alpha;
   metrics.bits_tau = settings.bits_tau;
   metrics.attn_tau = settings.attn_tau;
-  metrics.step_ms = step_ms;
-  metrics.tokens_per_second = tokens / (step_ms / 1000.0);
-  metrics.match_wait_ms = parts_.executor.waited_ms() - waited_before_ms;
-  metrics.match_wait_share = metrics.match_wait_ms / step_ms;
-  metrics.communication_wait_ms = communication_ms_;
-  metrics.memory_bytes = peak_memory_bytes();
+  end_step(metrics, batches.front().input_ids.size(1));
   if (is_logged_step(step, metrics.num_steps, config_.logging.every)) metrics.layers = layer_metrics();
   return metrics;
 }
@@ -148,10 +131,59 @@ std::vector<LayerMetrics> Trainer::layer_metrics() {
                                  parts_.communicator);
 }
 
+StepMetrics Trainer::begin_step(int64_t step) {
+  step_start_ = Clock::now();
+  parts_.executor.take_statistics();  // of evaluations
+  waited_before_ms_ = parts_.executor.waited_ms();
+  communication_ms_ = 0.0;
+  StepMetrics metrics;
+  metrics.step = step;
+  metrics.num_steps = config_.train.num_steps;
+  return metrics;
+}
+
+// What a step cost.
+void Trainer::end_step(StepMetrics& metrics, int64_t sequence_length) const {
+  const double tokens =
+      static_cast<double>(sequence_length * config_.train.micro_batch_sequences * config_.train.micro_batches);
+  const parallel::ReductionTimes& times = reducer_->times();
+  metrics.step_ms = milliseconds_since(step_start_);
+  metrics.tokens_per_second = tokens / (metrics.step_ms / 1000.0);
+  metrics.match_wait_ms = parts_.executor.waited_ms() - waited_before_ms_;
+  metrics.match_wait_share = metrics.match_wait_ms / metrics.step_ms;
+  metrics.communication_wait_ms = communication_ms_;
+  metrics.gradient_communication_ms = times.communication_ms;
+  metrics.exposed_communication = times.communication_ms > 0.0 ? times.exposed_ms / times.communication_ms : 0.0;
+  metrics.memory_bytes = peak_memory_bytes();
+  metrics.optimizer_bytes = optimizer_->state_bytes();
+}
+
+std::unique_ptr<parallel::GradientReducer> Trainer::make_reducer() const {
+  std::vector<std::string> names;
+  std::vector<parallel::ReducedTensor> tensors;
+  for (const auto& [name, tensor] : trained_) {
+    names.push_back(name);
+    base::require<base::ConfigError>(tensor.scalar_type() == at::kFloat, "trained weights must be float32, but '", name,
+                                     "' is ", c10::toString(tensor.scalar_type()),
+                                     "; set model.compute_dtype: float32");
+    tensors.push_back(parallel::reduced_by_autograd(tensor));
+  }
+  return std::make_unique<parallel::GradientReducer>(parts_.communicator, config_.parallel, config_.train.micro_batches,
+                                                     std::move(tensors), backward_order(names));
+}
+
+at::Tensor Trainer::finish_reduction() {
+  const auto start = Clock::now();
+  at::Tensor gradient = reducer_->finish();
+  communication_ms_ += milliseconds_since(start);
+  return gradient;
+}
+
 std::vector<Batch> Trainer::load_micro_batches(int64_t step) const {
   const int64_t sequences = config_.train.micro_batch_sequences;
+  const auto [first, end] = reducer_->owned();
   std::vector<Batch> batches;
-  for (int64_t i = owned_.first; i < owned_.second; ++i) {
+  for (int64_t i = first; i < end; ++i) {
     batches.push_back(parts_.training_data.batch(step, i * sequences, sequences));
   }
   return batches;

@@ -4,17 +4,18 @@
 
 #include <ATen/ATen.h>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/stateful.h"
 #include "models/adapter.h"
 #include "models/qwen3.h"
 #include "parallel/communicator.h"
+#include "parallel/gradient_reducer.h"
 #include "rosa/operator/host_executor.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
@@ -47,6 +48,9 @@ class Trainer {
 
   const NamedTensors& trained() const { return trained_; }
 
+  // Memory of the optimiser's state on this rank.
+  int64_t optimizer_bytes() const { return optimizer_->state_bytes(); }
+
   // What a checkpoint must hold, by name.
   std::map<std::string, base::Stateful*> state();
 
@@ -57,6 +61,11 @@ class Trainer {
   };
 
   std::vector<LayerMetrics> layer_metrics();
+  StepMetrics begin_step(int64_t step);
+  void end_step(StepMetrics& metrics, int64_t sequence_length) const;
+  std::unique_ptr<parallel::GradientReducer> make_reducer() const;
+  at::Tensor finish_reduction();
+  bool is_sharded() const { return config_.parallel.sharded_optimizer && parts_.communicator.world_size() > 1; }
   std::vector<Batch> load_micro_batches(int64_t step) const;
   LossInput loss_input(const Batch& batch) const;
   LossSums global_counts(const std::vector<Batch>& batches);
@@ -67,10 +76,13 @@ class Trainer {
   RunConfig config_;
   RunParts parts_;
   NamedTensors trained_;
+  std::unique_ptr<parallel::GradientReducer> reducer_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<base::Stateful> weights_;
-  std::pair<int64_t, int64_t> owned_;  // this rank's run of micro-batches
-  double communication_ms_ = 0.0;      // of the step under way
+  // Of the step under way.
+  std::chrono::steady_clock::time_point step_start_;
+  double waited_before_ms_ = 0.0;
+  double communication_ms_ = 0.0;
 };
 
 }  // namespace rosa::training

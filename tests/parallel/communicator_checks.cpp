@@ -298,7 +298,7 @@ void check_arguments(Communicator& communicator) {
   const size_t slots = static_cast<size_t>(communicator.world_size());
   expect_argument_error("undefined", [&] { communicator.all_reduce(at::Tensor()); });
   expect_argument_error("not contiguous", [&] { communicator.all_reduce(at::ones({2, 3}).t()); });
-  expect_argument_error("expected float32", [&] { communicator.all_reduce(at::ones({2}, at::kBFloat16)); });
+  expect_argument_error("expected float32", [&] { communicator.all_reduce(at::ones({2}, at::kHalf)); });
   expect_argument_error("got root", [&] { communicator.broadcast(at::ones({2}), communicator.world_size()); });
   expect_argument_error("got root", [&] { communicator.broadcast(at::ones({2}), -1); });
   expect_argument_error(

@@ -8,7 +8,7 @@
 #include "communicator_checks.h"
 #include "parallel/mpi_error.h"
 #include "parallel/mpi_session.h"
-#include "tree_reducer_checks.h"
+#include "reducer_checks.h"
 
 namespace rosa::parallel {
 namespace {
@@ -18,7 +18,7 @@ using testing::HasSubstr;
 std::vector<CommunicatorCheck> all_checks() {
   std::vector<CommunicatorCheck> checks = communicator_checks();
   checks.insert(checks.end(), misuse_checks().begin(), misuse_checks().end());
-  checks.insert(checks.end(), tree_reducer_checks().begin(), tree_reducer_checks().end());
+  checks.insert(checks.end(), reducer_checks().begin(), reducer_checks().end());
   return checks;
 }
 

@@ -3,11 +3,33 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
+#include <mutex>
 
 #include "base/error.h"
+#include "parallel/gradient_reducer.h"
+#include "parallel/single_communicator.h"
+#include "parallel/thread_communicator.h"
+#include "rosa/operator/tensor_bytes.h"
+#include "training/backward_order.h"
 
 namespace rosa::training {
 namespace {
+
+parallel::FlatLayout layout_of(const NamedTensors& parameters, int world_size = 1) {
+  std::vector<int64_t> sizes;
+  std::vector<size_t> placement;
+  for (const auto& entry : parameters) {
+    sizes.push_back(entry.second.numel());
+    placement.insert(placement.begin(), placement.size());
+  }
+  return {sizes, placement, /*bucket_elements=*/5000, world_size};
+}
+
+// The gradient of a parameter within a flat one.
+at::Tensor gradient_of(const at::Tensor& flat, const parallel::FlatLayout& layout, size_t tensor) {
+  return flat.narrow(0, layout.offset(tensor), layout.size(tensor));
+}
 
 NamedTensors random_parameters(uint64_t seed) {
   at::manual_seed(seed);
@@ -25,14 +47,15 @@ TEST(Optimizer, AdamWEqualsTheFormula) {
     v[name] = at::zeros_like(expected[name]);
   }
   const OptimizerConfig config{.rate_patterns = {"*q_proj*"}, .rate_factors = {0.5}};
-  AdamW optimizer(config, parameters);
+  const auto communicator = parallel::make_single_communicator();
+  const parallel::FlatLayout layout = layout_of(parameters);
+  AdamW optimizer(config, parameters, layout, *communicator, /*sharded=*/true);
   for (int step = 1; step <= 5; ++step) {
-    const at::Tensor flat = at::randn({flat_size(parameters)});
+    const at::Tensor flat = at::randn({layout.length()});
     optimizer.step(flat, 1e-2);
-    int64_t offset = 0;
+    size_t tensor = 0;
     for (auto& [name, p] : expected) {
-      const at::Tensor g = flat.narrow(0, offset, p.numel()).view(p.sizes()).to(at::kDouble);
-      offset += p.numel();
+      const at::Tensor g = gradient_of(flat, layout, tensor++).view(p.sizes()).to(at::kDouble);
       const double lr = name == "a.q_proj.weight" ? 0.5e-2 : 1e-2;
       p.mul_(1 - lr * config.weight_decay);
       m[name] = m[name] * config.beta1 + g * (1 - config.beta1);
@@ -49,11 +72,13 @@ TEST(Optimizer, AdamWEqualsTheFormula) {
 
 TEST(Optimizer, ALoadedStateGoesOnBitForBit) {
   NamedTensors one = random_parameters(2), two;
-  AdamW first({}, one);
-  const at::Tensor g1 = at::randn({flat_size(one)}), g2 = at::randn({flat_size(one)});
+  const auto communicator = parallel::make_single_communicator();
+  const parallel::FlatLayout layout = layout_of(one);
+  AdamW first({}, one, layout, *communicator, false);
+  const at::Tensor g1 = at::randn({layout.length()}), g2 = at::randn({layout.length()});
   first.step(g1, 1e-3);
   for (const auto& [name, p] : one) two[name] = p.clone();
-  AdamW second({}, two);
+  AdamW second({}, two, layout, *communicator, false);
   second.load_state(first.save_state());
   first.step(g2, 1e-3);
   second.step(g2, 1e-3);
@@ -63,14 +88,75 @@ TEST(Optimizer, ALoadedStateGoesOnBitForBit) {
   EXPECT_THROW(second.load_state(broken), base::CheckpointError);
 }
 
-TEST(Optimizer, GradientsAreTakenInNameOrderAndMissingOnesAreZero) {
-  NamedTensors parameters = random_parameters(3);
-  parameters.at("b.v_emb0").mutable_grad() = at::full({33}, 2.0);
-  const at::Tensor flat = take_flat_gradient(parameters);
-  EXPECT_EQ(flat.narrow(0, 5600, 33).sum().item<float>(), 66.0f);
-  EXPECT_EQ(flat.sum().item<float>(), 66.0f);
-  EXPECT_FALSE(parameters.at("b.v_emb0").grad().defined());
-  EXPECT_DOUBLE_EQ(gradient_norm(parameters, flat), std::sqrt(33 * 4.0));
+// Sharded over any number of ranks: the weights and the saved state of one rank, from a part of the memory; and a state
+// saved by one number of ranks loads on another.
+TEST(Optimizer, ShardingChangesNoBitAndSavesTheSameState) {
+  const OptimizerConfig config{.rate_patterns = {"*v_emb0"}, .rate_factors = {0.25}};
+  const auto gradient = [](const parallel::FlatLayout& layout, int step) {
+    at::Tensor flat = at::full({layout.length()}, std::numeric_limits<float>::quiet_NaN());  // unless overwritten
+    for (size_t tensor = 0; tensor < layout.num_tensors(); ++tensor) {
+      const at::Tensor index = at::arange(layout.size(tensor), at::kFloat);
+      gradient_of(flat, layout, tensor).copy_(at::sin(index * (1.3 + step) + static_cast<double>(tensor)));
+    }
+    return flat;
+  };
+  std::map<std::string, std::vector<std::byte>> expected;
+  const auto check = [&](const std::string& name, const base::StateTensor& state) {
+    const auto entry = expected.try_emplace(name, state.bytes).first;
+    EXPECT_EQ(entry->second, state.bytes) << name;
+  };
+  base::StateDict saved;
+  int64_t whole_bytes = 0;
+  for (const int num_ranks : {1, 2, 3, 4}) {
+    std::mutex mutex;
+    parallel::run_on_thread_ranks(num_ranks, [&](parallel::Communicator& communicator) {
+      at::set_num_threads(1);
+      NamedTensors parameters;
+      {
+        const std::lock_guard lock(mutex);
+        parameters = random_parameters(5);
+      }
+      const parallel::FlatLayout layout = layout_of(parameters, num_ranks);
+      AdamW optimizer(config, parameters, layout, communicator, /*sharded=*/true);
+      for (int step = 0; step < 3; ++step) {
+        const at::Tensor flat = gradient(layout, step);
+        for (size_t bucket = 0; bucket < layout.num_buckets(); ++bucket) {
+          for (int other = 0; other < num_ranks; ++other) {  // what other ranks own must not be looked at
+            const parallel::FlatRange part = layout.part(bucket, other);
+            if (other != communicator.rank()) flat.slice(0, part.begin, part.end).fill_(std::nan(""));
+          }
+        }
+        optimizer.step(flat, 1e-2);
+      }
+      const base::StateDict state = optimizer.save_state();
+      const std::lock_guard lock(mutex);
+      for (const auto& [name, tensor] : state.tensors) check(name, tensor);
+      for (const auto& [name, tensor] : parameters) check(name, to_state(tensor));
+      if (num_ranks == 1) whole_bytes = optimizer.state_bytes();
+      if (num_ranks == 2 && communicator.rank() == 0) {
+        EXPECT_LT(optimizer.state_bytes(), whole_bytes * 3 / 4);
+      }
+      if (num_ranks == 3) saved = state;
+    });
+  }
+  EXPECT_EQ(expected.size(), 9u);
+  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
+    const NamedTensors parameters = {{"a.q_proj.weight", at::zeros({70, 80})},
+                                     {"b.v_emb0", at::zeros({33})},
+                                     {"c.o_proj.weight", at::zeros({5, 7})}};
+    AdamW optimizer(config, parameters, layout_of(parameters, 2), communicator, /*sharded=*/true);
+    optimizer.load_state(saved);
+    const base::StateDict again = optimizer.save_state();
+    EXPECT_EQ(again.values, saved.values);
+    for (const auto& [name, tensor] : saved.tensors) EXPECT_EQ(again.tensors.at(name).bytes, tensor.bytes) << name;
+  });
+}
+
+TEST(BackwardOrder, IsFromTheHeadToTheFirstLayer) {
+  const std::vector<std::string> names = {"lm_head.weight",        "model.embed_tokens.weight", "model.layers.0.mlp.a",
+                                          "model.layers.10.mlp.a", "model.layers.2.mlp.a",      "model.layers.2.mlp.b",
+                                          "model.norm.weight"};
+  EXPECT_EQ(backward_order(names), (std::vector<size_t>{0, 6, 3, 5, 4, 2, 1}));
 }
 
 TEST(Optimizer, ClippingScalesByTheNorm) {

@@ -1,5 +1,5 @@
-// The parts of the tree reducer that need no communicator.
-#include "parallel/tree_reducer.h"
+// The tree over micro-batches, as far as it needs no communicator.
+#include "parallel/micro_batch_tree.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// TreeReducer: sums the gradients of the micro-batches of a global batch in one fixed order, so that any number of
-// ranks gives the same bits. Owns which rank has which micro-batches; knows no models.
+// The one fixed order in which sums over the micro-batches of a global batch are taken, so that any number of ranks
+// gives the same bits; and which rank has which micro-batches. Sends no gradients (tree_reduction.h does).
 //
 // The order: leaf i is micro-batch i; leaves merge like a binary counter (two complete neighbouring subtrees of equal
 // size become one); the complete subtrees left at the end are added from the smallest (last) to the largest (first).
@@ -41,36 +41,24 @@ void push_tree_node(std::vector<TreeNode>& nodes, TreeNode node, const Add& add)
 // The maximal aligned subtrees of leaves [first, end), in leaf order.
 std::vector<TreeNode> maximal_subtrees(int64_t first, int64_t end);
 
-class TreeReducer {
+// Complete neighbouring subtrees and their sums, merged like a binary counter as further ones come.
+class TreeSums {
  public:
-  // `communicator` outlives the reducer. Throws as owned_micro_batches.
-  TreeReducer(Communicator& communicator, int64_t num_micro_batches);
+  TreeSums() = default;
+  // `sums` belong to `nodes`.
+  TreeSums(std::vector<TreeNode> nodes, std::vector<at::Tensor> sums);
 
-  // This rank's run [first, end) of micro-batches.
-  std::pair<int64_t, int64_t> owned() const { return {first_, end_}; }
+  // Appends a subtree that begins where the last one ends. The tensors are added in place: they may be overwritten.
+  void push(TreeNode node, at::Tensor sum);
+  // Adds what is left, from the smallest (last) subtree to the largest (first), in place, and returns the sum.
+  at::Tensor fold() const;
 
-  // Takes the flat gradient of this rank's next micro-batch: 1-D, contiguous, float32 or float64, of one length
-  // throughout; the reducer may overwrite it. Holds at most log2(num_micro_batches) + 1 buffers at any time.
-  void add(at::Tensor leaf);
-
-  // Returns the sum over all micro-batches of all ranks, with equal bits on every rank, and starts anew. To be called
-  // after the last leaf of the run. Collective: every rank calls it.
-  at::Tensor finish();
-
-  // The most buffers that were alive at once since construction, for tests and reports.
-  int64_t max_live_buffers() const { return max_live_buffers_; }
+  const std::vector<TreeNode>& nodes() const { return nodes_; }
+  const std::vector<at::Tensor>& sums() const { return sums_; }
 
  private:
-  std::vector<at::Tensor> exchange_slices(const std::vector<int64_t>& slice_begins, int64_t length);
-
-  Communicator& communicator_;
-  int64_t num_micro_batches_;
-  int64_t first_ = 0;
-  int64_t end_ = 0;
-  int64_t next_ = 0;
   std::vector<TreeNode> nodes_;
-  std::vector<at::Tensor> buffers_;
-  int64_t max_live_buffers_ = 0;
+  std::vector<at::Tensor> sums_;
 };
 
 // Sums values (losses, counts) of the micro-batches in the order 0, 1, 2 ... in float64: `owned_values` holds this

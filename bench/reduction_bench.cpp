@@ -1,0 +1,127 @@
+// Bandwidth of the gradient reducer against a bare MPI_Allreduce of as many bytes, under mpirun:
+//   mpirun -np 2 --bind-to none build/bench/reduction_bench [REPEATS]
+// Both sides in turn in one process, median of REPEATS (default 15) runs. A size's gradients are 1 MiB tensors that
+// become ready one after the other, as in a backward that costs nothing: all communication is exposed. The time is from
+// the first ready callback to the return of finish(); deterministic sums include copying the gradients into a leaf.
+#include <ATen/Parallel.h>
+#include <mpi.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "parallel/gradient_reducer.h"
+#include "parallel/mpi_communicator.h"
+#include "parallel/mpi_session.h"
+
+namespace rosa::parallel {
+namespace {
+
+constexpr int64_t kTensorElements = (1 << 20) / static_cast<int64_t>(sizeof(float));
+
+double now_ms() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// A reducer of `num_mib` tensors and their ready callbacks.
+class Subject {
+ public:
+  Subject(Communicator& communicator, const ParallelConfig& config, int64_t num_mib)
+      : ready_(static_cast<size_t>(num_mib)) {
+    std::vector<ReducedTensor> reduced;
+    std::vector<size_t> placement;
+    for (size_t i = 0; i < ready_.size(); ++i) {
+      tensors_.push_back(at::ones({kTensorElements}));
+      reduced.push_back({tensors_.back(), [this, i](std::function<void()> ready) { ready_[i] = std::move(ready); }});
+      placement.push_back(ready_.size() - 1 - i);
+    }
+    reducer_ = std::make_unique<GradientReducer>(communicator, config, communicator.world_size(), std::move(reduced),
+                                                 placement);
+  }
+
+  double time_ms() {
+    for (const at::Tensor& tensor : tensors_) {
+      at::Tensor& gradient = tensor.mutable_grad();
+      if (!gradient.defined()) gradient = at::ones_like(tensor);
+    }
+    double start = 0.0;
+    reducer_->run_backward([&] {
+      MPI_Barrier(MPI_COMM_WORLD);
+      start = now_ms();
+      for (auto ready = ready_.rbegin(); ready != ready_.rend(); ++ready) (*ready)();
+    });
+    reducer_->finish();
+    return now_ms() - start;
+  }
+
+ private:
+  std::vector<at::Tensor> tensors_;
+  std::vector<std::function<void()>> ready_;
+  std::unique_ptr<GradientReducer> reducer_;
+};
+
+double all_reduce_ms(const at::Tensor& buffer) {
+  MPI_Barrier(MPI_COMM_WORLD);
+  const double start = now_ms();
+  MPI_Allreduce(MPI_IN_PLACE, buffer.data_ptr(), static_cast<int>(buffer.numel()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+  return now_ms() - start;
+}
+
+void compare(Communicator& communicator, int64_t num_mib, int num_repeats) {
+  const ParallelConfig defaults;
+  const auto with = [&](const char* reduction, const char* wire_dtype) {
+    ParallelConfig config = defaults;
+    config.reduction = reduction;
+    config.wire_dtype = wire_dtype;
+    return std::make_unique<Subject>(communicator, config, num_mib);
+  };
+  const at::Tensor buffer = at::ones({num_mib * kTensorElements});
+  const auto fast = with("fast", "float32"), half = with("fast", "bfloat16"), tree = with("deterministic", "float32");
+  std::vector<double> bare_ms, fast_ms, half_ms, tree_ms;
+  constexpr int kNumWarmups = 2;
+  for (int repeat = -kNumWarmups; repeat < num_repeats; ++repeat) {
+    const double times[] = {all_reduce_ms(buffer), fast->time_ms(), half->time_ms(), tree->time_ms()};
+    if (repeat < 0) continue;
+    bare_ms.push_back(times[0]);
+    fast_ms.push_back(times[1]);
+    half_ms.push_back(times[2]);
+    tree_ms.push_back(times[3]);
+    buffer.fill_(1.0);
+  }
+  if (communicator.rank() != 0) return;
+  const double bare = median(bare_ms);
+  std::printf("| %lld | %.2f | %.2f | %.0f %% | %.0f %% | %.0f %% |\n", static_cast<long long>(num_mib), bare,
+              static_cast<double>(num_mib) / 1024 / bare * 1000, 100 * bare / median(fast_ms),
+              100 * bare / median(half_ms), 100 * bare / median(tree_ms));
+  std::fflush(stdout);
+}
+
+void run(int num_repeats) {
+  const auto communicator = make_mpi_communicator();
+  if (communicator->rank() == 0) {
+    std::printf("%d ranks, median of %d; bandwidth as a share of MPI_Allreduce's\n\n", communicator->world_size(),
+                num_repeats);
+    std::printf(
+        "| MiB | MPI_Allreduce ms | GiB/s | fast | fast, bfloat16 | deterministic |\n|---|---|---|---|---|---|\n");
+  }
+  for (int64_t num_mib = 1; num_mib <= 64; num_mib *= 2) compare(*communicator, num_mib, num_repeats);
+}
+
+}  // namespace
+}  // namespace rosa::parallel
+
+int main(int argc, char** argv) {
+  at::set_num_threads(1);
+  const rosa::parallel::MpiSession session(&argc, &argv);
+  rosa::parallel::run(argc > 1 ? std::max(1, std::atoi(argv[1])) : 15);
+  return 0;
+}

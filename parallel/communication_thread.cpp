@@ -1,0 +1,83 @@
+#include "parallel/communication_thread.h"
+
+#include <chrono>
+
+#include "base/error.h"
+#include "base/trace.h"
+
+namespace rosa::parallel {
+namespace {
+
+// Short against a bucket on its way, long against what a poll costs.
+constexpr std::chrono::microseconds kNap(50);
+
+}  // namespace
+
+CommunicationThread::CommunicationThread() : thread_([this] { work(); }) {}
+
+CommunicationThread::~CommunicationThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    jobs_.clear();
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void CommunicationThread::submit(std::function<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (error_) return;
+    jobs_.push_back(std::move(job));
+  }
+  changed_.notify_all();
+}
+
+void CommunicationThread::wait() {
+  std::unique_lock lock(mutex_);
+  awaited_ = true;
+  changed_.wait(lock, [this] { return jobs_.empty() && !busy_; });
+  awaited_ = false;
+  if (error_) std::rethrow_exception(error_);
+}
+
+void CommunicationThread::poll(const std::function<bool()>& done) {
+  while (!done()) {
+    base::require<base::CommunicationError>(!ending_, "a collective was given up: this rank is ending after an error");
+    if (awaited_) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(kNap);
+    }
+  }
+}
+
+void CommunicationThread::work() {
+  base::name_trace_thread("communication");
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
+    if (ending_) return;
+    std::function<void()> job = std::move(jobs_.front());
+    jobs_.pop_front();
+    busy_ = true;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      job();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    job = nullptr;  // what it holds is let go before wait() returns
+    lock.lock();
+    busy_ = false;
+    if (error) {
+      error_ = error;
+      jobs_.clear();
+    }
+    changed_.notify_all();
+  }
+}
+
+}  // namespace rosa::parallel

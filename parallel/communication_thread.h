@@ -1,0 +1,47 @@
+// CommunicationThread: one thread that carries out jobs in the order in which they were submitted, beside a thread
+// that computes. It gives its core away while it waits, as long as nobody waits for it. No LibTorch, no MPI.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace rosa::parallel {
+
+class CommunicationThread {
+ public:
+  CommunicationThread();
+  // Drops what has not begun, ends poll() in the job under way, and joins. A job that is blocked elsewhere is waited
+  // for.
+  ~CommunicationThread();
+  CommunicationThread(const CommunicationThread&) = delete;
+  CommunicationThread& operator=(const CommunicationThread&) = delete;
+
+  // Queues a job and returns at once. After a job has thrown, no further one is begun.
+  void submit(std::function<void()> job);
+
+  // Returns when every job submitted so far has run. Rethrows what a job threw, now and at every later call.
+  void wait();
+
+  // For jobs: calls `done` until it returns true. Between calls it sleeps for some tens of microseconds; while
+  // somebody is in wait(), it only yields. Throws CommunicationError when the thread is being ended.
+  void poll(const std::function<bool()>& done);
+
+ private:
+  void work();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> jobs_;
+  std::exception_ptr error_;
+  bool busy_ = false;
+  std::atomic<bool> ending_ = false;
+  std::atomic<bool> awaited_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
+}  // namespace rosa::parallel

@@ -1,0 +1,217 @@
+#include "parallel/gradient_reducer.h"
+
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+
+#include "parallel/micro_batch_tree.h"
+#include "parallel/reduction_strategy.h"
+
+namespace rosa::parallel {
+namespace {
+
+using base::require;
+using Clock = std::chrono::steady_clock;
+
+struct ReadyHook final : torch::autograd::PostAccumulateGradHook {
+  explicit ReadyHook(std::function<void()> function) : ready(std::move(function)) {}
+  void operator()(const at::Tensor&) override { ready(); }
+  std::function<void()> ready;
+};
+
+std::vector<int64_t> sizes_of(const std::vector<ReducedTensor>& tensors) {
+  std::vector<int64_t> sizes;
+  for (const ReducedTensor& entry : tensors) {
+    const at::Tensor& tensor = entry.tensor;
+    require(tensor.defined() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous() &&
+                tensor.device() == tensors.front().tensor.device(),
+            "GradientReducer: tensor ", sizes.size(),
+            " is not float32, contiguous and on the device of the first: got ",
+            tensor.defined()
+                ? base::concat(c10::toString(tensor.scalar_type()), " ", tensor.sizes(), " on ", tensor.device().str())
+                : "an undefined tensor");
+    sizes.push_back(tensor.numel());
+  }
+  return sizes;
+}
+
+int64_t bucket_elements(const ParallelConfig& config) {
+  return std::max<int64_t>(1, static_cast<int64_t>(config.bucket_mib * 1024 * 1024 / sizeof(float)));
+}
+
+double milliseconds(base::TraceTime begin, base::TraceTime end) {
+  return begin < end ? std::chrono::duration<double, std::milli>(end - begin).count() : 0.0;
+}
+
+}  // namespace
+
+ReducedTensor reduced_by_autograd(const at::Tensor& tensor) {
+  require(tensor.defined() && tensor.requires_grad() && tensor.is_leaf(),
+          "reduced_by_autograd: expected a leaf that requires a gradient");
+  return {tensor, [tensor](std::function<void()> ready) {
+            auto hook = ready ? std::make_unique<ReadyHook>(std::move(ready)) : nullptr;
+            torch::autograd::impl::set_post_acc_grad_hooks(tensor, std::move(hook));
+          }};
+}
+
+GradientReducer::GradientReducer(Communicator& communicator, const ParallelConfig& config, int64_t num_micro_batches,
+                                 std::vector<ReducedTensor> tensors, const std::vector<size_t>& placement)
+    : communicator_(communicator.duplicate()),
+      tensors_(std::move(tensors)),
+      mode_(reduction_mode(config, !tensors_.empty() && tensors_.front().tensor.is_cuda())),
+      owned_(owned_micro_batches(num_micro_batches, communicator.rank(), communicator.world_size())),
+      layout_(sizes_of(tensors_), placement, bucket_elements(config), communicator.world_size()),
+      intervals_(layout_.num_buckets()),
+      ready_(tensors_.size(), false),
+      num_awaited_(layout_.num_buckets(), 0) {
+  ReductionContext context{*communicator_, layout_, {}, owned_, config.sharded_optimizer};
+  for (const ReducedTensor& entry : tensors_) context.tensors.push_back(entry.tensor);
+  const at::ScalarType wire_dtype = config.wire_dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  strategy_ = mode_ == ReductionMode::fast ? make_bucket_reduction(context, wire_dtype) : make_tree_reduction(context);
+  if (communicator_->world_size() > 1) thread_ = std::make_unique<CommunicationThread>();
+  for (size_t tensor = 0; tensor < tensors_.size(); ++tensor) {
+    tensors_[tensor].on_ready([this, tensor] { mark_ready(tensor); });
+  }
+}
+
+GradientReducer::~GradientReducer() {
+  for (const ReducedTensor& entry : tensors_) entry.on_ready({});
+}
+
+void GradientReducer::run_backward(const std::function<void()>& backward) {
+  at::NoGradGuard no_grad;
+  const int64_t num_owned = owned_.second - owned_.first;
+  {
+    const std::lock_guard lock(mutex_);
+    require(!failed_, "GradientReducer: an earlier backward failed; end the run");
+    require(num_done_ < num_owned, "GradientReducer::run_backward on rank ", communicator_->rank(),
+            ": got more than its ", num_owned, " micro-batches; call finish() first");
+    is_last_ = num_done_ + 1 == num_owned;
+    strategy_->begin_micro_batch(num_done_ == 0);
+    std::fill(ready_.begin(), ready_.end(), false);
+    for (size_t bucket = 0; bucket < num_awaited_.size(); ++bucket) {
+      num_awaited_[bucket] = layout_.tensors_of(bucket).size();
+    }
+    next_bucket_ = 0;
+    num_buckets_summed_ = 0;
+    in_backward_ = true;
+    failed_ = true;  // until it is over
+  }
+  {
+    const base::TraceSpan span("step", "backward", {{"micro_batch", owned_.first + num_done_}});
+    at::AutoGradMode as_called(true);
+    backward();
+  }
+  const std::lock_guard lock(mutex_);
+  for (size_t tensor = 0; tensor < ready_.size(); ++tensor) {
+    if (!ready_[tensor]) take(tensor);
+  }
+  in_backward_ = false;
+  ++num_done_;
+  if (is_last_) {
+    const auto complete = [this] { complete_buckets(); };
+    thread_ ? thread_->submit(complete) : complete();
+  } else {
+    strategy_->end_micro_batch();
+  }
+  failed_ = false;
+}
+
+void GradientReducer::mark_ready(size_t tensor) {
+  const std::lock_guard lock(mutex_);
+  if (!in_backward_) return;  // a backward of somebody else
+  require(!ready_[tensor], "GradientReducer: tensor ", tensor, " became ready twice in one backward");
+  take(tensor);
+}
+
+void GradientReducer::take(size_t tensor) {
+  at::NoGradGuard no_grad;
+  strategy_->take(tensor);
+  ready_[tensor] = true;
+  --num_awaited_[layout_.bucket_of(tensor)];
+  if (is_last_) send_full_buckets();
+}
+
+// In the order of the buckets, so that every rank sends the same.
+void GradientReducer::send_full_buckets() {
+  for (; next_bucket_ < num_awaited_.size() && num_awaited_[next_bucket_] == 0; ++next_bucket_) {
+    const auto reduce = [this, bucket = next_bucket_] { reduce_bucket(bucket); };
+    thread_ ? thread_->submit(reduce) : reduce();
+  }
+}
+
+// Returns when every rank has come. Nothing of a rank's core is used up by waiting, unlike inside MPI.
+void GradientReducer::meet() {
+  const base::TraceSpan span("wait", "wait for the other ranks");
+  const auto work = communicator_->all_reduce_async(at::zeros({1}, at::kLong));
+  const Work::Clock::time_point deadline = deadline_after(communicator_->timeout_seconds());
+  thread_->poll([&] { return work->is_complete() || Work::Clock::now() > deadline; });
+  work->wait();  // where the time is over, this says for whom
+}
+
+void GradientReducer::reduce_bucket(size_t bucket) {
+  at::NoGradGuard no_grad;
+  if (!thread_) {
+    strategy_->start_bucket(bucket);
+    ++num_buckets_summed_;
+    return;
+  }
+  if (tensors_.front().tensor.is_cpu()) meet();
+  const int64_t num_bytes = layout_.bucket(bucket).size() * static_cast<int64_t>(sizeof(float));
+  intervals_[bucket].begin = Clock::now();
+  {
+    const base::TraceSpan span("communication", "bucket",
+                               {{"bucket", static_cast<int64_t>(bucket)}, {"bytes", num_bytes}});
+    strategy_->start_bucket(bucket);
+  }
+  intervals_[bucket].end = Clock::now();
+  ++num_buckets_summed_;
+}
+
+void GradientReducer::complete_buckets() {
+  at::NoGradGuard no_grad;
+  if (tensors_.front().tensor.is_cpu()) return;
+  for (size_t bucket = 0; bucket < layout_.num_buckets(); ++bucket) {
+    strategy_->complete_bucket(bucket);
+    intervals_[bucket].end = Clock::now();
+  }
+}
+
+at::Tensor GradientReducer::finish() {
+  require(num_done_ == owned_.second - owned_.first, "GradientReducer::finish on rank ", communicator_->rank(),
+          ": got ", num_done_, " micro-batches, expected ", owned_.second - owned_.first);
+  const base::TraceTime begin = Clock::now();
+  if (thread_) {
+    const base::TraceSpan span("wait", "wait for gradients");
+    thread_->wait();
+    times_ = measure(begin);
+  }
+  num_done_ = 0;
+  return strategy_->result();
+}
+
+ReductionTimes GradientReducer::measure(base::TraceTime finish_begin) const {
+  ReductionTimes times;
+  for (const Interval& interval : intervals_) {
+    times.communication_ms += milliseconds(interval.begin, interval.end);
+    times.exposed_ms += milliseconds(std::max(interval.begin, finish_begin), interval.end);
+  }
+  return times;
+}
+
+int64_t GradientReducer::max_live_buffers() const { return strategy_->max_live_buffers(); }
+
+void all_gather_parts(Communicator& communicator, const FlatLayout& layout, const at::Tensor& flat) {
+  if (communicator.world_size() == 1) return;
+  for (size_t bucket = 0; bucket < layout.num_buckets(); ++bucket) {
+    std::vector<at::Tensor> parts;
+    for (int rank = 0; rank < communicator.world_size(); ++rank) {
+      const FlatRange part = layout.part(bucket, rank);
+      parts.push_back(flat.slice(0, part.begin, part.end));
+    }
+    communicator.all_gather(parts[static_cast<size_t>(communicator.rank())], parts);
+  }
+}
+
+}  // namespace rosa::parallel

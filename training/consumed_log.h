@@ -1,0 +1,39 @@
+// ConsumedLog: a data source that writes down which samples were taken from it, to show that a run, however often
+// stopped and on however many ranks, consumes each sample once. One file a rank: rank_NNNN.jsonl, a line a batch:
+// {"step":3,"samples":[24,25]}, where sample i of step s of a global batch of n samples has the number s n + i.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+
+#include "parallel/communicator.h"
+#include "training/data/data_source.h"
+
+namespace rosa::training {
+
+class ConsumedLog : public DataSource {
+ public:
+  ConsumedLog(std::unique_ptr<DataSource> source, std::filesystem::path folder, int64_t samples_per_step);
+
+  // Opens this rank's file, after the lines of steps from `first_step` on, which are done again, are dropped from the
+  // files of all ranks, also of earlier runs with more of them. To be called before the first batch().
+  // Collective: every rank calls it. Throws FileError.
+  void start(int64_t first_step, parallel::Communicator& communicator);
+
+  Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
+  int64_t vocabulary_size() const override { return source_->vocabulary_size(); }
+  std::string fingerprint() const override { return source_->fingerprint(); }
+
+ private:
+  void drop_lines_from(int64_t first_step) const;
+
+  std::unique_ptr<DataSource> source_;
+  std::filesystem::path folder_;
+  int64_t samples_per_step_;
+  mutable std::mutex mutex_;
+  mutable std::ofstream out_;
+};
+
+}  // namespace rosa::training
