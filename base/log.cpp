@@ -4,6 +4,7 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <mutex>
@@ -15,15 +16,24 @@
 namespace rosa::base {
 namespace {
 
+std::atomic<bool> console_is_silent{false}, is_over{false};
+
 class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit ConsoleSink(std::function<void(const std::string&)> console) : console_(std::move(console)) {}
 
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
-    spdlog::memory_buf_t buffer;
-    formatter_->format(message, buffer);
-    std::string line(buffer.data(), buffer.size());
+    const bool last_words = message.level == spdlog::level::critical;
+    if (console_is_silent && !last_words) return;
+    std::string line;
+    if (last_words) {
+      line = std::string(message.payload.data(), message.payload.size()) + "\n";
+    } else {
+      spdlog::memory_buf_t buffer;
+      formatter_->format(message, buffer);
+      line.assign(buffer.data(), buffer.size());
+    }
     if (console_) {
       while (!line.empty() && line.back() == '\n') line.pop_back();
       console_(line);
@@ -75,12 +85,28 @@ void start_log(const LogOptions& options) {
   logger_slot() = std::move(logger);
 }
 
+namespace {
+
 // The text is an argument, never the format: braces in it stay as they are.
-void log_info(const std::string& text) { current_logger()->log(spdlog::level::info, spdlog::string_view_t(text)); }
+void log(spdlog::level::level_enum level, const std::string& text) {
+  if (!is_over) current_logger()->log(level, spdlog::string_view_t(text));
+}
 
-void log_warning(const std::string& text) { current_logger()->log(spdlog::level::warn, spdlog::string_view_t(text)); }
+}  // namespace
 
-void log_error(const std::string& text) { current_logger()->log(spdlog::level::err, spdlog::string_view_t(text)); }
+void log_info(const std::string& text) { log(spdlog::level::info, text); }
+
+void log_warning(const std::string& text) { log(spdlog::level::warn, text); }
+
+void log_error(const std::string& text) { log(spdlog::level::err, text); }
+
+void log_last_words(const std::string& text) {
+  log(spdlog::level::critical, text);
+  is_over = true;
+  flush_log();
+}
+
+void silence_console() { console_is_silent = true; }
 
 void flush_log() { current_logger()->flush(); }
 

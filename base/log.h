@@ -24,6 +24,12 @@ void log_info(const std::string& text);
 void log_warning(const std::string& text);
 void log_error(const std::string& text);
 
+// The last words of a program that fails: the console gets `text` alone, the file an error line, and whatever is logged
+// afterwards is dropped.
+void log_last_words(const std::string& text);
+// From now on nothing goes to the console; the file gets everything. For when another rank has said its last words.
+void silence_console();
+
 // Writes what is buffered for the file.
 void flush_log();
 

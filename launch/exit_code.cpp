@@ -25,7 +25,8 @@ ExitCode exit_code_of(const std::exception& error) {
 
 const char* exit_code_help() {
   return "Exit codes: 0 done, 1 internal error, 2 configuration or usage, 3 data, 4 checkpoint, 5 communication,\n"
-         "6 not-finite numbers, 7 file system, 75 stopped on request (start it again to go on).";
+         "6 not-finite or differing numbers, 7 file system, 8 a rank was frozen, hung or gone (watchdog),\n"
+         "75 stopped on request (start it again to go on).";
 }
 
 }  // namespace rosa::launch

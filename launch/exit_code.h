@@ -14,7 +14,9 @@ enum ExitCode : int {
   kExitCommunication = 5,
   kExitNumeric = 6,  // a loss, gradient or weight is not finite
   kExitFileSystem = 7,
-  kExitStopped = 75,  // stopped on request; start it again to go on
+  kExitWatchdog = 8,       // a rank was frozen, hung or gone, and the watchdog ended the job
+  kExitInterrupted = 130,  // a second INT
+  kExitStopped = 75,       // stopped on request; start it again to go on
 };
 
 ExitCode exit_code_of(const std::exception& error);

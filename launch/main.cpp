@@ -1,33 +1,18 @@
 // The program `rosa`: picks the subcommand, and is the only place that catches everything.
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cstdlib>
 #include <exception>
-#include <iostream>
 #include <string>
-#include <thread>
 
 #include "launch/build_info.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
+#include "launch/failure.h"
 #include "launch/process.h"
-#include "parallel/mpi_session.h"
 
 namespace {
 
 using namespace rosa::launch;
-
-constexpr std::chrono::milliseconds kRankZeroSpeaksFirst{3000};
-
-// Writes the error with rank and host, ends every rank, and returns the exit code.
-int report(const std::string& what, int exit_code) {
-  // Where all ranks fail alike, rank 0 speaks for all: it ends the others before their turn.
-  if (rank_of_process() != 0) std::this_thread::sleep_for(kRankZeroSpeaksFirst);
-  std::cerr << "rosa: rank " << rank_of_process() << " on " << host_name() << ": " << what << std::endl;
-  // The other ranks wait in a collective that this one never enters.
-  rosa::parallel::MpiSession::abort_all_ranks(exit_code);
-  return exit_code;
-}
 
 int parse_and_run(int argc, char** argv) {
   CLI::App program("Distils and trains language models augmented with ROSA.", "rosa");
@@ -64,8 +49,8 @@ int main(int argc, char** argv) {
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {
-    return report(error.what(), exit_code_of(error));
+    return report_failure(error.what(), exit_code_of(error));
   } catch (...) {
-    return report("unknown exception", kExitInternal);
+    return report_failure("unknown exception", kExitInternal);
   }
 }

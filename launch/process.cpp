@@ -13,15 +13,21 @@
 #include <string_view>
 #include <system_error>
 
+#include "launch/exit_code.h"
+
 namespace rosa::launch {
 namespace {
 
 volatile std::sig_atomic_t stop_signals = 0;
+volatile std::sig_atomic_t interrupts = 0;
 
+// May be called any number of times, also while it runs: it only sets flags.
 void on_stop_signal(int signal) {
   stop_signals = 1;
+  if (signal != SIGINT) return;
+  interrupts = interrupts + 1;
   // Whoever presses Ctrl-C twice does not want to wait for the step.
-  if (signal == SIGINT) std::signal(SIGINT, SIG_DFL);
+  if (interrupts > 1) _exit(kExitInterrupted);
 }
 
 bool is_mpi_launcher(std::string_view command) {

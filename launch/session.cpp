@@ -2,11 +2,15 @@
 
 #include <array>
 #include <cstdio>
+#include <random>
+#include <string>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "launch/failure.h"
 #include "launch/terminal_line.h"
+#include "launch/watch.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/single_communicator.h"
 
@@ -28,6 +32,9 @@ void Session::start_log(const std::filesystem::path& run_folder) {
   base::require<base::FileError>(!error, "cannot create ", folder.string(), ": ", error.message());
   std::array<char, 32> name{};
   std::snprintf(name.data(), name.size(), "rank_%04d.log", communicator_->rank());
+  // Another run of the same folder has its own file to agree on.
+  std::random_device random;
+  agree_on_failures_in(folder, communicator_->broadcast_text(std::to_string(random()), /*root=*/0));
   base::LogOptions options;
   options.rank = communicator_->rank();
   options.world_size = communicator_->world_size();
@@ -35,6 +42,11 @@ void Session::start_log(const std::filesystem::path& run_folder) {
   options.info_to_console = is_main_rank();
   if (is_main_rank() && terminal_.is_terminal) options.console = write_above_terminal_line;
   base::start_log(options);
+}
+
+void Session::start_watchdog(const parallel::WatchdogConfig& config, const std::filesystem::path& run_folder) {
+  watchdog_.reset();
+  watchdog_ = make_watchdog(config, run_folder, *communicator_);
 }
 
 }  // namespace rosa::launch

@@ -8,6 +8,7 @@
 #include "launch/process.h"
 #include "parallel/communicator.h"
 #include "parallel/mpi_session.h"
+#include "parallel/watchdog.h"
 
 namespace rosa::launch {
 
@@ -21,10 +22,15 @@ class Session {
   bool is_main_rank() const { return communicator_->rank() == 0; }
 
   // From now on every rank logs to logs/rank_NNNN.log in `run_folder` (made where it is missing), and rank 0 also to
-  // standard error. Throws FileError.
+  // standard error. Collective: every rank calls it. Throws FileError.
   void start_log(const std::filesystem::path& run_folder);
 
+  // Watches the ranks (launch/watch.h) from now on, until MPI is left: a rank may also fail when all is done. Called
+  // again, it does so for another run folder. Collective: every rank calls it. Throws CommunicationError.
+  void start_watchdog(const parallel::WatchdogConfig& config, const std::filesystem::path& run_folder);
+
  private:
+  std::unique_ptr<parallel::Watchdog> watchdog_;  // outlives MPI
   std::unique_ptr<parallel::MpiSession> mpi_;
   std::unique_ptr<parallel::Communicator> communicator_;
   Terminal terminal_;

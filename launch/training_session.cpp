@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "launch/progress.h"
+#include "training/fault_injection.h"
 #include "training/metrics.h"
 
 namespace rosa::launch {
@@ -18,6 +19,8 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   listen_for_stop_signals();
   // A limit on the size of files is an error of a write, which names the file, and not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
+  training::install_faults_of_environment(session.communicator().rank());
+  session.start_watchdog(config.failures.watchdog, config.run.folder);
 
   ProgressDisplay display(session.terminal().is_terminal, session.terminal().num_columns);
   training::ObserverList observers;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/activity.h"
+
 namespace rosa::parallel {
 
 using base::CommunicationError;
@@ -44,6 +46,7 @@ std::unique_ptr<Work> Communicator::run(const CollectiveCall& call,
                                         const std::function<std::unique_ptr<Work>()>& start) {
   const OnlyThread only(is_in_call_, call.operation, who());
   ++sequence_number_;
+  const base::CollectiveScope scope(call.operation, sequence_number_);
   if (debug_mode_) compare_call(call);
   std::unique_ptr<Work> work = start();
   work->place_ = who();

@@ -17,4 +17,11 @@ void compare_across_ranks(Communicator& communicator, const std::string& what, c
 void broadcast_parameters(Communicator& communicator, const std::map<std::string, at::Tensor>& parameters,
                           int root = 0);
 
+// Compares the bytes of the tensors across ranks by their hashes (XXH3) and throws NumericError on every rank where
+// they differ, naming the ranks in the minority (in a tie: those that differ from rank 0) and their first differing
+// tensors. `when` says when it was: "after step 40". Names and their order are the same on every rank. Collective:
+// every rank calls it.
+void compare_replicas(Communicator& communicator, const std::map<std::string, at::Tensor>& tensors,
+                      const std::string& when);
+
 }  // namespace rosa::parallel

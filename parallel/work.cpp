@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/activity.h"
 #include "base/error.h"
 
 namespace rosa::parallel {
@@ -39,6 +40,7 @@ std::string ranks_text(const std::vector<int>& ranks) {
 }
 
 void Work::wait() {
+  const base::CollectiveScope scope(operation_, sequence_number_);
   if (wait_until(deadline_after(timeout_seconds_))) return;
   const std::vector<int> pending = pending_ranks();
   give_up();

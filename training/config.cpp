@@ -85,6 +85,14 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config) {
       {0, 1024});
 }
 
+void describe(base::FieldVisitor& visitor, FailuresSection& config) {
+  describe(visitor, config.watchdog);
+  describe(visitor, config.step_guard);
+  visitor.field("drift_every", config.drift_every,
+                "steps between comparisons of the ranks' weights, which must be equal; also before each save; 0: none",
+                {0});
+}
+
 void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.field("recipe", config.recipe, "where the defaults come from: the best by evidence, or rosa_soft's settings",
                 {"default", "rosa_soft"});
@@ -100,6 +108,7 @@ void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.section("evaluation", config.evaluation, "evaluation during training");
   visitor.section("checkpoint", config.checkpoint, "checkpoints and resume");
   visitor.section("logging", config.logging, "metrics");
+  visitor.section("failures", config.failures, "what is done when ranks, numbers or replicas fail");
   visitor.section("compute", config.compute, "device and threads");
   visitor.section("parallel", config.parallel, "sums over ranks");
 }

@@ -10,10 +10,12 @@
 #include "models/adapter.h"
 #include "models/qwen3_config.h"
 #include "parallel/reduction_config.h"
+#include "parallel/watchdog.h"
 #include "training/data/data_source.h"
 #include "training/losses.h"
 #include "training/optimizer.h"
 #include "training/schedules.h"
+#include "training/step_guard.h"
 
 namespace rosa::training {
 
@@ -83,6 +85,13 @@ struct LoggingSection {
 };
 void describe(base::FieldVisitor& visitor, LoggingSection& config);
 
+struct FailuresSection {
+  parallel::WatchdogConfig watchdog;
+  StepGuardConfig step_guard;
+  int64_t drift_every = 100;  // steps between comparisons of the ranks' weights; 0: none
+};
+void describe(base::FieldVisitor& visitor, FailuresSection& config);
+
 struct RunConfig {
   std::string recipe = "default";
   RunSection run;
@@ -97,6 +106,7 @@ struct RunConfig {
   EvaluationSection evaluation;
   CheckpointSection checkpoint;
   LoggingSection logging;
+  FailuresSection failures;
   ComputeSection compute;
   parallel::ParallelConfig parallel;
 };

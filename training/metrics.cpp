@@ -54,6 +54,9 @@ void MetricsFile::on_start(int64_t first_step, int64_t) {
     const bool evaluation = json.value("kind", std::string()) == "evaluation";
     if (evaluation ? step <= first_step && step > 0 : step < first_step) kept += line + "\n";
   }
+  // A run that was rolled back starts again with the file open.
+  out_.close();
+  out_.clear();
   base::write_file_atomically(path_, kept);
   out_.open(path_, std::ios::app);
   base::require<base::FileError>(out_.is_open(), "can't append to ", path_.string());
@@ -77,6 +80,8 @@ void MetricsFile::on_step(const StepMetrics& metrics) {
                                  {"alpha", metrics.alpha},
                                  {"bits_tau", metrics.bits_tau},
                                  {"attn_tau", metrics.attn_tau},
+                                 {"num_skipped", metrics.num_skipped},
+                                 {"num_spikes", metrics.num_spikes},
                                  {"step_ms", metrics.step_ms},
                                  {"tokens_per_second", metrics.tokens_per_second},
                                  {"match_wait_ms", metrics.match_wait_ms},

@@ -10,6 +10,7 @@
 
 #include "base/stateful.h"
 #include "training/layer_metrics.h"
+#include "training/step_guard.h"
 
 namespace rosa::training {
 
@@ -20,6 +21,8 @@ struct StepMetrics {
   double loss = 0.0, kl = 0.0, ce = 0.0;  // kl, ce: means over their tokens; 0 where the term has no weight
   double gradient_norm = 0.0;             // before clipping
   double learning_rate = 0.0, alpha = 0.0, bits_tau = 0.0, attn_tau = 0.0;
+  StepDecision decision = StepDecision::update;  // what was done with the gradient
+  int64_t num_skipped = 0, num_spikes = 0;       // steps so far whose update was skipped, whose loss spiked
   double step_ms = 0.0;
   double tokens_per_second = 0.0;
   double match_wait_ms = 0.0;     // the device (on the CPU: the compute thread) had nothing to do but wait for automata

@@ -8,6 +8,7 @@
 #include <array>
 #include <optional>
 
+#include "base/activity.h"
 #include "base/cores.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -19,6 +20,7 @@
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
 #include "training/consumed_log.h"
+#include "training/fault_injection.h"
 #include "training/resume.h"
 #include "training/run_identity.h"
 #include "training/save_fault.h"
@@ -98,6 +100,7 @@ class Run {
         trainer_(config, objects_.parts(context.communicator)),
         progress_(config.train.micro_batches * config.train.micro_batch_sequences),
         identity_(identity_of_run(), context.accept_changed) {
+    install_automaton_fault(*objects_.executor);
     states_ = trainer_.state();
     states_["progress"] = &progress_;
     states_["identity"] = &identity_;
@@ -112,6 +115,7 @@ class Run {
     observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
     if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
     while (progress_.num_steps_done < config_.train.num_steps) {
+      base::begin_step(progress_.num_steps_done);
       tell_end_of_save(writer_->poll());
       if (any_rank(communicator_, context_.stop_requested && context_.stop_requested())) {
         save_and_wait();
@@ -119,7 +123,13 @@ class Run {
         return RunOutcome::stopped;
       }
       const StepMetrics metrics = trainer_.step(progress_.num_steps_done);
+      if (metrics.decision == StepDecision::roll_back) {
+        roll_back();
+        continue;
+      }
       ++progress_.num_steps_done;
+      inject_weight_fault(trainer_.trained(), metrics.step);
+      if (due(config_.failures.drift_every)) compare_replicas();
       observe([&](TrainingObserver& o) { o.on_step(metrics); });
       for (const std::string& warning : collapse_warning_.check(metrics.layers, metrics.step)) {
         observe([&](TrainingObserver&) { base::log_warning(warning); });
@@ -128,6 +138,7 @@ class Run {
       if (due(config_.checkpoint.every)) begin_save();
     }
     save_and_wait();
+    const base::PhaseScope phase(base::Phase::ending);
     if (objective_ == Objective::pretrain && communicator_.rank() == 0) {
       models::export_qwen3(*objects_.model, fs::path(config_.run.folder) / "model");
     }
@@ -251,9 +262,31 @@ class Run {
     }
   }
 
+  void compare_replicas() {
+    parallel::compare_replicas(communicator_, trainer_.trained(),
+                               base::concat("after step ", progress_.num_steps_done - 1));
+  }
+
+  // Back to the newest checkpoint; what the guard has learnt since stays.
+  void roll_back() {
+    tell_end_of_save(writer_->finish());
+    const ResumePoint point = find_resume_point({.run_folder = config_.run.folder, .mode = "auto"}, communicator_);
+    base::require<base::NumericError>(point.checkpoint.has_value(), "step ", progress_.num_steps_done,
+                                      " is not finite and there is no checkpoint to go back to");
+    trainer_.step_guard().roll_back([&] { point.checkpoint->load(states_); });
+    saved_step_ = progress_.num_steps_done;
+    observe([&](TrainingObserver& o) {
+      o.on_notice("rolled back to " + point.checkpoint->folder().string());
+      o.on_start(progress_.num_steps_done, config_.train.num_steps);
+    });
+  }
+
   // Begins the save of this step; training may go on. A save that is still under way is waited for.
   void begin_save() {
     if (saved_step_ == progress_.num_steps_done) return;
+    const base::PhaseScope phase(base::Phase::saving);
+    trainer_.require_finite_weights();
+    if (config_.failures.drift_every > 0) compare_replicas();
     tell_end_of_save(writer_->finish());
     require_all_registered();
     CheckpointInfo info{record_.run_id, progress_.num_steps_done, std::nullopt};
@@ -264,6 +297,7 @@ class Run {
 
   // The save without which a run must not end: throws CheckpointError on every rank where it fails.
   void save_and_wait() {
+    const base::PhaseScope phase(base::Phase::saving);
     begin_save();
     tell_end_of_save(writer_->finish());
     if (saved_step_ != progress_.num_steps_done) {  // a periodic save of this very step failed: once more
@@ -362,6 +396,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
 
 RunOutcome train_run(const RunConfig& config, Objective objective, const RunContext& context) {
   base::require<base::ConfigError>(!config.run.folder.empty(), "run.folder is empty: name where the run is kept");
+  const base::PhaseScope phase(base::Phase::starting);
   parallel::compare_across_ranks(context.communicator, "configuration", context.resolved_config);
   parallel::compare_across_ranks(context.communicator, "program version", ROSA_VERSION);
   parallel::compare_across_ranks(context.communicator, "CPU capability", at::get_cpu_capability());

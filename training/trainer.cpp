@@ -4,7 +4,9 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <limits>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/trace.h"
 #include "parallel/gradient_norm.h"
@@ -12,6 +14,7 @@
 #include "parallel/replicas.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "training/backward_order.h"
+#include "training/fault_injection.h"
 #include "training/losses.h"
 
 namespace rosa::training {
@@ -57,6 +60,22 @@ class WeightState : public base::Stateful {
   NamedTensors tensors_;
 };
 
+// For tests: a loss that is not finite in its sums and its gradient, in the gradient alone, or far too high.
+void inject_loss_fault(Loss& loss, int64_t step) {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  if (fault_is_due("nan_loss", step)) {
+    loss.sums.kl = loss.sums.ce = kNaN;
+    loss.value = loss.value * kNaN;
+  }
+  if (fault_is_due("nan_gradient", step)) loss.value = loss.value * kNaN;
+  if (fault_is_due("spike", step)) {
+    constexpr double kFactor = 1e4;
+    loss.sums.kl *= kFactor;
+    loss.sums.ce *= kFactor;
+    loss.value = loss.value * kFactor;
+  }
+}
+
 }  // namespace
 
 StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int64_t num_steps) {
@@ -66,7 +85,8 @@ StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int6
           .attn_tau = schedule_value(schedules.attn_tau, step, num_steps)};
 }
 
-Trainer::Trainer(const RunConfig& config, RunParts parts) : config_(config), parts_(parts) {
+Trainer::Trainer(const RunConfig& config, RunParts parts)
+    : config_(config), parts_(parts), step_guard_(config.failures.step_guard) {
   const NamedTensors& all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
   trained_ = select_trained(all, config_.train.trainable, config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
@@ -82,7 +102,9 @@ Trainer::Trainer(const RunConfig& config, RunParts parts) : config_(config), par
 Trainer::~Trainer() = default;
 
 std::map<std::string, base::Stateful*> Trainer::state() {
-  return {{parts_.adapters ? "adapter" : "model", weights_.get()}, {"optimizer", optimizer_.get()}};
+  return {{parts_.adapters ? "adapter" : "model", weights_.get()},
+          {"optimizer", optimizer_.get()},
+          {"step_guard", &step_guard_}};
 }
 
 StepMetrics Trainer::step(int64_t step) {
@@ -97,19 +119,18 @@ StepMetrics Trainer::step(int64_t step) {
   for (const Batch& batch : batches) {
     LossInput input = loss_input(batch);
     input.student_hidden = student_hidden(batch, settings);
-    const Loss loss = distillation_loss(input, config_.loss, counts.kl_count, counts.ce_count);
-    reducer_->run_backward([&] { torch::autograd::backward({loss.value}, {}); });
+    Loss loss = distillation_loss(input, config_.loss, counts.kl_count, counts.ce_count);
+    inject_loss_fault(loss, step);
+    run_backward(loss);
     sums.push_back(loss.sums);
   }
   at::Tensor gradient = finish_reduction();
   const GlobalLoss loss = global_loss(sums, counts);
 
   const double norm = gradient_norm(parts_.communicator, reducer_->layout(), gradient, is_sharded());
-  base::require<base::NumericError>(std::isfinite(loss.loss) && std::isfinite(norm), "step ", step, ": the loss is ",
-                                    loss.loss, " and the gradient norm ", norm,
-                                    "; the weights are left as they were. Try a lower learning rate or clip");
-  clip_gradient(gradient, norm, config_.optimizer.clip);
-  optimizer_->step(gradient, settings.learning_rate);
+  const StepDecision decision = step_guard_.decide(
+      {.step = step, .loss = loss.loss, .gradient_norm = norm}, [&] { return blame(sums); }, parts_.communicator);
+  if (decision == StepDecision::update) update_weights(gradient, norm, settings);
 
   metrics.loss = loss.loss;
   metrics.kl = loss.kl;
@@ -119,6 +140,9 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.alpha = settings.alpha;
   metrics.bits_tau = settings.bits_tau;
   metrics.attn_tau = settings.attn_tau;
+  metrics.decision = decision;
+  metrics.num_skipped = step_guard_.num_skipped();
+  metrics.num_spikes = step_guard_.num_spikes();
   end_step(metrics, batches.front().input_ids.size(1));
   if (is_logged_step(step, metrics.num_steps, config_.logging.every)) metrics.layers = layer_metrics();
   return metrics;
@@ -172,14 +196,53 @@ std::unique_ptr<parallel::GradientReducer> Trainer::make_reducer() const {
                                                      std::move(tensors), backward_order(names));
 }
 
+void Trainer::run_backward(const Loss& loss) {
+  const base::PhaseScope phase(base::Phase::backward);
+  reducer_->run_backward([&] { torch::autograd::backward({loss.value}, {}); });
+}
+
 at::Tensor Trainer::finish_reduction() {
+  const base::PhaseScope phase(base::Phase::reduce);
   const auto start = Clock::now();
   at::Tensor gradient = reducer_->finish();
   communication_ms_ += milliseconds_since(start);
   return gradient;
 }
 
+void Trainer::update_weights(at::Tensor& gradient, double norm, const StepSettings& settings) {
+  const base::PhaseScope phase(base::Phase::optimizer);
+  clip_gradient(gradient, norm, config_.optimizer.clip);
+  optimizer_->step(gradient, settings.learning_rate);
+}
+
+// Which of this rank's micro-batches have a loss that is not finite; empty where none has.
+std::string Trainer::blame(const std::vector<LossSums>& sums) const {
+  std::string text;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    if (std::isfinite(sums[i].kl) && std::isfinite(sums[i].ce)) continue;
+    text += base::concat(text.empty() ? "" : ", ", "the loss of micro-batch ",
+                         reducer_->owned().first + static_cast<int64_t>(i));
+  }
+  return text;
+}
+
+void Trainer::require_finite_weights() const {
+  std::string found;
+  for (const auto& [name, tensor] : trained_) {
+    if (!at::isfinite(tensor.detach()).all().item<bool>())
+      found += base::concat(found.empty() ? "" : ", ", "'", name, "'");
+  }
+  std::string text;
+  const std::vector<std::string> all = parts_.communicator.all_gather_text(found);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (!all[rank].empty()) text += base::concat(text.empty() ? "" : "; ", "rank ", rank, ": ", all[rank]);
+  }
+  base::require<base::NumericError>(text.empty(), "weights are not finite and will not be saved: ", text,
+                                    "; the checkpoints that stand are from before");
+}
+
 std::vector<Batch> Trainer::load_micro_batches(int64_t step) const {
+  const base::PhaseScope phase(base::Phase::data);
   const int64_t sequences = config_.train.micro_batch_sequences;
   const auto [first, end] = reducer_->owned();
   std::vector<Batch> batches;
@@ -198,6 +261,7 @@ LossInput Trainer::loss_input(const Batch& batch) const {
   input.student_lm_head = parts_.model.lm_head_weight();
   if (parts_.adapters && config_.loss.distill_alpha > 0.0) {
     const at::Tensor documents = batch.documents.defined() ? batch.documents.to(parts_.device) : at::Tensor();
+    const base::PhaseScope phase(base::Phase::teacher_forward);
     input.teacher_hidden = parts_.model.teacher_hidden_states(batch.input_ids.to(parts_.device), documents);
     input.teacher_lm_head = parts_.model.lm_head_weight();
   }
@@ -205,6 +269,7 @@ LossInput Trainer::loss_input(const Batch& batch) const {
 }
 
 at::Tensor Trainer::student_hidden(const Batch& batch, const StepSettings& settings) const {
+  const base::PhaseScope phase(base::Phase::student_forward);
   models::ForwardOptions options;
   if (parts_.adapters) {
     options = student_options(config_, parts_.adapters, parts_.executor);
@@ -250,6 +315,7 @@ Trainer::GlobalLoss Trainer::global_loss(const std::vector<LossSums>& sums, cons
 }
 
 EvaluationMetrics Trainer::evaluate(int64_t num_steps_done) {
+  const base::PhaseScope phase(base::Phase::evaluation);
   const std::string student = parts_.adapters ? "rosa" : "teacher";
   const VariantScore score = evaluate_variants(config_, parts_, {student}).at(student);
   EvaluationMetrics metrics;

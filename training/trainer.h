@@ -23,6 +23,7 @@
 #include "training/losses.h"
 #include "training/metrics.h"
 #include "training/optimizer.h"
+#include "training/step_guard.h"
 
 namespace rosa::training {
 
@@ -39,8 +40,8 @@ class Trainer {
   Trainer(const RunConfig& config, RunParts parts);
   ~Trainer();
 
-  // Step `step` (from 0): forward, backward, reduce, clip, update. Collective: every rank calls it. Throws NumericError
-  // on every rank where loss or gradient is not finite, before the weights change.
+  // Step `step` (from 0): forward, backward, reduce, clip, update. Whether the weights are updated is the step guard's
+  // decision, alike on every rank. Collective: every rank calls it. Throws NumericError where the guard does.
   StepMetrics step(int64_t step);
 
   // Cross-entropy of the student with the hard operator on held-out sequences. Collective: every rank calls it.
@@ -50,6 +51,11 @@ class Trainer {
 
   // Memory of the optimiser's state on this rank.
   int64_t optimizer_bytes() const { return optimizer_->state_bytes(); }
+
+  StepGuard& step_guard() { return step_guard_; }
+
+  // Throws NumericError on every rank where a weight on any rank is not finite. Collective: every rank calls it.
+  void require_finite_weights() const;
 
   // What a checkpoint must hold, by name.
   std::map<std::string, base::Stateful*> state();
@@ -64,6 +70,7 @@ class Trainer {
   StepMetrics begin_step(int64_t step);
   void end_step(StepMetrics& metrics, int64_t sequence_length) const;
   std::unique_ptr<parallel::GradientReducer> make_reducer() const;
+  void run_backward(const Loss& loss);
   at::Tensor finish_reduction();
   bool is_sharded() const { return config_.parallel.sharded_optimizer && parts_.communicator.world_size() > 1; }
   std::vector<Batch> load_micro_batches(int64_t step) const;
@@ -71,6 +78,8 @@ class Trainer {
   LossSums global_counts(const std::vector<Batch>& batches);
   at::Tensor student_hidden(const Batch& batch, const StepSettings& settings) const;
   GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);
+  std::string blame(const std::vector<LossSums>& sums) const;
+  void update_weights(at::Tensor& gradient, double norm, const StepSettings& settings);
   LossSums sum_over_micro_batches(const std::vector<LossSums>& own);
 
   RunConfig config_;
@@ -78,6 +87,7 @@ class Trainer {
   NamedTensors trained_;
   std::unique_ptr<parallel::GradientReducer> reducer_;
   std::unique_ptr<AdamW> optimizer_;
+  StepGuard step_guard_;
   std::unique_ptr<base::Stateful> weights_;
   // Of the step under way.
   std::chrono::steady_clock::time_point step_start_;

@@ -355,6 +355,20 @@ void check_compare_across_ranks(Communicator& communicator) {
   }
 }
 
+void check_compare_replicas(Communicator& communicator) {
+  std::map<std::string, at::Tensor> weights = {{"a", at::arange(7)}, {"b", at::ones({2, 3})}, {"c", at::ones({1})}};
+  compare_replicas(communicator, weights, "after step 3");
+  if (communicator.world_size() == 1) return;
+  const int odd_one = communicator.world_size() - 1;
+  if (communicator.rank() == odd_one) weights["b"][1][2] += 1e-6;
+  try {
+    compare_replicas(communicator, weights, "after step 4");
+    ADD_FAILURE() << "the weights differ";
+  } catch (const base::NumericError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("after step 4: rank " + std::to_string(odd_one) + " in 'b'."));
+  }
+}
+
 void check_broadcast_parameters(Communicator& communicator) {
   const double own = communicator.rank();
   std::map<std::string, at::Tensor> parameters = {{"b.weight", at::full({3, 4}, own).set_requires_grad(true)},
@@ -425,6 +439,7 @@ const std::vector<CommunicatorCheck>& communicator_checks() {
       {"threads", check_threads},
       {"time_limit_argument", check_time_limit_argument},
       {"compare_across_ranks", check_compare_across_ranks},
+      {"compare_replicas", check_compare_replicas},
       {"broadcast_parameters", check_broadcast_parameters},
   };
   return kChecks;

@@ -162,7 +162,7 @@ pid_t Job::rank_pid(int rank, Seconds deadline) const {
   throw std::runtime_error("Job: no process of rank " + std::to_string(rank) + "; the output is\n" + output());
 }
 
-void Job::send_signal_to_rank(int rank, int signal) const { kill(rank_pid(rank), signal); }
+void Job::send_signal_to_rank(int rank, int signal, Seconds deadline) const { kill(rank_pid(rank, deadline), signal); }
 
 std::string Job::output() const { return read_all(folder_ / "output"); }
 

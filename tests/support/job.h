@@ -56,7 +56,7 @@ class Job {
   // The process of a rank (by the launcher's environment) that runs command[0]; waits until it is there.
   // std::runtime_error where none comes before the deadline.
   pid_t rank_pid(int rank, Seconds deadline = kJobDeadline) const;
-  void send_signal_to_rank(int rank, int signal) const;
+  void send_signal_to_rank(int rank, int signal, Seconds deadline = kJobDeadline) const;
 
   // What the job has written so far.
   std::string output() const;

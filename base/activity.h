@@ -1,0 +1,102 @@
+// What this process is doing, as one record that any thread may read at any time: step, phase, collective, and a count
+// that grows with everything that gets done. Cheap enough for every call (a few atomic writes, no lock). The watchdog
+// sends it to the other ranks (parallel/watchdog.h). Keeps no history: that is base/trace.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/trace.h"
+
+namespace rosa::base {
+
+enum class Phase : int32_t {
+  starting,
+  between_steps,
+  data,
+  teacher_forward,
+  student_forward,
+  backward,
+  reduce,
+  optimizer,
+  evaluation,
+  saving,
+  ending
+};
+
+// "teacher forward"
+const char* name_of(Phase phase);
+
+// A copy of the record.
+struct Activity {
+  int64_t step = -1;  // -1 before the first
+  Phase phase = Phase::starting;
+  char collective[24] = {};     // the collective that a thread is in; empty: none
+  int64_t sequence_number = 0;  // of that collective in its communicator
+  bool waits = false;           // the training thread does nothing but wait for other ranks
+  int64_t progress = 0;         // grows with every phase, collective and note_progress()
+};
+
+Activity current_activity();
+
+// "step 3, phase backward, in collective all_reduce 17"
+std::string describe(const Activity& activity);
+
+// The record lies in memory of its own, which other processes of this host can map as /proc/PID/fd/DESCRIPTOR; so what
+// a process did last is known also when it is stopped or dead. Returns the descriptor, or -1 where there is no such
+// memory. Call it before the training begins.
+int share_activity();
+
+// The record of another process, which has shared it.
+class SharedActivity {
+ public:
+  // Holds nothing (read() gives nothing) where it can't be mapped.
+  SharedActivity(int pid, int descriptor);
+  ~SharedActivity();
+  SharedActivity(SharedActivity&& other) noexcept;
+  SharedActivity& operator=(SharedActivity&&) = delete;
+
+  std::optional<Activity> read() const;
+
+ private:
+  const void* record_ = nullptr;
+};
+
+void begin_step(int64_t step);
+
+// For work that is long and has no phases within: one more piece is done.
+void note_progress();
+
+// The phase from construction to destruction, then again the one before; a span of the trace as well. One thread, the
+// training thread, uses it.
+class PhaseScope {
+ public:
+  explicit PhaseScope(Phase phase);
+  ~PhaseScope();
+  PhaseScope(const PhaseScope&) = delete;
+  PhaseScope& operator=(const PhaseScope&) = delete;
+
+ private:
+  Phase before_;
+  TraceSpan span_;
+};
+
+// The calling thread is in a collective (or waits for one that was started) from construction to destruction.
+class CollectiveScope {
+ public:
+  CollectiveScope(const char* name, int64_t sequence_number);
+  ~CollectiveScope();
+  CollectiveScope(const CollectiveScope&) = delete;
+  CollectiveScope& operator=(const CollectiveScope&) = delete;
+
+ private:
+  int slot_;
+};
+
+// For fault injection: called at the beginning of each phase, on the training thread; empty: nothing. Set it before
+// the training begins.
+void set_phase_hook(std::function<void(Phase phase, int64_t step)> hook);
+
+}  // namespace rosa::base

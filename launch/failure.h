@@ -1,0 +1,27 @@
+// How a job ends when something fails: the rank that failed first says why, once, and every rank is ended with the
+// documented exit code. Ranks agree on who speaks over a file that only one of them can make.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace rosa::launch {
+
+// From now on the ranks agree in `folder`, which all hosts see; `job` is equal on all ranks and differs from job to
+// job. Before that they agree on each host, in the folder that the launcher made for the job.
+void agree_on_failures_in(const std::filesystem::path& folder, const std::string& job);
+
+// The processes of the other ranks on this host: they are killed, also stopped ones, when MPI can't end the job.
+void set_local_ranks(std::vector<int> pids);
+
+// Writes `what` with rank and host to standard error and to the log of this rank, unless another rank or thread has
+// spoken, then ends every rank with `exit_code`. Returns the code only where there are no other ranks to end. Any
+// thread may call it.
+int report_failure(const std::string& what, int exit_code);
+
+// For a rank that has heard that another one fails: ends this process and those of the job on this host, should they
+// still be there when the other rank and the launcher must long have ended them. Returns at once.
+void expect_the_end(int exit_code);
+
+}  // namespace rosa::launch
