@@ -40,7 +40,7 @@ constexpr double kSuspiciousClockSeconds = 1.0;
 constexpr int64_t kSpareMemoryBytes = int64_t{256} << 20;
 constexpr int64_t kBytesPerMetricsLine = 512;
 // A network file system may show a new file late.
-constexpr std::chrono::seconds kFileVisibleDeadline{30};
+constexpr std::chrono::seconds kFileVisibleDeadline{10};
 
 class Stopwatch {
  public:
@@ -318,6 +318,12 @@ class DryRun {
 
   // As a run saves: every rank writes its share.
   fs::path write_test_checkpoint(const fs::path& folder) {
+    if (session_.is_main_rank()) {
+      std::error_code error;
+      fs::create_directories(folder, error);
+      base::require<base::FileError>(!error, "can't create ", folder.string(), ": ", error.message());
+    }
+    communicator_.barrier();
     training::CheckpointWriter writer(communicator_, folder, {});
     writer.start({"dry_run", /*step=*/0, std::nullopt}, trainer_->state(), {{"config.yaml", loaded_.text}});
     const auto outcome = writer.finish();
