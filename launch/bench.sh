@@ -39,7 +39,7 @@ is_google_benchmark() { grep -q 'benchmark/benchmark.h' "$rosa_root/bench/$1.cpp
 
 describe_machine() {
   echo "$(date +%F), commit $(git -C "$rosa_root" describe --always --dirty --exclude='*' 2>/dev/null || echo unknown)," \
-    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
+    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(env -u OMP_NUM_THREADS nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
 }
 
 # run_program NAME: its table on standard output and in NAME.md, its figures in NAME.json.

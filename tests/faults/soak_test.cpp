@@ -2,9 +2,8 @@
 // start goes on from no earlier than the newest checkpoint that stood, and a finished run has the bytes of one that was
 // never disturbed. Prints every fault.
 //   ROSA_SOAK_FAULTS   how many (default 100)
-//   ROSA_SOAK_SEED     what they are drawn from (default: the time); the same seed draws the same faults, but those
-//   from
-//                      outside hit wherever the run happens to be
+//   ROSA_SOAK_SEED     what they are drawn from (default: the time); the same seed draws the same faults, but
+//                      those from outside hit wherever the run happens to be
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
