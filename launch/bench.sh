@@ -8,6 +8,8 @@
 # Variables: ROSA_BENCH_REPEATS (5), ROSA_BENCH_SECONDS (least of one repeat, 0.1), ROSA_BENCH_RANKS (of those that are
 # jobs of MPI, 2); those of launch/setup.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# shellcheck source=launch/mpi_run.sh
+source "$rosa_root/launch/mpi_run.sh"
 
 list=
 if [ "${1:-}" = --list ]; then
@@ -47,6 +49,7 @@ run_program() {
   local name=$1 program=$rosa_root/build/bench/$1
   if ! is_google_benchmark "$name"; then
     find_mpi_run "${ROSA_BENCH_RANKS:-2}"
+    # shellcheck disable=SC2154  # set by find_mpi_run
     "${mpi_run[@]}" "$program" | tee "$results/$name.md"
     return
   fi

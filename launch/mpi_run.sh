@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the scripts that start ranks share: the options of the mpirun that is there, the program, and how signals reach
-# the ranks. Sourced by demo.sh, run_local.sh, run_hosts.sh and rosa.sbatch; does nothing by itself.
+# the ranks. Sourced by demo.sh, bench.sh, run_local.sh, run_hosts.sh and rosa.sbatch; does nothing by itself.
 #
 # An option that is also in the environment (OMPI_MCA_...) is left out, so that the environment decides.
 
