@@ -15,11 +15,12 @@
 #pragma once
 
 #include "rosa/kernels/channel_flips_variants.h"
+#include "rosa/kernels/flip_distances.h"
 
 namespace rosa::kernels {
 
 template <template <class> class LanesOf, class Element, class Sink>
-class FlipRun {
+class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
  public:
   FlipRun(const FlipProblem& problem, Sink& sink) : problem_(problem), sink_(sink), length_(problem.length) {
     run_ = reinterpret_cast<Element*>(problem.runs[0]);
@@ -70,23 +71,23 @@ class FlipRun {
 
  private:
   using Lanes = LanesOf<Element>;
+  using Base = FlipDistances<Lanes, Element>;
   using Vector = typename Lanes::Vector;
   using Mask = typename Lanes::Mask;
-  static constexpr int32_t kLanes = Lanes::kCount;
+  using Base::distance_of;
+  using Base::distances;
+  using Base::find;
+  using Base::first_distance;
+  using Base::key;
+  using Base::kLanes;
+  using Base::raise;
+  using Base::vector_of;
   // From so many searches of a row on, one pass for all flips is cheaper.
   static constexpr int32_t kMaxSearches = 64;
 
-  // Vector v holds distances v * kLanes + 1 and up.
   Vector run(int32_t v) const { return Lanes::load(run_ + v * kLanes); }
   Vector mended(int32_t v) const { return Lanes::load(mended_ + v * kLanes); }
   Vector remended(int32_t v) const { return Lanes::load(remended_ + v * kLanes); }
-  static int32_t vector_of(int32_t distance) { return (distance - 1) / kLanes; }
-  static Vector distances(int32_t v) { return Lanes::add(Lanes::counting(), Lanes::broadcast(v * kLanes)); }
-  // Longer first, then nearer.
-  static uint32_t key(int32_t length, int32_t distance) {
-    return static_cast<uint32_t>(length) << 16 | static_cast<uint32_t>(0xFFFF - distance);
-  }
-  static int32_t distance_of(uint32_t key) { return key >> 16 == 0 ? 0 : 0xFFFF - static_cast<int32_t>(key & 0xFFFF); }
 
   // The runs of this row from those of the row before; returns their largest, lane by lane.
   Vector advance_runs() {
@@ -110,18 +111,6 @@ class FlipRun {
       longest = Lanes::larger(longest, extended);
     }
     return longest;
-  }
-
-  // The first distance of vector v at which `values` holds `value`, 0 where none does.
-  static int32_t find(int32_t v, const Element* values, int32_t value) {
-    const uint64_t found = Lanes::bits(Lanes::equal(Lanes::load(values), Lanes::broadcast(value)));
-    return found == 0 ? 0 : v * kLanes + 1 + __builtin_ctzll(found);
-  }
-  // The first distance of all; there must be one.
-  static int32_t first_distance(const Element* values, int32_t value) {
-    int32_t v = 0, distance = 0;
-    while ((distance = find(v, values + v * kLanes, value)) == 0) ++v;
-    return distance;
   }
 
   // Distances of which only the query's row is past the flip ...
@@ -259,8 +248,6 @@ class FlipRun {
       problem_.gain[flip] = 0;
     }
   }
-
-  static void raise(uint32_t& to, uint32_t value) { to = value > to ? value : to; }
 
   // best[a] for the flips of all rows: each term of the lengths in one pass over the distances.
   void tabulate() {

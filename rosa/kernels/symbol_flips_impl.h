@@ -13,12 +13,13 @@
 // best. Only where it ends is it searched again; and a flip whose best distance is the sequence's own needs no work.
 #pragma once
 
+#include "rosa/kernels/flip_distances.h"
 #include "rosa/kernels/symbol_flips_variants.h"
 
 namespace rosa::kernels {
 
 template <template <class> class LanesOf, class Sink>
-class SymbolFlipRun {
+class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
  public:
   SymbolFlipRun(const SymbolFlipProblem& problem, Sink& sink)
       : problem_(problem), sink_(sink), length_(problem.length), num_bits_(problem.num_bits) {
@@ -71,26 +72,26 @@ class SymbolFlipRun {
 
  private:
   using Lanes = LanesOf<uint16_t>;
+  using Base = FlipDistances<Lanes, uint16_t>;
   using Vector = typename Lanes::Vector;
   using Mask = typename Lanes::Mask;
-  static constexpr int32_t kLanes = Lanes::kCount;
+  using Base::distance_of;
+  using Base::distances;
+  using Base::find;
+  using Base::first_distance;
+  using Base::key;
+  using Base::kLanes;
+  using Base::raise;
+  using Base::vector_of;
   static constexpr int kQuery = 0, kKey = 1;
   // From so many searches of a row on, one pass that serves all of them is cheaper.
   static constexpr int32_t kMaxMisses = 16;
   // Keys under a longer match are searched in one pass.
   static constexpr int32_t kMaxAround = 64;
 
-  static int32_t vector_of(int32_t distance) { return (distance - 1) / kLanes; }
-  static Vector distances(int32_t v) { return Lanes::add(Lanes::counting(), Lanes::broadcast(v * kLanes)); }
   Vector run(int32_t v) const { return Lanes::load(run_ + v * kLanes); }
   Vector mended(int32_t v) const { return Lanes::load(mended_ + v * kLanes); }
   Vector differs(int32_t v) const { return Lanes::load(differs_ + v * kLanes); }
-  // Longer first, then nearer.
-  static uint32_t key(int32_t length, int32_t distance) {
-    return static_cast<uint32_t>(length) << 16 | static_cast<uint32_t>(0xFFFF - distance);
-  }
-  static int32_t distance_of(uint32_t key) { return key >> 16 == 0 ? 0 : 0xFFFF - static_cast<int32_t>(key & 0xFFFF); }
-  static void raise(uint32_t& to, uint32_t value) { to = value > to ? value : to; }
 
   // The runs of this row from those of the row before; returns their largest, lane by lane.
   Vector advance_runs() {
@@ -113,18 +114,6 @@ class SymbolFlipRun {
       longest = Lanes::larger(longest, extended);
     }
     return longest;
-  }
-
-  // The first distance of vector v at which `values` holds `value`, 0 where none does.
-  static int32_t find(int32_t v, const uint16_t* values, int32_t value) {
-    const uint64_t found = Lanes::bits(Lanes::equal(Lanes::load(values), Lanes::broadcast(value)));
-    return found == 0 ? 0 : v * kLanes + 1 + __builtin_ctzll(found);
-  }
-  // The first distance of all; there must be one.
-  static int32_t first_distance(const uint16_t* values, int32_t value) {
-    int32_t v = 0, distance = 0;
-    while ((distance = find(v, values + v * kLanes, value)) == 0) ++v;
-    return distance;
   }
 
   void mend(int side, int32_t rows_ago, int32_t bit, uint32_t offered) {
