@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "rosa/kernels/channel_flips_variants.h"
+#include "rosa/kernels/flip_variants.h"
 #include "rosa/kernels/workspace_cutter.h"
 
 namespace rosa::kernels {
@@ -13,11 +13,6 @@ using base::require;
 
 constexpr int64_t kPadding = 64;  // of arrays that vectors are read from
 constexpr int32_t kBufferedChanges = 1024;
-
-const ChannelFlipsVariant& chosen_variant() {
-  static const ChannelFlipsVariant variant = channel_flips_variants().variants[0];
-  return variant;
-}
 
 void check(std::span<const uint8_t> bits, std::span<int8_t> outputs) {
   require(static_cast<int64_t>(bits.size()) <= kMaxChannelLength, "ChannelFlips: got ", bits.size(),
@@ -67,7 +62,7 @@ std::span<const FlipChange> ChannelFlips::changes(std::span<const uint8_t> bits,
     list.insert(list.end(), changes, changes + count);
   };
   ChangeList list{.buffer = buffer, .capacity = kBufferedChanges, .flush = append, .target = &changes_};
-  chosen_variant().list_changes(problem, list);
+  chosen_flip_variant().list_changes(problem, list);
   list.finish();
   return changes_;
 }
@@ -80,9 +75,9 @@ void ChannelFlips::effects(std::span<const uint8_t> bits, std::span<const double
   const FlipProblem problem = prepare(bits, outputs, workspace_);
   std::fill(effects.begin(), effects.end(), 0.0);
   RewardSums sums{.rewards = {zero_rewards.data(), one_rewards.data()}, .effects = effects.data()};
-  chosen_variant().sum_rewards(problem, sums);
+  chosen_flip_variant().sum_rewards(problem, sums);
 }
 
-const char* channel_flips_instruction_set() { return chosen_variant().name; }
+const char* channel_flips_instruction_set() { return chosen_flip_variant().name; }
 
 }  // namespace rosa::kernels

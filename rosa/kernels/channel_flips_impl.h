@@ -14,7 +14,7 @@
 // distance is the string's own needs no work at all.
 #pragma once
 
-#include "rosa/kernels/channel_flips_variants.h"
+#include "rosa/kernels/channel_flips_problem.h"
 #include "rosa/kernels/flip_distances.h"
 
 namespace rosa::kernels {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "rosa/kernels/symbol_flips_variants.h"
+#include "rosa/kernels/flip_variants.h"
 #include "rosa/kernels/workspace_cutter.h"
 
 namespace rosa::kernels {
@@ -14,11 +14,6 @@ using Symbols = std::span<const uint16_t>;
 
 constexpr int64_t kPadding = 64;  // of arrays that vectors are read from
 constexpr int32_t kBufferedChanges = 1024;
-
-const SymbolFlipsVariant& chosen_variant() {
-  static const SymbolFlipsVariant variant = symbol_flips_variants().variants[0];
-  return variant;
-}
 
 void check_symbols(const char* name, Symbols symbols, int64_t num_bits) {
   const auto wrong = std::find_if(symbols.begin(), symbols.end(), [&](uint16_t s) { return s >> num_bits != 0; });
@@ -89,7 +84,7 @@ std::span<const MatchChange> SymbolFlips::changes(Symbols query, Symbols key, in
                        .flush = append,
                        .target = &changes_,
                        .num_bits = static_cast<int32_t>(num_bits)};
-  chosen_variant().list_changes(problem, list);
+  chosen_flip_variant().list_match_changes(problem, list);
   list.finish();
   return changes_;
 }
@@ -117,7 +112,7 @@ void SymbolFlips::effects(Symbols query, Symbols key, int64_t num_bits, const Re
   sums.gradient = rewards.gradient.data();
   sums.effects[0] = query_effects.data();
   sums.effects[1] = key_effects.data();
-  chosen_variant().sum_rewards(problem, sums);
+  chosen_flip_variant().sum_match_rewards(problem, sums);
 }
 
 }  // namespace rosa::kernels

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "rosa/kernels/flip_distances.h"
-#include "rosa/kernels/symbol_flips_variants.h"
+#include "rosa/kernels/symbol_flips_problem.h"
 
 namespace rosa::kernels {
 

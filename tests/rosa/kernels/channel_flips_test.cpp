@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "rosa/kernels/channel_flips_variants.h"
+#include "rosa/kernels/flip_variants.h"
 
 namespace rosa::kernels {
 namespace {
@@ -54,7 +54,7 @@ Changes brute_force(Bits bits, const std::vector<int>& flips) {
 // Runs one form on buffers of its own.
 class Form {
  public:
-  explicit Form(const ChannelFlipsVariant& variant) : variant_(variant) {}
+  explicit Form(const FlipVariant& variant) : variant_(variant) {}
 
   std::vector<FlipChange> changes(const Bits& bits, Outputs& outputs) {
     const size_t length = bits.size();
@@ -90,7 +90,7 @@ class Form {
   }
 
  private:
-  const ChannelFlipsVariant& variant_;
+  const FlipVariant& variant_;
 };
 
 std::string text_of(const Bits& bits) {
@@ -107,7 +107,7 @@ void check(const Bits& bits, std::vector<int> flips = {}) {
   const Outputs base = outputs_of(bits);
   std::vector<bool> wanted(bits.size(), false);
   for (const int flip : flips) wanted[flip] = true;
-  const ChannelFlipsVariants forms = channel_flips_variants();
+  const FlipVariants forms = flip_variants();
   for (int form = 0; form < forms.count; ++form) {
     Outputs outputs(bits.size());
     Changes actual;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "rosa/kernels/symbol_flips_variants.h"
+#include "rosa/kernels/flip_variants.h"
 
 namespace rosa::kernels {
 namespace {
@@ -55,8 +55,8 @@ Changes brute_force(Symbols query, Symbols key, const std::vector<Flip>& flips) 
   return changes;
 }
 
-std::vector<MatchChange> run_form(const SymbolFlipsVariant& variant, const Symbols& query, const Symbols& key,
-                                  int num_bits, Positions& positions) {
+std::vector<MatchChange> run_form(const FlipVariant& variant, const Symbols& query, const Symbols& key, int num_bits,
+                                  Positions& positions) {
   const size_t length = query.size(), num_flips = length * num_bits;
   std::vector<std::vector<uint32_t>> memory;
   const auto take = [&](size_t count) {
@@ -92,7 +92,7 @@ std::vector<MatchChange> run_form(const SymbolFlipsVariant& variant, const Symbo
                            },
                        .target = &list,
                        .num_bits = num_bits};
-  variant.list_changes(problem, sink);
+  variant.list_match_changes(problem, sink);
   sink.finish();
   return list;
 }
@@ -120,7 +120,7 @@ void check(const Symbols& query, const Symbols& key, int num_bits, const std::ve
   std::vector<bool> wanted(2 * query.size() * num_bits, false);
   const auto index = [&](int side, int position, int bit) { return (side * query.size() + position) * num_bits + bit; };
   for (const auto& [side, position, bit] : flips) wanted[index(side, position, bit)] = true;
-  const SymbolFlipsVariants forms = symbol_flips_variants();
+  const FlipVariants forms = flip_variants();
   for (int form = 0; form < forms.count; ++form) {
     Positions positions(query.size());
     Changes actual;

@@ -1,8 +1,14 @@
+#include "rosa/kernels/channel_flips_impl.h"
+#include "rosa/kernels/flip_variants.h"
 #include "rosa/kernels/lanes_portable.h"
 #include "rosa/kernels/symbol_flips_impl.h"
 
 namespace rosa::kernels::portable {
 
+void list_changes(const FlipProblem& problem, ChangeList& changes) {
+  run_channel_flips<PortableLanes>(problem, changes);
+}
+void sum_rewards(const FlipProblem& problem, RewardSums& sums) { run_channel_flips<PortableLanes>(problem, sums); }
 void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
   SymbolFlipRun<PortableLanes, MatchChangeList>(problem, changes).run();
 }

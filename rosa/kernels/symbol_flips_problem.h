@@ -1,4 +1,4 @@
-// The forms of the symbol flips by instruction set, as function tables; symbol_flips.cpp picks one at run time.
+// One sequence to the flip kernels of every instruction set (flip_variants.h): its memory, and what takes the changes.
 #pragma once
 
 #include "rosa/kernels/symbol_flips.h"
@@ -80,28 +80,5 @@ struct MatchRewardSums {
     effects[static_cast<int>(symbol)][flip.flip] += reward(position) - base;
   }
 };
-
-#define ROSA_DECLARE_SYMBOL_FLIPS(name)                                \
-  namespace name {                                                     \
-  void list_match_changes(const SymbolFlipProblem&, MatchChangeList&); \
-  void sum_match_rewards(const SymbolFlipProblem&, MatchRewardSums&);  \
-  }
-ROSA_DECLARE_SYMBOL_FLIPS(avx512)
-ROSA_DECLARE_SYMBOL_FLIPS(avx2)
-ROSA_DECLARE_SYMBOL_FLIPS(portable)
-#undef ROSA_DECLARE_SYMBOL_FLIPS
-
-struct SymbolFlipsVariant {
-  const char* name;
-  decltype(&portable::list_match_changes) list_changes;
-  decltype(&portable::sum_match_rewards) sum_rewards;
-};
-
-// All forms that this processor can run, fastest first; "portable" is always the last.
-struct SymbolFlipsVariants {
-  SymbolFlipsVariant variants[3];
-  int count;
-};
-SymbolFlipsVariants symbol_flips_variants();
 
 }  // namespace rosa::kernels

@@ -1,4 +1,4 @@
-// The forms of the channel flips by instruction set, as function tables; channel_flips.cpp picks one at run time.
+// One channel to the flip kernels of every instruction set (flip_variants.h): its memory, and what takes the changes.
 #pragma once
 
 #include "rosa/kernels/channel_flips.h"
@@ -47,28 +47,5 @@ struct RewardSums {
     effects[flip] += reward(row, flipped) - reward(row, output);
   }
 };
-
-#define ROSA_DECLARE_CHANNEL_FLIPS(name)              \
-  namespace name {                                    \
-  void list_changes(const FlipProblem&, ChangeList&); \
-  void sum_rewards(const FlipProblem&, RewardSums&);  \
-  }
-ROSA_DECLARE_CHANNEL_FLIPS(avx512)
-ROSA_DECLARE_CHANNEL_FLIPS(avx2)
-ROSA_DECLARE_CHANNEL_FLIPS(portable)
-#undef ROSA_DECLARE_CHANNEL_FLIPS
-
-struct ChannelFlipsVariant {
-  const char* name;
-  decltype(&portable::list_changes) list_changes;
-  decltype(&portable::sum_rewards) sum_rewards;
-};
-
-// All forms that this processor can run, fastest first; "portable" is always the last.
-struct ChannelFlipsVariants {
-  ChannelFlipsVariant variants[3];
-  int count;
-};
-ChannelFlipsVariants channel_flips_variants();
 
 }  // namespace rosa::kernels

@@ -1,8 +1,12 @@
+#include "rosa/kernels/channel_flips_impl.h"
+#include "rosa/kernels/flip_variants.h"
 #include "rosa/kernels/lanes_avx2.h"
 #include "rosa/kernels/symbol_flips_impl.h"
 
 namespace rosa::kernels::avx2 {
 
+void list_changes(const FlipProblem& problem, ChangeList& changes) { run_channel_flips<Avx2Lanes>(problem, changes); }
+void sum_rewards(const FlipProblem& problem, RewardSums& sums) { run_channel_flips<Avx2Lanes>(problem, sums); }
 void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
   SymbolFlipRun<Avx2Lanes, MatchChangeList>(problem, changes).run();
 }
