@@ -33,9 +33,7 @@ void ObserverList::on_end() {
   for (auto* observer : observers_) observer->on_end();
 }
 
-MetricsFile::MetricsFile(std::filesystem::path path, int64_t every) : path_(std::move(path)), every_(every) {}
-
-void MetricsFile::on_start(int64_t first_step, int64_t) {
+void JsonLinesFile::start(int64_t first_step) {
   std::string content;
   if (std::ifstream in(path_); in) content.assign(std::istreambuf_iterator<char>(in), {});
   if (saved_bytes_ > static_cast<int64_t>(content.size())) {
@@ -51,8 +49,8 @@ void MetricsFile::on_start(int64_t first_step, int64_t) {
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (json.is_discarded() || !json.is_object() || !json.contains("step")) continue;
     const int64_t step = json.value("step", int64_t{-1});
-    const bool evaluation = json.value("kind", std::string()) == "evaluation";
-    if (evaluation ? step <= first_step && step > 0 : step < first_step) kept += line + "\n";
+    const bool shows_step = json.value("kind", std::string()) == "step";
+    if (shows_step ? step < first_step : step <= first_step && step > 0) kept += line + "\n";
   }
   // A run that was rolled back starts again with the file open.
   out_.close();
@@ -62,8 +60,8 @@ void MetricsFile::on_start(int64_t first_step, int64_t) {
   base::require<base::FileError>(out_.is_open(), "can't append to ", path_.string());
 }
 
-void MetricsFile::write_line(const std::string& line) {
-  out_ << line << "\n";
+void JsonLinesFile::write(const std::string& json) {
+  out_ << json << "\n";
   out_.flush();
   base::require<base::FileError>(out_.good(), "can't append to ", path_.string(), "; is the disk full?");
 }
@@ -92,7 +90,7 @@ void MetricsFile::on_step(const StepMetrics& metrics) {
                                  {"memory_bytes", metrics.memory_bytes},
                                  {"optimizer_bytes", metrics.optimizer_bytes}};
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
-  write_line(json.dump());
+  write(json.dump());
 }
 
 void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
@@ -101,23 +99,24 @@ void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
                                        {"ce", metrics.ce},
                                        {"perplexity", metrics.perplexity},
                                        {"num_tokens", metrics.num_tokens}};
-  write_line(json.dump());
+  write(json.dump());
 }
 
-base::StateDict MetricsFile::save_state() const {
+base::StateDict JsonLinesFile::save_state() const {
   base::sync_file(path_);
   base::StateDict state;
   state.values["bytes"] = static_cast<int64_t>(std::filesystem::file_size(path_));
   return state;
 }
 
-void MetricsFile::load_state(const base::StateDict& state) {
+void JsonLinesFile::load_state(const base::StateDict& state) {
   const auto found = state.values.find("bytes");
   base::require<base::CheckpointError>(found != state.values.end() && std::holds_alternative<int64_t>(found->second),
                                        "the metrics' state holds no integer 'bytes'");
   saved_bytes_ = std::get<int64_t>(found->second);
 }
 
+void MetricsFile::on_start(int64_t first_step, int64_t) { start(first_step); }
 void MetricsFile::on_checkpoint(int64_t, const std::filesystem::path&) {}
 void MetricsFile::on_notice(const std::string&) {}
 void MetricsFile::on_end() {}

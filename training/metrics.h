@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/stateful.h"
@@ -74,13 +75,32 @@ class ObserverList : public TrainingObserver {
   std::vector<TrainingObserver*> observers_;
 };
 
-// Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
-// Its state is its length, made durable when it is saved. on_start cuts the file there and drops the lines of steps
-// that will be done again, so that each step stands there once.
-class MetricsFile : public TrainingObserver, public base::Stateful {
+// A file of one JSON object a line, each with a "step", that goes on where a checkpoint left it. Its state is its
+// length, made durable when it is saved.
+class JsonLinesFile : public base::Stateful {
  public:
-  // Throws FileError where the file can't be written.
-  MetricsFile(std::filesystem::path path, int64_t every);
+  explicit JsonLinesFile(std::filesystem::path path) : path_(std::move(path)) {}
+
+  // Opens the file for the steps from `first_step` on: cuts it at the checkpoint that was loaded and drops the lines of
+  // steps that will be done again, so that each step stands there once. Lines of the kind "step" are named by the step
+  // they show, all others by the number of steps done before them. Throws FileError where it can't be written.
+  void start(int64_t first_step);
+  // Appends one line; it is there when this returns. Throws FileError.
+  void write(const std::string& json);
+
+  base::StateDict save_state() const override;
+  void load_state(const base::StateDict& state) override;
+
+ private:
+  std::filesystem::path path_;
+  int64_t saved_bytes_ = -1;  // the length at the checkpoint that was loaded; -1: none was
+  std::ofstream out_;
+};
+
+// Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
+class MetricsFile : public TrainingObserver, public JsonLinesFile {
+ public:
+  MetricsFile(std::filesystem::path path, int64_t every) : JsonLinesFile(std::move(path)), every_(every) {}
   void on_start(int64_t first_step, int64_t num_steps) override;
   void on_step(const StepMetrics& metrics) override;
   void on_evaluation(const EvaluationMetrics& metrics) override;
@@ -88,16 +108,8 @@ class MetricsFile : public TrainingObserver, public base::Stateful {
   void on_notice(const std::string& text) override;
   void on_end() override;
 
-  base::StateDict save_state() const override;
-  void load_state(const base::StateDict& state) override;
-
  private:
-  void write_line(const std::string& line);
-
-  std::filesystem::path path_;
   int64_t every_;
-  int64_t saved_bytes_ = -1;  // the length at the checkpoint that was loaded; -1: none was
-  std::ofstream out_;
 };
 
 }  // namespace rosa::training

@@ -2,14 +2,11 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 
 #include "base/activity.h"
-#include "base/cores.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -17,6 +14,7 @@
 #include "parallel/device.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/replicas.h"
+#include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
 #include "training/consumed_log.h"
@@ -30,24 +28,6 @@ namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
-
-// The rank's share of the node's cores less its compute threads, which help while they wait: together they fill the
-// share and no more. Collective: every rank calls it.
-int num_automaton_threads(const ComputeSection& compute, parallel::Communicator& communicator) {
-  const base::CoreLimits own = base::read_core_limits();
-  const std::string place = base::concat(host_name(), "\n");
-  std::vector<std::string> ranks_of_host;
-  for (const std::string& rank : communicator.all_gather_text(place + base::to_text(own))) {
-    if (rank.starts_with(place)) ranks_of_host.push_back(rank.substr(place.size()));
-  }
-  if (compute.automaton_threads > 0) return static_cast<int>(compute.automaton_threads);
-  return std::max(1, base::share_of_cores(own, ranks_of_host) - static_cast<int>(compute.threads));
-}
 
 // Where a resumed run goes on: the step, and with it the place in the data.
 class Progress : public base::Stateful {

@@ -12,10 +12,10 @@
 #include "parallel/gradient_norm.h"
 #include "parallel/micro_batch_tree.h"
 #include "parallel/replicas.h"
-#include "rosa/operator/tensor_bytes.h"
 #include "training/backward_order.h"
 #include "training/fault_injection.h"
 #include "training/losses.h"
+#include "training/weight_state.h"
 
 namespace rosa::training {
 namespace {
@@ -31,34 +31,6 @@ int64_t peak_memory_bytes() {
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
-
-// The trained weights as state, under their full names.
-class WeightState : public base::Stateful {
- public:
-  explicit WeightState(NamedTensors tensors) : tensors_(std::move(tensors)) {}
-
-  base::StateDict save_state() const override {
-    base::StateDict state;
-    for (const auto& [name, tensor] : tensors_) state.tensors[name] = to_state(tensor.detach());
-    return state;
-  }
-
-  void load_state(const base::StateDict& state) override {
-    at::NoGradGuard no_grad;
-    for (auto& [name, tensor] : tensors_) {
-      const auto found = state.tensors.find(name);
-      base::require<base::CheckpointError>(found != state.tensors.end(), "the checkpoint holds no weights '", name,
-                                           "'; was it written with other adapter settings?");
-      const at::Tensor value = from_state(found->second);
-      base::require<base::CheckpointError>(value.sizes() == tensor.sizes(), "the checkpoint's '", name, "' has shape ",
-                                           value.sizes(), ", this run's has ", tensor.sizes());
-      tensor.copy_(value);
-    }
-  }
-
- private:
-  NamedTensors tensors_;
-};
 
 // For tests: a loss that is not finite in its sums and its gradient, in the gradient alone, or far too high.
 void inject_loss_fault(Loss& loss, int64_t step) {

@@ -1,0 +1,13 @@
+// How many threads a rank matches with, when the configuration leaves it open.
+#pragma once
+
+#include "parallel/communicator.h"
+#include "training/config.h"
+
+namespace rosa::training {
+
+// compute.automaton_threads, or where it is 0 the rank's share of the node's cores less its compute threads, which help
+// while they wait: together they fill the share and no more. Collective: every rank calls it.
+int num_automaton_threads(const ComputeSection& compute, parallel::Communicator& communicator);
+
+}  // namespace rosa::training
