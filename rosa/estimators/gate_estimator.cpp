@@ -1,0 +1,86 @@
+#include "rosa/estimators/gate_estimator.h"
+
+#include "base/error.h"
+
+namespace rosa {
+
+using base::ConfigError;
+using base::require;
+
+#define ROSA_GATE_ESTIMATOR(name) std::unique_ptr<GateEstimator> make_gate_##name(const GateEstimatorConfig& config);
+#include "rosa/estimators/gate_estimators.inc"
+#undef ROSA_GATE_ESTIMATOR
+
+namespace {
+
+struct Entry {
+  const char* name;
+  std::unique_ptr<GateEstimator> (*make)(const GateEstimatorConfig& config);
+};
+
+constexpr Entry kEntries[] = {
+#define ROSA_GATE_ESTIMATOR(name) {#name, make_gate_##name},
+#include "rosa/estimators/gate_estimators.inc"
+#undef ROSA_GATE_ESTIMATOR
+};
+
+}  // namespace
+
+void describe(base::FieldVisitor& visitor, RodeoConfig& config) {
+  visitor.choice("stein_operator", config.stein_operator,
+                 {{"barker", SteinOperator::barker}, {"mpf", SteinOperator::mpf}},
+                 "discrete Stein operator: Gibbs with Barker's weights, or those of minimum probability flow");
+  visitor.choice(
+      "slopes", config.slopes, {{"flips", RodeoSlopes::flips}, {"learnt", RodeoSlopes::learnt}},
+      "slopes of the control variates: all flips at the hard bits, one evaluation of them a call; or learnt");
+  visitor.field("hidden_width", config.hidden_width, "hidden units of the networks", {1, 1024});
+  visitor.field("learning_rate", config.learning_rate, "of Adam, for the networks", {0, 1});
+}
+
+void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {
+  visitor.field("name", config.name, "what estimates the gradient of the gate's logits", gate_estimator_names());
+  visitor.choice("scope", config.scope,
+                 {{"joint", RewardScope::joint}, {"channel", RewardScope::channel}, {"causal", RewardScope::causal}},
+                 "sampled estimators: the reward of a bit is that of its sequence, its channel, or its channel from "
+                 "the bit on");
+  visitor.field("num_samples", config.num_samples, "bit strings drawn; in pairs for disarm and antithetic leg",
+                {1, 1024});
+  visitor.field("antithetic", config.antithetic, "leg: draw the strings in antithetic pairs");
+  visitor.field("temperature", config.temperature, "bit t is 1 with probability sigmoid(x / temperature)", {1e-6, 1e6});
+  visitor.field("compatible", config.compatible,
+                "fastrosa: disarm as FastRosa has it, whose mean is the gradient / max(p, 1 - p)",
+                {"none", "fastrosa"});
+  visitor.section("rodeo", config.rodeo, "control variates of rodeo");
+}
+
+void GateEstimator::update(double /*num_rows*/) {}
+
+void GateEstimator::load_state(const base::StateDict& state) {
+  require<base::CheckpointError>(state.tensors.empty() && state.values.empty(),
+                                 "gate estimator: the checkpoint has a state, but this estimator has none; the run "
+                                 "was made with another gate estimator");
+}
+
+std::vector<std::string> gate_estimator_names() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kEntries) names.emplace_back(entry.name);
+  return names;
+}
+
+std::unique_ptr<GateEstimator> make_gate_estimator(const GateEstimatorConfig& config) {
+  require<ConfigError>(config.num_samples >= 1, "gate estimator: got num_samples ", config.num_samples,
+                       ", expected at least 1");
+  require<ConfigError>(config.temperature > 0, "gate estimator: got temperature ", config.temperature,
+                       ", expected a positive number");
+  require<ConfigError>(config.compatible == "none" || (config.compatible == "fastrosa" && config.name == "disarm"),
+                       "gate estimator: got compatible ", config.compatible, " for ", config.name,
+                       ", expected none, or fastrosa for disarm");
+  std::string names;
+  for (const Entry& entry : kEntries) {
+    if (config.name == entry.name) return entry.make(config);
+    names += (names.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  throw ConfigError("gate estimator: got name " + config.name + ", expected one of " + names);
+}
+
+}  // namespace rosa
