@@ -267,7 +267,7 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
       uint64_t rest = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(1)));
       for (; rest != 0; rest &= rest - 1) tabulate_run(v * kLanes + 1 + __builtin_ctzll(rest), covered);
     }
-    tabulate_later();
+    Base::raise_later(best, run_, row_);
     uint32_t longest = 0;
     for (int32_t a = 1; a <= row_; ++a) {
       raise(longest, whole[a]);
@@ -283,26 +283,7 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
       raise(problem_.best[end], key(remended_[d - 1], d));
       raise(problem_.whole[end], key(plain, d));  // untouched by flips from `end` rows ago on
     }
-    // Cut to a - d by a flip d <= a < end rows ago; the nearest distance is the longest.
-    for (int32_t a = d > covered ? d : covered; a < end; ++a) raise(problem_.best[a], key(a - d, d));
-    covered = end > covered ? end : covered;
-  }
-
-  // The terms of distances d > a: runs cut to a, and runs that end before the flip.
-  void tabulate_later() {
-    uint32_t* const best = problem_.best;
-    uint32_t suffix = 0;
-    for (int32_t a = row_ - 1; a >= 0; --a) {
-      raise(suffix, key(run_[a], a + 1));
-      if (static_cast<int32_t>(suffix >> 16) <= a) raise(best[a], suffix);
-    }
-    int32_t d = 1;
-    for (int32_t a = 1; a < row_; ++a) {
-      if (d <= a) d = a + 1;
-      while (d <= row_ && run_[d - 1] < a) ++d;
-      if (d > row_) break;
-      raise(best[a], key(a, d));
-    }
+    Base::raise_cut(problem_.best, d, end, covered);
   }
 
   // Tells the sink which outputs of this row differ.

@@ -23,6 +23,28 @@ struct FlipDistances {
   static int32_t distance_of(uint32_t key) { return key >> 16 == 0 ? 0 : 0xFFFF - static_cast<int32_t>(key & 0xFFFF); }
   static void raise(uint32_t& to, uint32_t value) { to = value > to ? value : to; }
 
+  // Raises best[a], a = 1 to row - 1 rows since a flip: to the runs at distances above a, cut to a rows.
+  static void raise_later(uint32_t* best, const Element* run, int32_t row) {
+    uint32_t suffix = 0;
+    for (int32_t a = row - 1; a >= 0; --a) {
+      raise(suffix, key(run[a], a + 1));
+      if (static_cast<int32_t>(suffix >> 16) <= a) raise(best[a], suffix);
+    }
+    int32_t d = 1;
+    for (int32_t a = 1; a < row; ++a) {
+      if (d <= a) d = a + 1;
+      while (d <= row && run[d - 1] < a) ++d;
+      if (d > row) break;
+      raise(best[a], key(a, d));
+    }
+  }
+  // Raises best[a], d <= a < end, to distance d cut to a - d rows. `covered`: from fewer rows ago on, a nearer distance
+  // is cut already, which is better.
+  static void raise_cut(uint32_t* best, int32_t d, int32_t end, int32_t& covered) {
+    for (int32_t a = d > covered ? d : covered; a < end; ++a) raise(best[a], key(a - d, d));
+    covered = end > covered ? end : covered;
+  }
+
   // The first distance of vector v at which `values` holds `value`, 0 where none does.
   static int32_t find(int32_t v, const Element* values, int32_t value) {
     const uint64_t found = Lanes::bits(Lanes::equal(Lanes::load(values), Lanes::broadcast(value)));

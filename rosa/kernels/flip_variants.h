@@ -6,12 +6,15 @@
 
 namespace rosa::kernels {
 
-#define ROSA_DECLARE_FLIPS(name)                                       \
-  namespace name {                                                     \
-  void list_changes(const FlipProblem&, ChangeList&);                  \
-  void sum_rewards(const FlipProblem&, RewardSums&);                   \
-  void list_match_changes(const SymbolFlipProblem&, MatchChangeList&); \
-  void sum_match_rewards(const SymbolFlipProblem&, MatchRewardSums&);  \
+#define ROSA_DECLARE_FLIPS(name)                                          \
+  namespace name {                                                        \
+  void list_changes(const FlipProblem&, ChangeList&);                     \
+  void sum_rewards(const FlipProblem&, RewardSums&);                      \
+  void list_match_changes(const SymbolFlipProblem&, MatchChangeList&);    \
+  void sum_match_rewards(const SymbolFlipProblem&, MatchRewardSums&);     \
+  void list_tied_changes(const SymbolFlipProblem&, MatchChangeList&);     \
+  void sum_tied_rewards(const SymbolFlipProblem&, MatchRewardSums&);      \
+  void sum_tied_value_rewards(const SymbolFlipProblem&, TiedRewardSums&); \
   }
 ROSA_DECLARE_FLIPS(avx512)
 ROSA_DECLARE_FLIPS(avx2)
@@ -24,7 +27,17 @@ struct FlipVariant {
   decltype(&portable::sum_rewards) sum_rewards;
   decltype(&portable::list_match_changes) list_match_changes;
   decltype(&portable::sum_match_rewards) sum_match_rewards;
+  decltype(&portable::list_tied_changes) list_tied_changes;
+  decltype(&portable::sum_tied_rewards) sum_tied_rewards;
+  decltype(&portable::sum_tied_value_rewards) sum_tied_value_rewards;
 };
+
+// The entry of one namespace above.
+#define ROSA_FLIP_VARIANT(name)                                                                      \
+  {                                                                                                  \
+#name, name::list_changes, name::sum_rewards, name::list_match_changes, name::sum_match_rewards, \
+        name::list_tied_changes, name::sum_tied_rewards, name::sum_tied_value_rewards                \
+  }
 
 // All forms that this processor can run, fastest first; "portable" is always the last.
 struct FlipVariants {

@@ -3,12 +3,6 @@
 
 namespace rosa::kernels {
 
-FlipVariants flip_variants() {
-  return {{{"portable", portable::list_changes, portable::sum_rewards, portable::list_match_changes,
-            portable::sum_match_rewards},
-           {},
-           {}},
-          1};
-}
+FlipVariants flip_variants() { return {{ROSA_FLIP_VARIANT(portable), {}, {}}, 1}; }
 
 }  // namespace rosa::kernels

@@ -2,6 +2,7 @@
 #include "rosa/kernels/flip_variants.h"
 #include "rosa/kernels/lanes_avx2.h"
 #include "rosa/kernels/symbol_flips_impl.h"
+#include "rosa/kernels/tied_flips_impl.h"
 
 namespace rosa::kernels::avx2 {
 
@@ -12,6 +13,15 @@ void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& chang
 }
 void sum_match_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
   SymbolFlipRun<Avx2Lanes, MatchRewardSums>(problem, sums).run();
+}
+void list_tied_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
+  TiedFlipRun<Avx2Lanes, MatchChangeList>(problem, changes).run();
+}
+void sum_tied_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
+  TiedFlipRun<Avx2Lanes, MatchRewardSums>(problem, sums).run();
+}
+void sum_tied_value_rewards(const SymbolFlipProblem& problem, TiedRewardSums& sums) {
+  TiedFlipRun<Avx2Lanes, TiedRewardSums>(problem, sums).run();
 }
 
 }  // namespace rosa::kernels::avx2

@@ -2,6 +2,7 @@
 #include "rosa/kernels/flip_variants.h"
 #include "rosa/kernels/lanes_avx512.h"
 #include "rosa/kernels/symbol_flips_impl.h"
+#include "rosa/kernels/tied_flips_impl.h"
 
 namespace rosa::kernels::avx512 {
 
@@ -12,6 +13,15 @@ void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& chang
 }
 void sum_match_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
   SymbolFlipRun<Avx512Lanes, MatchRewardSums>(problem, sums).run();
+}
+void list_tied_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
+  TiedFlipRun<Avx512Lanes, MatchChangeList>(problem, changes).run();
+}
+void sum_tied_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
+  TiedFlipRun<Avx512Lanes, MatchRewardSums>(problem, sums).run();
+}
+void sum_tied_value_rewards(const SymbolFlipProblem& problem, TiedRewardSums& sums) {
+  TiedFlipRun<Avx512Lanes, TiedRewardSums>(problem, sums).run();
 }
 
 }  // namespace rosa::kernels::avx512

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "rosa/kernels/flip_variants.h"
+#include "rosa/kernels/symbol_flips_checks.h"
 #include "rosa/kernels/workspace_cutter.h"
 
 namespace rosa::kernels {
@@ -19,17 +20,6 @@ void check_symbols(const char* name, Symbols symbols, int64_t num_bits) {
   const auto wrong = std::find_if(symbols.begin(), symbols.end(), [&](uint16_t s) { return s >> num_bits != 0; });
   require(wrong == symbols.end(), "SymbolFlips: ", name, " symbol ", wrong - symbols.begin(), " is ",
           wrong == symbols.end() ? 0 : static_cast<int>(*wrong), ", expected at most ", num_bits, " bits");
-}
-
-void check(Symbols query, Symbols key, int64_t num_bits, std::span<int32_t> positions) {
-  require(num_bits >= 1 && num_bits <= kMaxFlipBits, "SymbolFlips: got ", num_bits, " bits, expected 1 to ",
-          kMaxFlipBits);
-  require(static_cast<int64_t>(query.size()) <= kMaxFlipLength, "SymbolFlips: got ", query.size(),
-          " symbols, expected at most ", kMaxFlipLength);
-  require(key.size() == query.size() && positions.size() == query.size(), "SymbolFlips: got ", query.size(),
-          " queries, ", key.size(), " keys and room for ", positions.size(), " positions, expected equal numbers");
-  check_symbols("query", query, num_bits);
-  check_symbols("key", key, num_bits);
 }
 
 SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64_t num_bits,
@@ -59,7 +49,7 @@ SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64
 
 SymbolFlipProblem prepare(Symbols query, Symbols key, int64_t num_bits, std::span<int32_t> positions,
                           std::vector<std::byte>& workspace) {
-  check(query, key, num_bits, positions);
+  check_symbol_flips(query, key, num_bits, positions);
   WorkspaceCutter measure(nullptr);
   cut(measure, query, key, num_bits, positions);
   const auto size = static_cast<size_t>(measure.size());
@@ -68,7 +58,42 @@ SymbolFlipProblem prepare(Symbols query, Symbols key, int64_t num_bits, std::spa
   return cut(cutter, query, key, num_bits, positions);
 }
 
+MatchRewardSums sums_of(const SymbolFlips::Rewards& rewards, double* effects) {
+  MatchRewardSums sums{};
+  sums.value = rewards.value.data();
+  sums.value_bits = static_cast<int32_t>(rewards.value_bits);
+  sums.gradient = rewards.gradient.data();
+  sums.effects[0] = effects;
+  return sums;
+}
+
 }  // namespace
+
+void check_symbol_flips(Symbols query, Symbols key, int64_t num_bits, std::span<const int32_t> positions) {
+  require(num_bits >= 1 && num_bits <= kMaxFlipBits, "SymbolFlips: got ", num_bits, " bits, expected 1 to ",
+          kMaxFlipBits);
+  require(static_cast<int64_t>(query.size()) <= kMaxFlipLength, "SymbolFlips: got ", query.size(),
+          " symbols, expected at most ", kMaxFlipLength);
+  require(key.size() == query.size() && positions.size() == query.size(), "SymbolFlips: got ", query.size(),
+          " queries, ", key.size(), " keys and room for ", positions.size(), " positions, expected equal numbers");
+  check_symbols("query", query, num_bits);
+  check_symbols("key", key, num_bits);
+}
+
+void check_rewards(const SymbolFlips::Rewards& rewards, size_t length) {
+  require(rewards.value_bits >= 1 && rewards.value_bits <= kMaxFlipBits, "SymbolFlips: got ", rewards.value_bits,
+          " value bits, expected 1 to ", kMaxFlipBits);
+  require(rewards.value.size() == length && rewards.gradient.size() == length * static_cast<size_t>(rewards.value_bits),
+          "SymbolFlips: got ", length, " rows, ", rewards.value.size(), " values and ", rewards.gradient.size(),
+          " gradients of ", rewards.value_bits, " value bits");
+  check_symbols("value", rewards.value, rewards.value_bits);
+}
+
+void clear_effects(std::span<double> effects, size_t length, int64_t num_bits) {
+  require(effects.size() == length * static_cast<size_t>(num_bits), "SymbolFlips: room for ", effects.size(),
+          " effects, expected ", length, " x ", num_bits);
+  std::fill(effects.begin(), effects.end(), 0.0);
+}
 
 std::span<const MatchChange> SymbolFlips::changes(Symbols query, Symbols key, int64_t num_bits,
                                                   std::span<int32_t> positions) {
@@ -92,27 +117,50 @@ std::span<const MatchChange> SymbolFlips::changes(Symbols query, Symbols key, in
 void SymbolFlips::effects(Symbols query, Symbols key, int64_t num_bits, const Rewards& rewards,
                           std::span<int32_t> positions, std::span<double> query_effects,
                           std::span<double> key_effects) {
+  check_rewards(rewards, query.size());
   const SymbolFlipProblem problem = prepare(query, key, num_bits, positions, workspace_);
-  const auto length = static_cast<int64_t>(query.size());
-  require(rewards.value_bits >= 1 && rewards.value_bits <= kMaxFlipBits, "SymbolFlips::effects: got ",
-          rewards.value_bits, " value bits, expected 1 to ", kMaxFlipBits);
-  const auto num_weights = static_cast<int64_t>(rewards.gradient.size());
-  require(static_cast<int64_t>(rewards.value.size()) == length && num_weights == length * rewards.value_bits,
-          "SymbolFlips::effects: got ", length, " queries, ", rewards.value.size(), " values and ", num_weights,
-          " gradients of ", rewards.value_bits, " value bits");
-  check_symbols("value", rewards.value, rewards.value_bits);
-  for (const std::span<double> effects : {query_effects, key_effects}) {
-    require(static_cast<int64_t>(effects.size()) == length * num_bits, "SymbolFlips::effects: room for ",
-            effects.size(), " effects, expected ", length * num_bits);
-    std::fill(effects.begin(), effects.end(), 0.0);
-  }
-  MatchRewardSums sums{};
-  sums.value = rewards.value.data();
-  sums.value_bits = static_cast<int32_t>(rewards.value_bits);
-  sums.gradient = rewards.gradient.data();
-  sums.effects[0] = query_effects.data();
+  clear_effects(query_effects, query.size(), num_bits);
+  clear_effects(key_effects, query.size(), num_bits);
+  MatchRewardSums sums = sums_of(rewards, query_effects.data());
   sums.effects[1] = key_effects.data();
   chosen_flip_variant().sum_match_rewards(problem, sums);
+}
+
+void SymbolFlips::value_effects(const Rewards& rewards, std::span<const int32_t> positions, std::span<double> effects) {
+  check_rewards(rewards, positions.size());
+  clear_effects(effects, positions.size(), rewards.value_bits);
+  const auto length = static_cast<int64_t>(positions.size());
+  for (int64_t row = 0; row < length; ++row) {
+    const int64_t read = int64_t{positions[row]} + 1;
+    require(read >= 0 && read <= row, "SymbolFlips::value_effects: row ", row, " matches at ", positions[row]);
+    if (read == 0) continue;
+    for (int64_t bit = 0; bit < rewards.value_bits; ++bit) {
+      const auto weight = static_cast<double>(rewards.gradient[row * rewards.value_bits + bit]);
+      effects[read * rewards.value_bits + bit] += (rewards.value[read] >> bit & 1) != 0 ? -weight : weight;
+    }
+  }
+}
+
+void SymbolFlips::tied_effects(Symbols symbols, int64_t num_bits, const Rewards& rewards, std::span<int32_t> positions,
+                               std::span<double> effects) {
+  check_rewards(rewards, symbols.size());
+  const SymbolFlipProblem problem = prepare(symbols, symbols, num_bits, positions, workspace_);
+  clear_effects(effects, symbols.size(), num_bits);
+  MatchRewardSums sums = sums_of(rewards, effects.data());
+  chosen_flip_variant().sum_tied_rewards(problem, sums);
+}
+
+void SymbolFlips::tied_effects(Symbols symbols, int64_t num_bits, std::span<const float> gradient,
+                               std::span<int32_t> positions, std::span<double> effects) {
+  const SymbolFlipProblem problem = prepare(symbols, symbols, num_bits, positions, workspace_);
+  const Rewards rewards{.value = symbols, .value_bits = num_bits, .gradient = gradient};
+  check_rewards(rewards, symbols.size());
+  clear_effects(effects, symbols.size(), num_bits);
+  changed_effects_.assign(effects.size(), 0.0);
+  TiedRewardSums sums{.sums = sums_of(rewards, changed_effects_.data())};
+  chosen_flip_variant().sum_tied_value_rewards(problem, sums);
+  value_effects(rewards, positions, effects);
+  for (size_t flip = 0; flip < effects.size(); ++flip) effects[flip] += changed_effects_[flip];
 }
 
 }  // namespace rosa::kernels

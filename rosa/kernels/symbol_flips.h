@@ -1,6 +1,7 @@
 // What flips of single bits do to ROSA over symbols of several bits, one sequence and head: where every row matches
-// after a bit of one query, or of one key, is flipped alone; all flips at once and exactly. Values are not compared,
-// so that their flips need no search. Owns no gradients: estimators turn rewards into those.
+// after a bit of one query, or of one key, or of both where they are one sequence, is flipped alone; all flips at once
+// and exactly. Values are not compared, so that their flips need no search. Owns no gradients: estimators turn rewards
+// into those.
 //
 // Rows, matches and positions are those of SPEC section 1. A query's flip can change its own row and later ones, a
 // key's later rows only.
@@ -52,9 +53,21 @@ class SymbolFlips {
   void effects(std::span<const uint16_t> query, std::span<const uint16_t> key, int64_t num_bits, const Rewards& rewards,
                std::span<int32_t> positions, std::span<double> query_effects, std::span<double> key_effects);
 
+  // What flips of value bits do: effects[j * value_bits + m] = sum over the rows whose match, positions[row], reads
+  // value symbol j, of gradient[row * value_bits + m] x (the bit flipped - the bit), in ascending order of rows.
+  static void value_effects(const Rewards& rewards, std::span<const int32_t> positions, std::span<double> effects);
+
+  // Query and key are one sequence, whose bits are flipped in both at once: effects as those of effects().
+  void tied_effects(std::span<const uint16_t> symbols, int64_t num_bits, const Rewards& rewards,
+                    std::span<int32_t> positions, std::span<double> effects);
+  // The value symbols are that sequence, too: gradient is [length, num_bits].
+  void tied_effects(std::span<const uint16_t> symbols, int64_t num_bits, std::span<const float> gradient,
+                    std::span<int32_t> positions, std::span<double> effects);
+
  private:
   std::vector<std::byte> workspace_;
   std::vector<MatchChange> changes_;
+  std::vector<double> changed_effects_;
 };
 
 }  // namespace rosa::kernels

@@ -257,9 +257,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
       for (; rest != 0; rest &= rest - 1) {
         const int32_t d = v * kLanes + 1 + __builtin_ctzll(rest), end = d + run_[d - 1];
         if (end <= row_) raise(whole[end], key(run_[d - 1], d));
-        // Cut to e - d; the nearest distance is the longest.
-        for (int32_t e = d > covered ? d : covered; e < end; ++e) raise(best[e], key(e - d, d));
-        covered = end > covered ? end : covered;
+        Base::raise_cut(best, d, end, covered);
       }
     }
     uint32_t longest = 0;

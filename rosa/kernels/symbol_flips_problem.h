@@ -12,7 +12,8 @@ struct ActiveFlip {
   int32_t distance;  // 0: no match
 };
 
-// One sequence and the memory to work in, all owned by the caller. Sizes: T = length, F = T * num_bits.
+// One sequence and the memory to work in, all owned by the caller. Tied flips use arrays of one side. Sizes: T =
+// length, F = T * num_bits.
 struct SymbolFlipProblem {
   const uint16_t* query;
   const uint16_t* key;
@@ -78,6 +79,31 @@ struct MatchRewardSums {
   }
   void change(FlippedSymbol symbol, const ActiveFlip& flip, int32_t /*row*/, int32_t position) {
     effects[static_cast<int>(symbol)][flip.flip] += reward(position) - base;
+  }
+};
+
+// The same where the values are flipped with the queries and keys: a match just before the flip reads another value. To
+// what its changes sum up to, the effects of the values' flips where rows match without a flip must be added.
+struct TiedRewardSums {
+  MatchRewardSums sums;
+  int32_t row = 0;
+  int32_t base_position = -1;
+
+  void begin_row(int32_t new_row, int32_t position) {
+    row = new_row;
+    base_position = position;
+    sums.begin_row(new_row, position);
+  }
+  // What the flip does to the value read at `position`.
+  double read(const ActiveFlip& flip, int32_t position) const {
+    if (position < 0 || position + 1 != flip.position) return 0.0;
+    const int32_t bit = flip.flip - flip.position * sums.value_bits;
+    const auto weight = static_cast<double>(sums.gradient[static_cast<int64_t>(row) * sums.value_bits + bit]);
+    return (sums.value[flip.position] >> bit & 1) != 0 ? -weight : weight;
+  }
+  void change(FlippedSymbol symbol, const ActiveFlip& flip, int32_t /*row*/, int32_t position) {
+    sums.change(symbol, flip, row, position);
+    sums.effects[0][flip.flip] += read(flip, position) - read(flip, base_position);
   }
 };
 

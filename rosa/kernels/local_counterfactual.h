@@ -1,0 +1,43 @@
+// The local counterfactual of ROSA-Tuning on the plain semantics of SPEC section 1, one sequence and head: instead of
+// exact flips, one step of what-if at the start of each run of equal queries. Cheap and biased, a baseline. Owns no
+// gradients: estimators turn effects into those.
+//
+// Definition. reward(t, i) is that of SymbolFlips::Rewards: what row t gains by matching at position i, reading value
+// i + 1; 0 at -1. hard(t) is the position at which row t matches.
+//   A row t starts a query run where t = 0 or q[t] != q[t-1]. There, for each bit b, the what-if w(t, b) is where row t
+//   alone would match with bit b of q[t] flipped: the largest i < t among those with k[i] = q[t] ^ 1 << b and the
+//   greatest match of the queries before t up to i - 1. Rows after t are not matched anew. The contrast is
+//     c(t, b) = reward(t, w(t, b)) - reward(t, hard(t)).
+//   query: effects[t, b] = c(t, b) at starts of query runs, else 0.
+//   key: a key run is a maximal stretch of equal keys; it is credited at its first position. Both runs that the
+//   what-ifs
+//     of row t and bit b reach, that of hard(t) (with q's bit as it is) and that of w(t, b) (with q's bit flipped),
+//     have in bit b the bit of q that led there, and get c(t, b): with that bit flipped, the first is no longer where q
+//     leads, and the second is.
+//   value: as SymbolFlips::value_effects, all rows.
+// Each is what flipping the bit is taken to do, of the sign of SymbolFlips::effects; sums are in ascending order of
+// rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "rosa/kernels/symbol_flips.h"
+
+namespace rosa::kernels {
+
+// One per thread. A forward, and for each what-if the suffixes of the match that have to be tried.
+class LocalCounterfactual {
+ public:
+  // Writes the positions where rows match and the effects: query and key [length, num_bits], value [length,
+  // value_bits]. Throws ArgumentError as SymbolFlips::effects.
+  void effects(std::span<const uint16_t> query, std::span<const uint16_t> key, int64_t num_bits,
+               const SymbolFlips::Rewards& rewards, std::span<int32_t> positions, std::span<double> query_effects,
+               std::span<double> key_effects, std::span<double> value_effects);
+
+ private:
+  std::vector<int32_t> run_starts_;  // of the key run at each position
+};
+
+}  // namespace rosa::kernels
