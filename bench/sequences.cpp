@@ -85,6 +85,7 @@ Symbols make_sequence(const std::string& family, int64_t size, int bits, uint64_
   if (family == "text") return text_symbols(size, bits, random);
   if (family == "constant") return Symbols(size, 1);
   if (family == "period2") return periodic(size, bits, 2, 0, random);
+  if (family == "period7") return periodic(size, bits, 7, 0, random);
   if (family == "period100") return periodic(size, bits, 100, 0, random);
   if (family == "noisy100") return periodic(size, bits, 100, 50, random);
   if (family == "growing_zeros") return growing_zeros(size);

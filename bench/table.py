@@ -2,6 +2,10 @@
 """Prints the JSON of a Google Benchmark program as a table: medians over the repeats.
 
     bench/table.py FILE.json
+    bench/table.py --pivot FILE.json
+
+With --pivot, names that differ before their first slash only share a row: CPU time an item, in ns, and in brackets the
+ratio to the row's last column (the smallest).
 
 wall and CPU are times of one iteration; spread is the standard deviation of the CPU time over the repeats, as a share of
 its mean; "ns / item" is what the program counts. Counters of the program follow.
@@ -39,7 +43,34 @@ def row(name, runs):
     return cells
 
 
-def main(path):
+def pivot(runs):
+    """Rows of CPU times an item, by what follows the first slash of the name; the cheapest column last."""
+    cells = {}
+    for name, repeats in runs.items():
+        column, _, rest = name.partition("/")
+        cells.setdefault(rest, {})[column] = 1e9 / statistics.median(run["items_per_second"] for run in repeats)
+    columns = sorted({column for row in cells.values() for column in row},
+                     key=lambda column: -statistics.median(row[column] for row in cells.values() if column in row))
+    rows = []
+    for rest, row_cells in cells.items():
+        last = row_cells.get(columns[-1])
+        texts = {"benchmark": rest}
+        for column in columns:
+            if column in row_cells:
+                ratio = f" ({row_cells[column] / last:.3g})" if last and column != columns[-1] else ""
+                texts[column] = f"{row_cells[column]:.4g}{ratio}"
+        rows.append(texts)
+    return ["benchmark", *columns], rows
+
+
+def print_table(columns, rows):
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
+    for cells in rows:
+        print("| " + " | ".join(cells.get(column, "") for column in columns) + " |")
+
+
+def main(path, is_pivot):
     with open(path, encoding="utf-8") as file:
         benchmarks = json.load(file)["benchmarks"]
     runs = {}
@@ -50,14 +81,15 @@ def main(path):
     if not rows:
         print("no benchmark ran")
         return
+    if is_pivot:
+        print_table(*pivot(runs))
+        return
     columns = list(dict.fromkeys(column for cells in rows for column in cells))
-    print("| " + " | ".join(columns) + " |")
-    print("|" + "---|" * len(columns))
-    for cells in rows:
-        print("| " + " | ".join(cells.get(column, "") for column in columns) + " |")
+    print_table(columns, rows)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--pivot"]
+    if len(arguments) != 1:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(arguments[0], "--pivot" in sys.argv)
