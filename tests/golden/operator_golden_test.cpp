@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "rosa/estimators/estimated_gate.h"
 #include "rosa/operator/one_bit_gate.h"
 #include "rosa/operator/proxies.h"
 #include "rosa/operator/rosa_operator.h"
@@ -142,6 +143,41 @@ TEST(OperatorGolden, OneBitGate) {
         torch::autograd::grad({gate.output}, {emb0, emb1}, {load_tensor(file, name + ".grad_output")});
     expect_close(gradients[0], load_tensor(file, name + ".flip.grad_emb0"), kTolerance);
     expect_close(gradients[1], load_tensor(file, name + ".flip.grad_emb1"), kTolerance);
+  }
+}
+
+// FLIP, and DisARM in FastRosa's form with the uniform numbers of the reference.
+TEST(OperatorGolden, GateEstimators) {
+  const base::SafetensorsFile file(goldens_folder() / "fast_rosa.safetensors");
+  HostExecutor executor(2);
+  GateEstimatorConfig flip_config, disarm_config;
+  flip_config.name = "flip";
+  disarm_config.name = "disarm";
+  disarm_config.compatible = "fastrosa";
+  disarm_config.scope = RewardScope::joint;
+  const auto flip = make_gate_estimator(flip_config), disarm = make_gate_estimator(disarm_config);
+  for (const std::string& name : golden_cases(file)) {
+    SCOPED_TRACE(name);
+    const json settings = golden_metadata(file, name);
+    ASSERT_EQ(settings.at("tau_prob").get<double>(), disarm_config.temperature);
+    GateCall call;
+    call.x = load_tensor(file, name + ".x");
+    call.index = load_tensor(file, name + ".index");
+    call.emb0 = load_tensor(file, name + ".emb0");
+    call.emb1 = load_tensor(file, name + ".emb1");
+    call.grad_output = load_tensor(file, name + ".grad_output");
+    expect_close(flip->gradient(call, executor), load_tensor(file, name + ".flip.grad_x"), kTolerance, "flip");
+    call.uniforms = load_tensor(file, name + ".disarm.uniform").unsqueeze(0);
+    expect_close(disarm->gradient(call, executor), load_tensor(file, name + ".disarm.grad_x"), kTolerance, "disarm");
+
+    const at::Tensor x = call.x.clone().requires_grad_(), emb0 = call.emb0.clone().requires_grad_(),
+                     emb1 = call.emb1.clone().requires_grad_();
+    const at::Tensor output = estimated_gate(x, emb0, emb1, *flip, {}, executor);
+    EXPECT_TRUE(testing::is_equal(output, load_tensor(file, name + ".output")));
+    const auto gradients = torch::autograd::grad({output}, {x, emb0, emb1}, {call.grad_output});
+    expect_close(gradients[0], load_tensor(file, name + ".flip.grad_x"), kTolerance, "x");
+    expect_close(gradients[1], load_tensor(file, name + ".flip.grad_emb0"), kTolerance, "emb0");
+    expect_close(gradients[2], load_tensor(file, name + ".flip.grad_emb1"), kTolerance, "emb1");
   }
 }
 
