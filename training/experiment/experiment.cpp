@@ -1,0 +1,224 @@
+#include "training/experiment/experiment.h"
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "base/activity.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "parallel/replicas.h"
+#include "training/experiment/experiment_run.h"
+#include "training/experiment/gate_study.h"
+#include "training/experiment/gate_task.h"
+#include "training/experiment/kernel_timing.h"
+#include "training/experiment/recall_task.h"
+
+namespace rosa::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kConfigFile = "config.yaml";
+
+std::string read_text(const fs::path& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string date_today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[16];
+  std::strftime(text, sizeof(text), "%Y-%m-%d", &local);
+  return text;
+}
+
+// The lines of a configuration that say what its runs compute: not which arms and seeds there are, nor where and on
+// how many threads and ranks. Comments, which name sources, are left out.
+std::set<std::string> deciding_lines(const std::string& yaml) {
+  static const std::set<std::string> free_keys = {
+      "folder:",       "title:",    "description:", "estimators:", "seeds:", "threads:", "automaton_threads:",
+      "save_seconds:", "log_every:"};
+  std::set<std::string> lines;
+  std::istringstream in(yaml);
+  std::string section;
+  for (std::string line; std::getline(in, line);) {
+    line = line.substr(0, line.find(" #"));
+    line.erase(line.find_last_not_of(' ') + 1);
+    const size_t start = line.find_first_not_of(' ');
+    if (start == std::string::npos) continue;
+    if (start == 0) section = line;
+    const std::string key = line.substr(start, line.find(' ', start) - start);
+    if (!free_keys.contains(key) && section != "watchdog:") lines.insert(section + " " + line);
+  }
+  return lines;
+}
+
+void require_same_experiment(const fs::path& folder, const std::string& config) {
+  const fs::path path = folder / kConfigFile;
+  if (!fs::exists(path)) return;
+  const std::set<std::string> before = deciding_lines(read_text(path)), now = deciding_lines(config);
+  std::string changes;
+  for (const std::string& line : now) {
+    if (!before.contains(line)) changes += "\n  " + line;
+  }
+  for (const std::string& line : before) {
+    if (!now.contains(line)) changes += "\n  " + line + "   (in " + path.string() + ")";
+  }
+  base::require<base::ConfigError>(changes.empty(), "experiment.folder: ", folder.string(),
+                                   " holds the runs of an experiment with other settings; choose another folder, or "
+                                   "remove it to start anew. What differs:",
+                                   changes);
+}
+
+double evaluations_of(const ExperimentConfig& config, const ExperimentArm& arm) {
+  return is_gate_task(config.experiment.task) ? make_gate_estimator(arm.gate)->evaluations() : 0.0;
+}
+
+nlohmann::ordered_json describe_experiment(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms,
+                                           const ExperimentContext& context) {
+  const ExperimentSection& experiment = config.experiment;
+  nlohmann::ordered_json json = {{"task", name_of(experiment.task)},
+                                 {"title", experiment.title},
+                                 {"description", experiment.description},
+                                 {"command", context.command},
+                                 {"machine", context.machine},
+                                 {"commit", context.commit},
+                                 {"world_size", context.communicator.world_size()},
+                                 {"date", date_today()}};
+  json["settings"] = {{"num_steps", experiment.num_steps},        {"seconds", experiment.seconds},
+                      {"sequences", config.data.num_samples},     {"length", config.data.length},
+                      {"channels", config.data.channels},         {"learning_rate", config.learning_rate.start},
+                      {"compute_threads", config.compute.threads}};
+  json["arms"] = nlohmann::json::array();
+  for (const ExperimentArm& arm : arms) {
+    json["arms"].push_back({{"label", arm.label},
+                            {"estimator", arm.estimator},
+                            {"scope", arm.scope()},
+                            {"num_samples", arm.scope().empty() ? 0 : arm.gate.num_samples},
+                            {"evaluations", evaluations_of(config, arm)}});
+  }
+  json["seeds"] = experiment.seeds;
+  return json;
+}
+
+class Experiment {
+ public:
+  Experiment(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms, const ExperimentContext& context)
+      : config_(config), arms_(arms), context_(context), folder_(config.experiment.folder) {}
+
+  RunOutcome run() {
+    prepare_folder();
+    if (config_.experiment.task == ExperimentTaskKind::timing) {
+      return time_kernels(config_.timing, folder_, context_.communicator, context_.stop_requested)
+                 ? RunOutcome::finished
+                 : RunOutcome::stopped;
+    }
+    // All arms of a seed before the next seed: what is there early is a comparison already.
+    for (const int64_t seed : config_.experiment.seeds) {
+      for (const ExperimentArm& arm : arms_) {
+        if (!run_arm(arm, seed)) return RunOutcome::stopped;
+      }
+    }
+    return RunOutcome::finished;
+  }
+
+ private:
+  bool is_main_rank() const { return context_.communicator.rank() == 0; }
+
+  void notice(const std::string& text) const {
+    if (is_main_rank() && context_.on_notice) context_.on_notice(text);
+  }
+
+  // What rank 0 sees of the file system is what all go by.
+  bool agreed(bool value) const {
+    return context_.communicator
+               .all_reduce_values(std::vector<int64_t>{is_main_rank() && value ? 1 : 0}, parallel::Reduction::max)
+               .front() != 0;
+  }
+
+  void prepare_folder() const {
+    if (is_main_rank()) {
+      fs::create_directories(folder_);
+      require_same_experiment(folder_, context_.resolved_config);
+      base::write_file_atomically(folder_ / kConfigFile, context_.resolved_config);
+      base::write_file_atomically(folder_ / "experiment.json",
+                                  describe_experiment(config_, arms_, context_).dump(1) + "\n");
+    }
+    context_.communicator.barrier();
+  }
+
+  bool run_arm(const ExperimentArm& arm, int64_t seed) {
+    const int64_t num_runs = static_cast<int64_t>(arms_.size() * config_.experiment.seeds.size());
+    ++num_runs_begun_;
+    const fs::path run_folder = folder_ / run_folder_name(arm, seed);
+    if (agreed(fs::exists(run_folder / kResultFile))) return true;
+    ExperimentRun run(config_, arm, seed, run_folder, context_.communicator, context_.executor);
+    const bool is_studied = arm.label == config_.study.arm && seed == config_.experiment.seeds.front();
+    if (!run.run(context_.stop_requested, is_studied ? study() : ExperimentRun::BeforeStep())) return false;
+    const RunProgress& progress = run.progress();
+    notice(base::concat("run ", num_runs_begun_, " of ", num_runs, ": '", arm.label, "', seed ", seed, ": loss ",
+                        progress.equal_steps->score.loss, " after ", progress.equal_steps->num_steps, " steps, ",
+                        progress.equal_steps->seconds, " s"));
+    return true;
+  }
+
+  ExperimentRun::BeforeStep study() const {
+    return [this](ExperimentTask& task, int64_t step) {
+      const std::vector<int64_t>& steps = config_.study.steps;
+      if (std::find(steps.begin(), steps.end(), step) == steps.end()) return;
+      const fs::path part = folder_ / "studies" / base::concat("step_", step, ".jsonl");
+      if (agreed(fs::exists(part))) return;
+      const base::PhaseScope phase(base::Phase::evaluation);
+      const std::string lines =
+          study_gradients(config_, arms_, static_cast<GateTask&>(task), step, context_.communicator, context_.executor);
+      if (!is_main_rank()) return;
+      fs::create_directories(part.parent_path());
+      base::write_file_atomically(part, lines);
+      std::string all;
+      for (const int64_t other : steps) all += read_text(folder_ / "studies" / base::concat("step_", other, ".jsonl"));
+      base::write_file_atomically(folder_ / "studies.jsonl", all);
+      notice(base::concat("studied the gradients of all estimators before step ", step));
+    };
+  }
+
+  const ExperimentConfig& config_;
+  const std::vector<ExperimentArm>& arms_;
+  const ExperimentContext& context_;
+  const fs::path folder_;
+  int64_t num_runs_begun_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ExperimentTask> make_experiment_task(const ExperimentConfig& config, const ExperimentArm& arm,
+                                                     uint64_t seed, HostExecutor& executor) {
+  if (is_gate_task(config.experiment.task)) return std::make_unique<GateTask>(config, arm, seed, executor);
+  return std::make_unique<RecallTask>(config, arm, seed, executor);
+}
+
+std::string run_folder_name(const ExperimentArm& arm, int64_t seed) {
+  std::string name = base::concat(arm.label, "-seed", seed);
+  for (char& letter : name) {
+    if (letter == '/' || letter == ' ') letter = '_';
+  }
+  return name;
+}
+
+RunOutcome run_experiment(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms,
+                          const ExperimentContext& context) {
+  check(config, arms);
+  const base::PhaseScope phase(base::Phase::starting);
+  parallel::compare_across_ranks(context.communicator, "configuration", context.resolved_config);
+  return Experiment(config, arms, context).run();
+}
+
+}  // namespace rosa::training

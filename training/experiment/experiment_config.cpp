@@ -1,0 +1,139 @@
+#include "training/experiment/experiment_config.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+
+namespace rosa::training {
+namespace {
+
+const std::vector<std::pair<std::string, ExperimentTaskKind>> kTasks = {{"counting", ExperimentTaskKind::counting},
+                                                                        {"gate_only", ExperimentTaskKind::gate_only},
+                                                                        {"recall", ExperimentTaskKind::recall},
+                                                                        {"timing", ExperimentTaskKind::timing}};
+
+}  // namespace
+
+void describe(base::FieldVisitor& visitor, ExperimentSection& config) {
+  visitor.field("folder", config.folder, "where runs and results go; what is finished there is not run again");
+  visitor.choice(
+      "task", config.task, kTasks,
+      "counting: FastRosa's counting numbers; gate_only: the same data, nothing but the gate; recall: values "
+      "by keys, for queries, keys and values; timing: the time of the kernels, no training");
+  visitor.field("title", config.title, "heading of the report");
+  visitor.field("description", config.description, "what the report says below the heading");
+  visitor.field(
+      "estimators", config.estimators,
+      "what is compared: a name, and where they differ from the section gate (recall: adapter) its fields, as "
+      "in 'disarm scope=joint num_samples=4'");
+  visitor.field("seeds", config.seeds, "one run of every estimator each; equal data and start for all estimators", {0});
+  visitor.field("num_steps", config.num_steps, "the first budget: optimiser steps", {1});
+  visitor.field(
+      "seconds", config.seconds,
+      "the second budget: training time that is equal for all (a run goes on until it has used up both); 0: none",
+      {0, 1e6});
+  visitor.field("evaluate_every", config.evaluate_every, "steps between evaluations", {1});
+  visitor.field("num_evaluation_samples", config.num_evaluation_samples, "held-out sequences of an evaluation", {1});
+  visitor.field("log_every", config.log_every, "steps between lines of metrics.jsonl", {1});
+  visitor.field("save_seconds", config.save_seconds, "between checkpoints of a run; a stop always saves", {0, 1e6});
+}
+
+void describe(base::FieldVisitor& visitor, ExperimentDataSection& config) {
+  visitor.field("num_samples", config.num_samples, "sequences of a global batch", {1});
+  visitor.field("micro_batches", config.micro_batches, "of one global batch, shared out over the ranks", {1});
+  visitor.field("length", config.length, "tokens of a sequence", {2, 1 << 16});
+  visitor.field("channels", config.channels, "width of the model; gate tasks: bits a position", {1, 1 << 16});
+  visitor.field("embedding_scale", config.embedding_scale,
+                "gate tasks: the retrieved embeddings start at -scale and +scale", {0, 1e3});
+  visitor.field("num_keys", config.num_keys, "recall: keys, each with one form where it is written and one to ask",
+                {1});
+  visitor.field("num_values", config.num_values, "recall: values", {2});
+  visitor.field("num_pairs", config.num_pairs, "recall: pairs written in the first half of a sequence", {1});
+  visitor.field("num_queries", config.num_queries, "recall: questions in the second half", {1});
+}
+
+void describe(base::FieldVisitor& visitor, StudySection& config) {
+  visitor.field("arm", config.arm, "in whose first run the gradients of all arms are studied; empty: nowhere");
+  visitor.field("steps", config.steps, "before which steps", {0});
+  visitor.field("num_draws", config.num_draws, "gradients drawn of each arm", {2});
+  visitor.field("num_rows", config.num_rows, "sequences of the batch that they are taken at", {1});
+  visitor.field("reference_draws", config.reference_draws, "of the unbiased reference (leg) that gives the bias", {2});
+  visitor.field("num_samples", config.num_samples, "numbers of samples of the sampled arms, for variance against them",
+                {1});
+  visitor.field("num_flips", config.num_flips, "flips tried for the correlation of linearised and true loss change",
+                {0});
+}
+
+void describe(base::FieldVisitor& visitor, TimingSection& config) {
+  visitor.field("lengths", config.lengths, "lengths of the sequences", {2, 1 << 16});
+  visitor.field("seconds", config.seconds, "measured for each figure", {1e-3, 60});
+}
+
+void describe(base::FieldVisitor& visitor, ExperimentConfig& config) {
+  visitor.section("experiment", config.experiment, "what is compared, and for how long");
+  visitor.section("data", config.data, "sequences and width of the model");
+  visitor.section("gate", config.gate, "estimator of the 1-bit gate: what the estimators have in common");
+  visitor.section("adapter", config.adapter, "the adapter of the recall task");
+  visitor.section("study", config.study, "variance and bias of the gradients");
+  visitor.section("timing", config.timing, "the task timing");
+  visitor.section("optimizer", config.optimizer, "AdamW");
+  visitor.section("learning_rate", config.learning_rate, "learning rate");
+  visitor.section("parallel", config.parallel, "how ranks sum gradients");
+  visitor.section("watchdog", config.watchdog, "ranks that hang or freeze");
+  visitor.section("compute", config.compute, "threads and device");
+}
+
+std::string ExperimentArm::scope() const {
+  static const std::set<std::string> sampled = {"disarm", "rloo", "arms", "rodeo", "double_cv"};
+  if (!sampled.contains(gate.name)) return "";
+  switch (gate.scope) {
+    case RewardScope::joint:
+      return "joint";
+    case RewardScope::channel:
+      return "channel";
+    case RewardScope::causal:
+      return "causal";
+  }
+  return "";
+}
+
+void check(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms) {
+  using base::ConfigError;
+  using base::require;
+  require<ConfigError>(!config.experiment.folder.empty(), "experiment.folder is empty: name where the results go");
+  require<ConfigError>(!config.experiment.seeds.empty(), "experiment.seeds is empty: give at least one");
+  require<ConfigError>(config.compute.device != "cuda", "compute.device is cuda; experiments run on the CPU");
+  const ExperimentDataSection& data = config.data;
+  require<ConfigError>(data.num_samples % data.micro_batches == 0, "data.num_samples is ", data.num_samples,
+                       ", which data.micro_batches, ", data.micro_batches, ", does not divide");
+  std::set<std::string> labels;
+  for (const ExperimentArm& arm : arms) {
+    require<ConfigError>(labels.insert(arm.label).second, "experiment.estimators holds '", arm.label, "' twice");
+  }
+  require<ConfigError>(config.study.arm.empty() || labels.contains(config.study.arm), "study.arm is '",
+                       config.study.arm, "', which is not one of experiment.estimators");
+  require<ConfigError>(config.study.arm.empty() || is_gate_task(config.experiment.task),
+                       "study.arm: gradients are studied in the tasks counting and gate_only only");
+  if (config.experiment.task == ExperimentTaskKind::timing) return;
+  require<ConfigError>(!arms.empty(), "experiment.estimators is empty: name what is compared");
+  if (config.experiment.task != ExperimentTaskKind::recall) return;
+  require<ConfigError>(data.num_pairs <= data.num_keys, "data.num_pairs is ", data.num_pairs,
+                       ", above data.num_keys, which is ", data.num_keys);
+  require<ConfigError>(4 * data.num_pairs <= data.length && 2 * data.num_queries <= data.length, "data.length is ",
+                       data.length, "; expected at least 4 data.num_pairs and 2 data.num_queries");
+}
+
+const char* name_of(ExperimentTaskKind task) {
+  for (const auto& [name, value] : kTasks) {
+    if (value == task) return name.c_str();
+  }
+  return "";
+}
+
+bool is_gate_task(ExperimentTaskKind task) {
+  return task == ExperimentTaskKind::counting || task == ExperimentTaskKind::gate_only;
+}
+
+}  // namespace rosa::training
