@@ -12,6 +12,12 @@ namespace {
 
 constexpr uint32_t low_word(uint64_t value) { return static_cast<uint32_t>(value); }
 constexpr uint32_t high_word(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+constexpr uint64_t kFirstMultiplier = 0xD2511F53, kSecondMultiplier = 0xCD9E8D57;
+
+constexpr std::array<uint32_t, 2> next_round_key(std::array<uint32_t, 2> key) {
+  return {key[0] + 0x9E3779B9, key[1] + 0xBB67AE85};
+}
+
 constexpr uint64_t join(uint32_t low, uint32_t high) { return low | (static_cast<uint64_t>(high) << 32); }
 
 std::array<uint32_t, 4> philox_of(uint64_t first, uint64_t second, std::array<uint32_t, 2> key) {
@@ -30,12 +36,10 @@ double to_uniform(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1.
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
-    uint64_t first = uint64_t{0xD2511F53} * counter[0];
-    uint64_t second = uint64_t{0xCD9E8D57} * counter[2];
+    const uint64_t first = kFirstMultiplier * counter[0], second = kSecondMultiplier * counter[2];
     counter = {high_word(second) ^ counter[1] ^ key[0], low_word(second), high_word(first) ^ counter[3] ^ key[1],
                low_word(first)};
-    key[0] += 0x9E3779B9;
-    key[1] += 0xBB67AE85;
+    key = next_round_key(key);
   }
   return counter;
 }
@@ -43,6 +47,34 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
 uint64_t random_bits(const RandomKey& key) { return RandomStream(key).bits(); }
 
 double random_uniform(const RandomKey& key) { return RandomStream(key).uniform(); }
+
+void random_uniforms(const RandomKey& key, std::span<double> values) {
+  constexpr int kLanes = 8;  // blocks side by side, which the compiler turns into vectors
+  const std::array<uint32_t, 2> philox_key = fold(key);
+  uint64_t position = key.position;
+  for (size_t begin = 0; begin < values.size(); begin += 4 * kLanes, position += kLanes) {
+    uint32_t words[4][kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      words[0][lane] = low_word(position + lane);
+      words[1][lane] = high_word(position + lane);
+      words[2][lane] = low_word(key.layer);
+      words[3][lane] = high_word(key.layer);
+    }
+    std::array<uint32_t, 2> round_key = philox_key;
+    for (int round = 0; round < 10; ++round) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const uint64_t first = kFirstMultiplier * words[0][lane], second = kSecondMultiplier * words[2][lane];
+        words[0][lane] = high_word(second) ^ words[1][lane] ^ round_key[0];
+        words[1][lane] = low_word(second);
+        words[2][lane] = high_word(first) ^ words[3][lane] ^ round_key[1];
+        words[3][lane] = low_word(first);
+      }
+      round_key = next_round_key(round_key);
+    }
+    const auto count = std::min<size_t>(4 * kLanes, values.size() - begin);
+    for (size_t i = 0; i < count; ++i) values[begin + i] = (words[i % 4][i / 4] + 0.5) * 0x1.0p-32;
+  }
+}
 
 RandomStream::RandomStream(const RandomKey& key) : philox_key_(fold(key)), layer_(key.layer), position_(key.position) {}
 

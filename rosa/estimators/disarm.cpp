@@ -12,25 +12,21 @@ namespace {
 class DisarmEstimator final : public SampledEstimator {
  public:
   explicit DisarmEstimator(const GateEstimatorConfig& config)
-      : SampledEstimator(config.scope, config.num_samples, config.temperature),
+      : SampledEstimator({config.scope, config.temperature, config.num_samples}),
         fastrosa_(config.compatible == "fastrosa") {}
+
+  double evaluations() const override { return static_cast<double>(shape().num_samples); }
 
  protected:
   void draw(const GateProblem& problem, const GateChannel& channel, GateWorker& worker,
             const ChannelSamples& samples) const override {
-    const std::span<double> uniforms = worker.numbers(kFreeSlot, samples.length);
-    for (int64_t sample = 0; sample < samples.num_samples; ++sample) {
-      const bool mirrored = sample % 2 == 1;
-      if (!mirrored) problem.uniforms(channel, sample / 2, uniforms);
-      draw_bits(channel.probability, uniforms, mirrored, samples.sample_bits(sample));
-    }
+    draw_pairs(problem, channel, worker.numbers(kFreeSlot, samples.length), samples);
   }
 
-  void weigh(const GateChannel& channel, const ChannelSamples& samples) const override {
+  void weigh(const GateChannel& channel, GateWorker& /*worker*/, const ChannelSamples& samples) override {
     for (int64_t sample = 0; sample < samples.num_samples; sample += 2) {
       const std::span<const uint8_t> bits = samples.sample_bits(sample), others = samples.sample_bits(sample + 1);
-      const std::span<const double> rewards = samples.sample_rewards(sample),
-                                    other_rewards = samples.sample_rewards(sample + 1);
+      const std::span<const double> rewards = samples.track(sample), other_rewards = samples.track(sample + 1);
       for (int64_t t = 0; t < samples.length; ++t) {
         channel.gradient[t] += (rewards[t] - other_rewards[t]) * (bits[t] - others[t]);
       }

@@ -1,8 +1,10 @@
-// How strings of bits are drawn from uniform numbers.
+// How strings of independent bits are drawn from uniform numbers, and the leave-one-out weights of their rewards.
 #pragma once
 
 #include <cstdint>
 #include <span>
+
+#include "rosa/estimators/sampled_estimator.h"
 
 namespace rosa {
 
@@ -15,5 +17,18 @@ inline void draw_bits(std::span<const double> probability, std::span<const doubl
     for (size_t t = 0; t < bits.size(); ++t) bits[t] = uniforms[t] < probability[t];
   }
 }
+
+// All strings of a row, independent of each other or in antithetic pairs.
+void draw_independent(const GateProblem& problem, const GateChannel& channel, std::span<double> uniforms,
+                      const ChannelSamples& samples);
+void draw_pairs(const GateProblem& problem, const GateChannel& channel, std::span<double> uniforms,
+                const ChannelSamples& samples);
+
+// Throws ConfigError for fewer than two strings.
+void require_several_samples(const GateEstimatorConfig& config);
+
+// Writes the mean over the strings k of (f_k - the mean of the other f) (s_k - p) to the channel's gradient. `mean` is
+// room for a number a position.
+void leave_one_out(const GateChannel& channel, std::span<double> mean, const ChannelSamples& samples);
 
 }  // namespace rosa

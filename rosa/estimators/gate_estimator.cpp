@@ -30,11 +30,11 @@ void describe(base::FieldVisitor& visitor, RodeoConfig& config) {
   visitor.choice("stein_operator", config.stein_operator,
                  {{"barker", SteinOperator::barker}, {"mpf", SteinOperator::mpf}},
                  "discrete Stein operator: Gibbs with Barker's weights, or those of minimum probability flow");
-  visitor.choice(
-      "slopes", config.slopes, {{"flips", RodeoSlopes::flips}, {"learnt", RodeoSlopes::learnt}},
-      "slopes of the control variates: all flips at the hard bits, one evaluation of them a call; or learnt");
-  visitor.field("hidden_width", config.hidden_width, "hidden units of the networks", {1, 1024});
-  visitor.field("learning_rate", config.learning_rate, "of Adam, for the networks", {0, 1});
+  visitor.choice("slopes", config.slopes,
+                 {{"none", RodeoSlopes::none}, {"routes", RodeoSlopes::routes}, {"flips", RodeoSlopes::flips}},
+                 "slopes of the control variates: none; what the rows that retrieved a bit in the other strings would "
+                 "gain; or the effects of all flips at the hard bits, which cost an evaluation of them a call");
+  visitor.field("hidden_width", config.hidden_width, "hidden units of the network", {1, 1024});
 }
 
 void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {
@@ -50,6 +50,8 @@ void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {
   visitor.field("compatible", config.compatible,
                 "fastrosa: disarm as FastRosa has it, whose mean is the gradient / max(p, 1 - p)",
                 {"none", "fastrosa"});
+  visitor.field("learning_rate", config.learning_rate,
+                "of Adam, for what estimators learn themselves (rodeo, double_cv)", {0, 1});
   visitor.section("rodeo", config.rodeo, "control variates of rodeo");
 }
 

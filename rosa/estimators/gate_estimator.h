@@ -27,17 +27,16 @@ namespace rosa {
 // position on (a bit cannot change earlier outputs).
 enum class RewardScope { joint, channel, causal };
 
-// What enters the control variates of rodeo. flips: what each single flip at the hard bits does (one evaluation of all
-// flips a call); learnt: one trained slope a channel, position independent, and no evaluation beyond the samples.
-enum class RodeoSlopes { flips, learnt };
+// Slopes of rodeo's control variates. none: none; routes: what the rows that retrieved a bit in the other strings would
+// gain, which costs nothing; flips: what each single flip at the hard bits does, one evaluation of all flips a call.
+enum class RodeoSlopes { none, routes, flips };
 // The discrete Stein operator: Gibbs with Barker's weights, or the weights of minimum probability flow.
 enum class SteinOperator { barker, mpf };
 
 struct RodeoConfig {
   SteinOperator stein_operator = SteinOperator::barker;
-  RodeoSlopes slopes = RodeoSlopes::flips;
-  int64_t hidden_width = 16;
-  double learning_rate = 1e-2;
+  RodeoSlopes slopes = RodeoSlopes::routes;
+  int64_t hidden_width = 8;
 };
 
 void describe(base::FieldVisitor& visitor, RodeoConfig& config);
@@ -49,6 +48,7 @@ struct GateEstimatorConfig {
   bool antithetic = true;                   // leg: whether samples come in antithetic pairs
   double temperature = 0.2;                 // p = sigmoid(x / temperature)
   std::string compatible = "none";          // fastrosa: disarm without its factor max(p, 1 - p), as FastRosa has it
+  double learning_rate = 1e-2;              // of what estimators learn themselves (rodeo, double_cv)
   RodeoConfig rodeo;
 };
 

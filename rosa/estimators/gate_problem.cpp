@@ -34,6 +34,13 @@ at::Tensor to_doubles(const at::Tensor& tensor) {
   return tensor.detach().to(at::kCPU, at::kDouble).reshape({-1}).contiguous();
 }
 
+template <class Number>
+std::span<Number> take(std::vector<std::vector<Number>>& slots, size_t slot, int64_t size) {
+  if (slots.size() <= slot) slots.resize(slot + 1);
+  if (slots[slot].size() < static_cast<size_t>(size)) slots[slot].resize(size);
+  return {slots[slot].data(), static_cast<size_t>(size)};
+}
+
 }  // namespace
 
 GateProblem::GateProblem(const GateCall& call, double temperature) {
@@ -49,6 +56,7 @@ GateProblem::GateProblem(const GateCall& call, double temperature) {
   gradient_ = at::zeros_like(x_);
   emb0_ = to_doubles(call.emb0);
   emb1_ = to_doubles(call.emb1);
+  index_ = call.index;
   if (call.uniforms.defined()) uniforms_ = to_rows(call.uniforms);
 }
 
@@ -76,10 +84,26 @@ void GateProblem::uniforms(const GateChannel& channel, int64_t draw, std::span<d
     std::copy_n(given, length_, values.begin());
     return;
   }
+  constexpr uint64_t kUse = 0x67617465;         // tells these numbers from those of other uses of the seed
+  const int64_t positions = (length_ + 3) / 4;  // four numbers each
   base::RandomKey key{stream_.seed, stream_.step, stream_.first_sample + channel.batch, stream_.layer, 0};
-  key.position = static_cast<uint64_t>((draw * channels_ + channel.channel) * length_);
-  base::RandomStream random(key);
-  for (double& value : values) value = random.uniform();
+  key.layer ^= kUse << 32;
+  key.position = static_cast<uint64_t>((draw * channels_ + channel.channel) * positions);
+  base::random_uniforms(key, values);
+}
+
+void GateProblem::read_index() {
+  require(index_.defined() && index_.sizes() == at::IntArrayRef({batch_, length_, channels_}),
+          "gate estimator: index must be the hard forward's, of the shape of x");
+  hard_ = index_.to(at::kCPU, at::kChar).transpose(1, 2).contiguous();
+}
+
+void GateProblem::hard_rewards(const GateChannel& channel, std::span<double> rewards) const {
+  const int8_t* outputs = hard_.const_data_ptr<int8_t>() + channel.row * length_;
+  for (int64_t t = 0; t < length_; ++t) {
+    const double value = outputs[t] < 0 ? 0.0 : outputs[t] != 0 ? channel.emb1 : channel.emb0;
+    rewards[t] = channel.grad_output[t] * value;
+  }
 }
 
 at::Tensor GateProblem::collect(double factor) const {
@@ -106,6 +130,13 @@ void GateWorker::evaluate(std::span<const uint8_t> bits, std::span<double> rewar
   }
 }
 
+void GateWorker::route_slopes(std::span<double> slopes) const {
+  std::fill(slopes.begin(), slopes.end(), 0.0);
+  for (size_t t = 0; t < slopes.size(); ++t) {
+    if (positions_[t] >= 0) slopes[positions_[t] + 1] += one_rewards_[t] - zero_rewards_[t];
+  }
+}
+
 double GateWorker::flip_effects(std::span<const uint8_t> bits, std::span<double> effects) {
   flips_.effects(bits, zero_rewards_, one_rewards_, outputs_, effects);
   double total = 0;
@@ -116,16 +147,14 @@ double GateWorker::flip_effects(std::span<const uint8_t> bits, std::span<double>
   return total;
 }
 
-std::span<double> GateWorker::numbers(size_t slot, int64_t size) {
-  if (numbers_.size() <= slot) numbers_.resize(slot + 1);
-  if (numbers_[slot].size() < static_cast<size_t>(size)) numbers_[slot].resize(size);
-  return {numbers_[slot].data(), static_cast<size_t>(size)};
-}
+std::span<double> GateWorker::numbers(size_t slot, int64_t size) { return take(numbers_, slot, size); }
+std::span<float> GateWorker::floats(size_t slot, int64_t size) { return take(floats_, slot, size); }
+std::span<uint8_t> GateWorker::bits(size_t slot, int64_t size) { return take(bits_, slot, size); }
 
-std::span<uint8_t> GateWorker::bits(size_t slot, int64_t size) {
-  if (bits_.size() <= slot) bits_.resize(slot + 1);
-  if (bits_[slot].size() < static_cast<size_t>(size)) bits_[slot].resize(size);
-  return {bits_[slot].data(), static_cast<size_t>(size)};
+std::span<const uint8_t> GateWorker::hard_bits(const GateChannel& channel, size_t slot) {
+  const std::span<uint8_t> hard = bits(slot, static_cast<int64_t>(channel.x.size()));
+  for (size_t t = 0; t < hard.size(); ++t) hard[t] = channel.x[t] > 0;
+  return hard;
 }
 
 void GateWorkers::for_each_row(int64_t num_rows, HostExecutor& executor,

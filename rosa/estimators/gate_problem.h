@@ -44,6 +44,11 @@ class GateProblem {
   // Uniform numbers in (0, 1) of the draw with the number `draw` for all positions of a row.
   void uniforms(const GateChannel& channel, int64_t draw, std::span<double> values) const;
 
+  // To be called before hard_rewards(), once: brings the call's index. Throws ArgumentError where it does not fit x.
+  void read_index();
+  // rewards[t] = grad_output[t] * out[t] of the hard forward.
+  void hard_rewards(const GateChannel& channel, std::span<double> rewards) const;
+
   // [B,T,C] of x's dtype and device: the rows' gradients, times `factor`.
   at::Tensor collect(double factor) const;
 
@@ -53,6 +58,7 @@ class GateProblem {
   at::TensorOptions options_;
   at::Tensor x_, probability_, grad_output_, gradient_;  // double [B,C,T]
   at::Tensor emb0_, emb1_;                               // double [C]
+  at::Tensor index_, hard_;                              // int64 [B,T,C] as given; int8 [B,C,T]
   at::Tensor uniforms_;                                  // double [S,B,C,T], or undefined
 };
 
@@ -64,12 +70,19 @@ class GateWorker {
   // f of each position: rewards[t] = grad_output[t] * out[t] for the string `bits`.
   void evaluate(std::span<const uint8_t> bits, std::span<double> rewards);
 
+  // For each bit what the rows that retrieved it in the string evaluated last would gain were it set and not clear,
+  // were they still to retrieve it.
+  void route_slopes(std::span<double> slopes) const;
+
   // effects[t] = f(bits with bit t set) - f(bits with bit t clear); returns f(bits).
   double flip_effects(std::span<const uint8_t> bits, std::span<double> effects);
 
   // Room that is kept from call to call; `slot` tells uses apart.
   std::span<double> numbers(size_t slot, int64_t size);
+  std::span<float> floats(size_t slot, int64_t size);
   std::span<uint8_t> bits(size_t slot, int64_t size);
+  // [x > 0], in this slot of bits.
+  std::span<const uint8_t> hard_bits(const GateChannel& channel, size_t slot);
 
  private:
   automaton::Matcher matcher_;
@@ -78,6 +91,7 @@ class GateWorker {
   std::vector<int32_t> positions_;
   std::vector<int8_t> outputs_;
   std::vector<std::vector<double>> numbers_;
+  std::vector<std::vector<float>> floats_;
   std::vector<std::vector<uint8_t>> bits_;
 };
 

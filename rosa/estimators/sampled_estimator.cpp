@@ -3,73 +3,84 @@
 #include <algorithm>
 
 namespace rosa {
+namespace {
 
-void credit_rewards(RewardScope scope, std::span<double> rewards) {
+// Sums from each position on, or the whole sum everywhere.
+void credit(RewardScope scope, std::span<double> track) {
   double sum = 0;
-  for (size_t t = rewards.size(); t-- > 0;) {
-    sum += rewards[t];
-    rewards[t] = sum;
+  for (size_t t = track.size(); t-- > 0;) {
+    sum += track[t];
+    track[t] = sum;
   }
-  if (scope != RewardScope::causal) std::fill(rewards.begin(), rewards.end(), sum);
+  if (scope != RewardScope::causal) std::fill(track.begin(), track.end(), sum);
 }
 
-SampledEstimator::SampledEstimator(RewardScope scope, int64_t num_samples, double temperature)
-    : scope_(scope), num_samples_(num_samples), temperature_(temperature) {}
+}  // namespace
 
 void SampledEstimator::evaluate_row(const GateProblem& problem, const GateChannel& channel, GateWorker& worker,
                                     const ChannelSamples& samples) const {
   draw(problem, channel, worker, samples);
   worker.begin(channel);
-  for (int64_t sample = 0; sample < num_samples_; ++sample) {
-    worker.evaluate(samples.sample_bits(sample), samples.sample_rewards(sample));
-    credit_rewards(scope_, samples.sample_rewards(sample));
+  for (int64_t sample = 0; sample < samples.num_samples; ++sample) {
+    worker.evaluate(samples.sample_bits(sample), samples.track(sample));
+    evaluated(worker, samples, sample);
   }
+  add_tracks(problem, channel, worker, samples);
+  for (int64_t number = 0; number < num_tracks(); ++number) credit(shape_.scope, samples.track(number));
 }
 
 at::Tensor SampledEstimator::gradient(const GateCall& call, HostExecutor& executor) {
-  const GateProblem problem(call, temperature_);
-  if (scope_ == RewardScope::joint) {
+  GateProblem problem(call, shape_.temperature);
+  begin(problem);
+  if (shape_.scope == RewardScope::joint) {
     joint_gradient(problem, executor);
-    return problem.collect(1 / temperature_);
+  } else {
+    const int64_t length = problem.length();
+    workers_.for_each_row(problem.num_rows(), executor, [&](GateWorker& worker, int64_t row) {
+      const GateChannel channel = problem.channel(row);
+      const ChannelSamples samples{shape_.num_samples, length, worker.bits(0, shape_.num_samples * length),
+                                   worker.numbers(0, num_tracks() * length),
+                                   worker.numbers(1, shape_.num_locals * length)};
+      evaluate_row(problem, channel, worker, samples);
+      weigh(channel, worker, samples);
+    });
   }
-  const int64_t size = num_samples_ * problem.length();
-  workers_.for_each_row(problem.num_rows(), executor, [&](GateWorker& worker, int64_t row) {
-    const GateChannel channel = problem.channel(row);
-    const ChannelSamples samples{num_samples_, problem.length(), worker.bits(0, size), worker.numbers(0, size)};
-    evaluate_row(problem, channel, worker, samples);
-    weigh(channel, samples);
-  });
-  return problem.collect(1 / temperature_);
+  finish();
+  return problem.collect(1 / shape_.temperature);
 }
 
 // Twice over the rows: a bit's weight waits for the rewards of all channels.
 void SampledEstimator::joint_gradient(const GateProblem& problem, HostExecutor& executor) {
-  const int64_t size = num_samples_ * problem.length(), num_rows = problem.num_rows();
-  std::vector<uint8_t> bits(num_rows * size);
-  std::vector<double> totals(problem.batch() * num_samples_), row_totals(num_rows * num_samples_);
+  const int64_t length = problem.length(), num_rows = problem.num_rows();
+  const int64_t num_bits = shape_.num_samples * length, num_numbers = shape_.num_locals * length;
+  std::vector<uint8_t> bits(num_rows * num_bits);
+  std::vector<double> locals(num_rows * num_numbers), row_sums(num_rows * num_tracks());
   const auto samples_of = [&](GateWorker& worker, int64_t row) {
-    return ChannelSamples{num_samples_, problem.length(), std::span(bits).subspan(row * size, size),
-                          worker.numbers(0, size)};
+    return ChannelSamples{shape_.num_samples, length, std::span(bits).subspan(row * num_bits, num_bits),
+                          worker.numbers(0, num_tracks() * length),
+                          std::span(locals).subspan(row * num_numbers, num_numbers)};
   };
   workers_.for_each_row(num_rows, executor, [&](GateWorker& worker, int64_t row) {
     const ChannelSamples samples = samples_of(worker, row);
     evaluate_row(problem, problem.channel(row), worker, samples);
-    for (int64_t sample = 0; sample < num_samples_ && problem.length() > 0; ++sample) {
-      row_totals[row * num_samples_ + sample] = samples.sample_rewards(sample).front();
+    for (int64_t number = 0; number < num_tracks() && length > 0; ++number) {
+      row_sums[row * num_tracks() + number] = samples.track(number).front();
     }
   });
+  std::vector<double> sums(problem.batch() * num_tracks());
   for (int64_t row = 0; row < num_rows; ++row) {
-    for (int64_t sample = 0; sample < num_samples_; ++sample) {
-      totals[row / problem.channels() * num_samples_ + sample] += row_totals[row * num_samples_ + sample];
+    double* sequence_sums = sums.data() + row / problem.channels() * num_tracks();
+    for (int64_t number = 0; number < num_tracks(); ++number) {
+      sequence_sums[number] += row_sums[row * num_tracks() + number];
     }
   }
   workers_.for_each_row(num_rows, executor, [&](GateWorker& worker, int64_t row) {
     const GateChannel channel = problem.channel(row);
     const ChannelSamples samples = samples_of(worker, row);
-    for (int64_t sample = 0; sample < num_samples_; ++sample) {
-      std::ranges::fill(samples.sample_rewards(sample), totals[channel.batch * num_samples_ + sample]);
+    for (int64_t number = 0; number < num_tracks(); ++number) {
+      std::ranges::fill(samples.track(number), sums[channel.batch * num_tracks() + number]);
     }
-    weigh(channel, samples);
+    weigh(channel, worker, samples);
   });
 }
 

@@ -11,12 +11,6 @@ namespace {
 
 constexpr double kSmallestLogit = 1e-3;  // of flip, which divides by |x|
 
-std::span<const uint8_t> hard_bits(const GateChannel& channel, GateWorker& worker) {
-  const std::span<uint8_t> bits = worker.bits(0, static_cast<int64_t>(channel.x.size()));
-  for (size_t t = 0; t < bits.size(); ++t) bits[t] = channel.x[t] > 0;
-  return bits;
-}
-
 // FastRosa's FLIP: a difference quotient at the hard bits, without bound near 0 and biased.
 class FlipEstimator final : public GateEstimator {
  public:
@@ -27,7 +21,7 @@ class FlipEstimator final : public GateEstimator {
     workers_.for_each_row(problem.num_rows(), executor, [&](GateWorker& worker, int64_t row) {
       const GateChannel channel = problem.channel(row);
       worker.begin(channel);
-      worker.flip_effects(hard_bits(channel, worker), channel.gradient);
+      worker.flip_effects(worker.hard_bits(channel, 0), channel.gradient);
       for (size_t t = 0; t < channel.x.size(); ++t) {
         channel.gradient[t] /= 2 * std::max(std::abs(channel.x[t]), kSmallestLogit);
       }
@@ -51,7 +45,7 @@ class FlipModeEstimator final : public GateEstimator {
     workers_.for_each_row(problem.num_rows(), executor, [&](GateWorker& worker, int64_t row) {
       const GateChannel channel = problem.channel(row);
       worker.begin(channel);
-      worker.flip_effects(hard_bits(channel, worker), channel.gradient);
+      worker.flip_effects(worker.hard_bits(channel, 0), channel.gradient);
       for (size_t t = 0; t < channel.x.size(); ++t) {
         channel.gradient[t] *= channel.probability[t] * (1 - channel.probability[t]);
       }
@@ -84,13 +78,11 @@ class LegEstimator final : public GateEstimator {
     const GateChannel channel = problem.channel(row);
     const int64_t length = problem.length();
     const std::span<double> uniforms = worker.numbers(0, length), effects = worker.numbers(1, length);
-    const std::span<uint8_t> bits = worker.bits(0, length);
+    const ChannelSamples samples{num_samples_, length, worker.bits(0, num_samples_ * length), {}, {}};
+    (antithetic_ ? draw_pairs : draw_independent)(problem, channel, uniforms, samples);
     worker.begin(channel);
     for (int64_t sample = 0; sample < num_samples_; ++sample) {
-      const bool mirrored = antithetic_ && sample % 2 == 1;
-      if (!mirrored) problem.uniforms(channel, antithetic_ ? sample / 2 : sample, uniforms);
-      draw_bits(channel.probability, uniforms, mirrored, bits);
-      worker.flip_effects(bits, effects);
+      worker.flip_effects(samples.sample_bits(sample), effects);
       for (int64_t t = 0; t < length; ++t) channel.gradient[t] += effects[t];
     }
     for (int64_t t = 0; t < length; ++t) {

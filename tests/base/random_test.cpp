@@ -53,6 +53,29 @@ TEST(Random, NumbersStayTheSame) {
   EXPECT_EQ(first, (std::vector<uint64_t>{572, 661, 809, 196, 600}));
 }
 
+// Against the function of the paper: four words a position.
+TEST(Random, UniformsByTheBlock) {
+  const RandomKey key{5, 6, 7, (uint64_t{3} << 32) + 8, (uint64_t{1} << 32) - 2};
+  for (size_t size : {0, 1, 4, 31, 32, 33, 129}) {
+    std::vector<double> values(size);
+    random_uniforms(key, values);
+    for (size_t i = 0; i < size; ++i) {
+      RandomKey of_block = key;
+      of_block.position += i / 4;
+      const uint64_t first_words = random_bits(of_block);  // the first two of the block's four
+      if (i % 4 < 2) {
+        const auto word = static_cast<uint32_t>(first_words >> (32 * (i % 4)));
+        EXPECT_EQ(values[i], (word + 0.5) * 0x1.0p-32) << i;
+      }
+      EXPECT_TRUE(values[i] > 0 && values[i] < 1);
+    }
+    if (size > 4) {
+      std::set<double> different(values.begin(), values.end());
+      EXPECT_EQ(different.size(), size);
+    }
+  }
+}
+
 TEST(Random, UniformMoments) {
   RandomStream stream({3, 0, 0, 0, 0});
   double sum = 0, square = 0, normal_sum = 0, normal_square = 0;
