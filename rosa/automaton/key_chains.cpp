@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <initializer_list>
+#include <iterator>
 
 namespace rosa::automaton {
 namespace {
@@ -11,9 +11,14 @@ namespace {
 constexpr uint32_t kBase = 0x05000861u;
 constexpr int32_t kMaxOrder = 512;
 constexpr int32_t kMinHeadBits = 4;
+constexpr int32_t kMaxHeadBits = 29;
 
-// Returns the head of a hash, among 2^head_bits.
-uint32_t scattered(uint32_t hash, int32_t head_bits) { return ((hash ^ hash >> 15) * 0x9E3779B1u) >> (32 - head_bits); }
+constexpr int32_t kFilterBits = 3;
+
+// Scatters over all 32 bits; the highest are the best.
+uint32_t scattered(uint32_t hash) { return (hash ^ hash >> 15) * 0x9E3779B1u; }
+
+uint32_t hash_of_context(uint64_t symbols) { return static_cast<uint32_t>((symbols * 0x9E3779B97F4A7C15u) >> 32); }
 
 uint32_t value(uint64_t symbol) {
   return static_cast<uint32_t>(((symbol + 0x9E3779B97F4A7C15u) * 0xBF58476D1CE4E5B9u) >> 32);
@@ -45,68 +50,100 @@ int32_t order_of_runs(const SymbolSequence& keys, int32_t position, int32_t num_
 
 }  // namespace
 
-// Chosen by measuring (bench/matcher_bench.cpp).
 void KeyChains::choose_orders(int32_t num_bits) {
-  const auto use = [&](std::initializer_list<int32_t> orders) {
-    num_orders_ = 0;
-    for (const int32_t order : orders) levels_[num_orders_++] = {order, 0, 0, {}, {}};
-  };
   symbol_bits_ = num_bits <= 1 ? 1 : num_bits <= 2 ? 2 : num_bits <= 4 ? 4 : num_bits <= 8 ? 8 : 64;
-  num_active_ = 1;
-  num_wasted_steps_ = 0;
+  tables_ = has_tables() ? ContextTables(symbol_bits_) : ContextTables();
+  levels_ = {};
+  run_levels_ = {};
   for (int32_t i = 0; i < kMaxRuns; ++i) run_levels_[i].num_runs = i + 1;
-  switch (symbol_bits_) {
-    case 1:
-      return use({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 26, 32, 40, 64, 96, 160, 256, 512});
-    case 2:
-      return use({1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 20, 28, 40, 64, 96, 160, 256, 512});
-    default:
-      return use({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 40, 64, 96, 160, 256, 512});
+  num_active_ = 0;
+  num_active_runs_ = 0;
+  num_filled_ = 0;
+  key_context_ = 0;
+  target_size_ = kNoSize;
+  num_wasted_table_steps_ = 0;
+}
+
+// Returns the next order of the ladder, chosen by measuring (bench/matcher_bench.cpp); kMaxOrder + 1 at its end.
+int32_t KeyChains::order_above(int32_t order) const {
+  static constexpr int32_t kBinary[] = {7,  8,  9,  10, 12, 14, 16,  18,  20,  22,  26,
+                                        32, 40, 52, 64, 80, 96, 128, 160, 256, 512, 513};
+  static constexpr int32_t kOthers[] = {1,  2,  3,  4,  5,  6,  7,  8,   9,   10,  12, 14,
+                                        16, 20, 24, 32, 40, 64, 96, 160, 256, 512, 513};
+  const auto next = [&](const auto& ladder) {
+    return *std::upper_bound(std::begin(ladder), std::end(ladder) - 1, order);
+  };
+  return symbol_bits_ == 1 ? next(kBinary) : next(kOthers);
+}
+
+// Returns the context that ends with the symbol searched.
+uint64_t KeyChains::target_context(const SymbolSequence& keys, const Match& before, uint64_t symbol) {
+  if (!has_tables()) return 0;
+  // The search of the query before, if there was one, knows its symbols; else its match does.
+  if (keys.size() != target_size_ + 1) {
+    target_context_ = before.length > 0 ? keys.context(before.position, symbol_bits_) : 0;
   }
+  target_context_ = target_context_ >> symbol_bits_ | symbol << (64 - symbol_bits_);
+  target_size_ = keys.size();
+  return target_context_;
 }
 
 Match KeyChains::search(const SymbolSequence& keys, const Match& before, uint64_t symbol) {
   if (keys.num_bits() > symbol_bits_) choose_orders(keys.num_bits());
-  extend_hashes(keys);
-  Target target{before, symbol, 1};
+  if (has_tables() && symbol >> symbol_bits_ != 0) {  // no key is so large
+    target_size_ = kNoSize;
+    return {};
+  }
+  fill(keys);
+  Target target{before, symbol, target_context(keys, before, symbol), 1};
+  Match shorter;
+  if (has_tables()) {
+    shorter = tables_.search(target.context, target.limit());
+    ++num_steps_;
+    if (shorter.length < tables_.order() || shorter.length == target.limit()) return shorter;
+  }
   if (before.length > 0 && keys[before.position] == symbol) target.run += run_at(keys, before.position, before.length);
-  std::array<Walk, kMaxLevels + kMaxRuns> walks;
+  Walks walks;
   int32_t enough = target.limit();
   for (int32_t i = list_walks(keys, target, walks) - 1; i >= 0; --i) {
+    if (walks[i].level == nullptr && enough == walks[i].order) return shorter;
     const int64_t num_steps_before = num_steps_;
     const Match match = walk(walks[i], keys, target, enough);
-    ask_for_next(*walks[i].level, target, keys.size(), num_steps_ - num_steps_before);
-    if (match.length >= walks[i].order || is_spent(keys.size())) return match;
+    const bool is_spent_now = is_spent(keys.size());
+    ask_for_next(walks[i], keys, target, num_steps_ - num_steps_before);
+    if (match.length >= walks[i].order || is_spent_now) return match;
     enough = std::min(enough, walks[i].order - 1);
   }
   return {};
 }
 
-// Writes the levels that may hold the target, by order, ascending, and returns their number.
-int32_t KeyChains::list_walks(const SymbolSequence& keys, const Target& target,
-                              std::array<Walk, kMaxLevels + kMaxRuns>& walks) {
-  const uint32_t last = value(target.symbol);
-  const int32_t position = target.before.position;
+// Writes the chains that may hold the target, by order, ascending, and returns their number.
+int32_t KeyChains::list_walks(const SymbolSequence& keys, const Target& target, Walks& walks) {
   int32_t num_walks = 0;
-  const auto list = [&](Level& level, int32_t order) {
-    fill(level, keys);
-    const uint32_t hash = hash_before(order - 1, position) * kBase + last;
+  if (has_tables()) walks[num_walks++] = {nullptr, tables_.order(), tables_.first(target.context)};
+  const auto list = [&](Level& level, int32_t order, uint32_t hash) {
     int32_t place = num_walks++;
     for (; place > 0 && walks[place - 1].order > order; --place) walks[place] = walks[place - 1];
-    walks[place] = {&level, order, level.heads[scattered(hash, level.head_bits)]};
+    const uint32_t head = hash >> (32 - level.head_bits);
+    const bool is_empty = (level.filter[head] >> (hash << level.head_bits >> (32 - kFilterBits)) & 1) == 0;
+    walks[place] = {&level, order, is_empty ? 0 : level.heads[head]};
   };
-  for (int32_t i = 0; i < num_active_ && levels_[i].order <= target.limit(); ++i) list(levels_[i], levels_[i].order);
+  for (int32_t i = 0; i < num_active_ && levels_[i].order <= target.limit(); ++i) {
+    list(levels_[i], levels_[i].order, hash_of_target(levels_[i].order, target));
+  }
   int32_t length = target.run;
   for (int32_t i = 0; i < num_active_runs_ && length < std::min(target.limit(), kMaxOrder); ++i) {
-    list(run_levels_[i], length + 1);
-    length += run_at(keys, position + 1 - length, target.limit() - length);
+    fill_runs(run_levels_[i], keys);
+    const uint32_t hash = hash_before(length, target.before.position) * kBase + value(target.symbol);
+    list(run_levels_[i], length + 1, scattered(hash));
+    length += run_at(keys, target.before.position + 1 - length, target.limit() - length);
   }
   return num_walks;
 }
 
-void KeyChains::extend_hashes(const SymbolSequence& keys) {
+void KeyChains::extend_hashes(const SymbolSequence& keys, int32_t size) {
   if (hashes_.empty()) hashes_.push_back(0);
-  for (auto i = static_cast<int32_t>(hashes_.size()) - 1; i < keys.size(); ++i) {
+  for (auto i = static_cast<int32_t>(hashes_.size()) - 1; i < size; ++i) {
     hashes_.push_back(hashes_.back() * kBase + value(keys[i]));
   }
 }
@@ -117,58 +154,137 @@ uint32_t KeyChains::hash_before(int32_t order, int32_t position) const {
   return hashes_[position + 1] - before * kPowers[order];
 }
 
-uint32_t& KeyChains::head(Level& level, int32_t order, int32_t position) const {
-  return level.heads[scattered(hash_before(order, position), level.head_bits)];
+// Returns the hash of the `order` keys up to and including `position`, whose context is given.
+uint32_t KeyChains::hash_of_key(int32_t order, uint64_t context, int32_t position) const {
+  if (is_hashed_by_context(order)) return hash_of_context(context >> (64 - symbol_bits_ * order));
+  return scattered(hash_before(order, position));
 }
 
-// Enters the keys that are not entered yet.
-void KeyChains::fill(Level& level, const SymbolSequence& keys) {
-  const int32_t size = keys.size();
-  const int64_t max_bits =
-      level.num_runs > 0 ? 30 : std::clamp<int64_t>(int64_t{symbol_bits_} * level.order + 2, kMinHeadBits, 30);
-  if (level.heads.empty() || (static_cast<size_t>(size) > level.heads.size() && level.head_bits < max_bits)) {
-    // Room for more to come: what is here must be entered again.
-    const int32_t size_bits = std::bit_width(static_cast<uint32_t>(size)) + 1;
-    level.head_bits = static_cast<int32_t>(std::clamp<int64_t>(size_bits, kMinHeadBits, max_bits));
-    level.heads.assign(size_t{1} << level.head_bits, 0);
-    level.previous.clear();
+uint32_t KeyChains::hash_of_target(int32_t order, const Target& target) const {
+  if (is_hashed_by_context(order)) return hash_of_context(target.context >> (64 - symbol_bits_ * order));
+  return scattered(hash_before(order - 1, target.before.position) * kBase + value(target.symbol));
+}
+
+void KeyChains::enter(Level& level, uint32_t hash, int32_t position) {
+  const uint32_t head = hash >> (32 - level.head_bits);
+  level.filter[head] |= static_cast<uint8_t>(1u << (hash << level.head_bits >> (32 - kFilterBits)));
+  level.previous.push_back(level.heads[head]);
+  level.heads[head] = static_cast<uint32_t>(position) + 1;
+}
+
+// Forgets the position entered last.
+void KeyChains::take_back(Level& level, uint32_t hash, int32_t position) {
+  const uint32_t head = hash >> (32 - level.head_bits);
+  level.heads[head] = level.previous[position];
+  if (level.heads[head] == 0) level.filter[head] = 0;  // else the filter may keep a bit too many
+}
+
+// Makes room for so many positions; returns whether what was entered is lost.
+bool KeyChains::make_room(Level& level, int32_t size) {
+  if (static_cast<size_t>(size) <= level.heads.size() || level.head_bits == kMaxHeadBits) return false;
+  const auto size_bits = static_cast<int32_t>(std::bit_width(static_cast<uint32_t>(size)));
+  level.head_bits = std::clamp(size_bits, kMinHeadBits, kMaxHeadBits);
+  level.heads.assign(size_t{1} << level.head_bits, 0);
+  level.filter.assign(size_t{1} << level.head_bits, 0);
+  level.previous.clear();
+  return true;
+}
+
+// Enters the keys that are filled already.
+void KeyChains::enter_again(Level& level, const SymbolSequence& keys) {
+  if (!is_hashed_by_context(level.order)) extend_hashes(keys, num_filled_);
+  uint64_t context = 0;
+  for (int32_t i = 0; i < num_filled_; ++i) {
+    if (has_tables()) context = context >> symbol_bits_ | keys[i] << (64 - symbol_bits_);
+    enter(level, hash_of_key(level.order, context, i), i);
   }
-  int32_t order = level.order;
-  for (auto i = static_cast<int32_t>(level.previous.size()); i < size; ++i) {
-    if (level.num_runs > 0) {
-      const bool goes_on = order > 0 && order < kMaxOrder && keys[i] == keys[i - 1];
-      order = goes_on ? order + 1 : order_of_runs(keys, i, level.num_runs);
-      if (order == 0) {
-        level.previous.push_back(0);
-        continue;
-      }
+}
+
+// Enters the keys that are not entered yet. One pass: a loop for each level would cost a mispredicted branch for each.
+void KeyChains::fill(const SymbolSequence& keys) {
+  const int32_t size = keys.size();
+  if (has_tables()) {
+    tables_.grow(keys, size);
+    // The tables' contexts have become as long as the lowest levels'.
+    const auto end = levels_.begin() + num_active_;
+    const auto above = std::find_if(levels_.begin(), end, [&](const Level& l) { return l.order > tables_.order(); });
+    if (above != levels_.begin()) {
+      std::fill(std::move(above, end, levels_.begin()), end, Level{});
+      num_active_ -= static_cast<int32_t>(above - levels_.begin());
     }
-    uint32_t& first = head(level, order, i);
-    level.previous.push_back(first);
-    first = static_cast<uint32_t>(i) + 1;
+  } else if (num_active_ == 0) {
+    add_level(order_above(0), keys);
+  }
+  for (int32_t k = 0; k < num_active_; ++k) {
+    if (make_room(levels_[k], size)) enter_again(levels_[k], keys);
+  }
+  if (num_active_ > 0 && !is_hashed_by_context(levels_[num_active_ - 1].order)) extend_hashes(keys, size);
+  for (int32_t i = num_filled_; i < size; ++i) {
+    if (has_tables()) {
+      key_context_ = key_context_ >> symbol_bits_ | keys[i] << (64 - symbol_bits_);
+      tables_.enter(key_context_);
+    }
+    for (int32_t k = 0; k < num_active_; ++k) {
+      enter(levels_[k], hash_of_key(levels_[k].order, key_context_, i), i);
+    }
+  }
+  num_filled_ = size;
+}
+
+void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
+  make_room(level, keys.size());
+  extend_hashes(keys, keys.size());
+  int32_t order = 0;
+  for (auto i = static_cast<int32_t>(level.previous.size()); i < keys.size(); ++i) {
+    const bool goes_on = order > 0 && order < kMaxOrder && keys[i] == keys[i - 1];
+    order = goes_on ? order + 1 : order_of_runs(keys, i, level.num_runs);
+    if (order == 0) {
+      level.previous.push_back(0);
+    } else {
+      enter(level, scattered(hash_before(order, i)), i);
+    }
   }
 }
 
 // Adds a level once walks have wasted as much as that costs: one of more runs where runs were in the way, else one of
 // higher order.
-void KeyChains::ask_for_next(const Level& level, const Target& target, int32_t num_keys, int64_t num_steps) {
+void KeyChains::ask_for_next(const Walk& walk, const SymbolSequence& keys, const Target& target, int64_t num_steps) {
   constexpr int64_t kShortWalk = 4;
   constexpr int32_t kLongRun = 6;  // shorter ones come by chance
   if (num_steps <= kShortWalk) return;
-  const bool is_run = level.num_runs > 0 || (level.order <= target.run && target.run >= kLongRun);
-  const bool is_next_of_use = is_run ? num_active_runs_ < kMaxRuns
-                                     : &level == &levels_[num_active_ - 1] && num_active_ < num_orders_ &&
-                                           levels_[num_active_].order <= target.limit();
+  const bool is_of_runs = walk.level != nullptr && walk.level->num_runs > 0;
+  if (is_of_runs || (walk.order <= target.run && target.run >= kLongRun)) {
+    if (num_active_runs_ == kMaxRuns) return;
+    num_wasted_run_steps_ += num_steps - kShortWalk;
+    if (num_wasted_run_steps_ <= keys.size()) return;
+    num_wasted_run_steps_ = 0;
+    ++num_active_runs_;
+    return;
+  }
+  const int64_t index = walk.level == nullptr ? -1 : walk.level - levels_.data();
+  const int32_t order = order_above(walk.order);
+  const bool is_next_of_use = order <= std::min(target.limit(), kMaxOrder) && num_active_ < kMaxLevels &&
+                              (index + 1 == num_active_ || order < levels_[index + 1].order);
   if (!is_next_of_use) return;
-  int64_t& num_wasted = is_run ? num_wasted_run_steps_ : num_wasted_steps_;
+  int64_t& num_wasted = walk.level == nullptr ? num_wasted_table_steps_ : walk.level->num_wasted_steps;
   num_wasted += num_steps - kShortWalk;
-  if (num_wasted <= num_keys) return;
+  if (num_wasted <= keys.size()) return;
   num_wasted = 0;
-  ++(is_run ? num_active_runs_ : num_active_);
+  add_level(order, keys);
+}
+
+void KeyChains::add_level(int32_t order, const SymbolSequence& keys) {
+  int32_t place = num_active_++;
+  for (; place > 0 && levels_[place - 1].order > order; --place) levels_[place] = std::move(levels_[place - 1]);
+  Level& level = levels_[place];
+  level = {};
+  level.order = order;
+  make_room(level, keys.size());
+  enter_again(level, keys);
 }
 
 Match KeyChains::walk(const Walk& walk, const SymbolSequence& keys, const Target& target, int32_t enough) {
-  const GrowingArray<uint32_t>& previous = walk.level->previous;
+  const GrowingArray<uint32_t>& previous = walk.level == nullptr ? tables_.previous() : walk.level->previous;
   const Match& before = target.before;
   Match best;
   for (uint32_t entry = walk.entry; entry != 0;) {
@@ -198,22 +314,36 @@ Match KeyChains::walk(const Walk& walk, const SymbolSequence& keys, const Target
 }
 
 void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
-  const auto rewind_level = [&](Level& level) {
+  for (Level& level : run_levels_) {
     for (auto i = static_cast<int32_t>(level.previous.size()) - 1; i >= size; --i) {
-      const int32_t order = level.num_runs > 0 ? order_of_runs(keys, i, level.num_runs) : level.order;
-      if (order > 0) head(level, order, i) = level.previous[i];
+      const int32_t order = order_of_runs(keys, i, level.num_runs);
+      if (order > 0) take_back(level, scattered(hash_before(order, i)), i);
+      level.previous.truncate(i);
     }
-    if (level.previous.size() > static_cast<size_t>(size)) level.previous.truncate(size);
-  };
-  for (Level& level : levels_) rewind_level(level);
-  for (Level& level : run_levels_) rewind_level(level);
+  }
+  for (int32_t i = num_filled_ - 1; i >= size; --i) {
+    const uint64_t context = has_tables() ? keys.context(i, symbol_bits_) : 0;
+    if (has_tables()) tables_.take_back(context);
+    for (int32_t k = 0; k < num_active_; ++k) {
+      take_back(levels_[k], hash_of_key(levels_[k].order, context, i), i);
+      levels_[k].previous.truncate(i);
+    }
+  }
+  if (num_filled_ > size) {
+    num_filled_ = size;
+    key_context_ = has_tables() ? keys.context(size - 1, symbol_bits_) : 0;
+  }
+  target_size_ = kNoSize;
   if (hashes_.size() > static_cast<size_t>(size) + 1) hashes_.truncate(static_cast<size_t>(size) + 1);
 }
 
 size_t KeyChains::num_bytes() const {
-  size_t num_bytes = hashes_.num_bytes();
-  for (const Level& level : levels_)
-    num_bytes += level.heads.capacity() * sizeof(uint32_t) + level.previous.num_bytes();
+  size_t num_bytes = hashes_.num_bytes() + tables_.num_bytes();
+  const auto add = [&](const Level& level) {
+    num_bytes += level.heads.capacity() * sizeof(uint32_t) + level.filter.capacity() + level.previous.num_bytes();
+  };
+  for (const Level& level : levels_) add(level);
+  for (const Level& level : run_levels_) add(level);
   return num_bytes;
 }
 

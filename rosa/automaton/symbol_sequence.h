@@ -46,7 +46,29 @@ class SymbolSequence {
     return length;
   }
 
+  // Returns the last symbols up to and including that at `position`, as many as fit 64 bits at `bits` (1, 2, 4 or 8)
+  // each: the latest in the highest bits, 0 before the beginning. Every symbol must fit `bits`.
+  uint64_t context(int32_t position, int32_t bits) const {
+    uint64_t context = 0;
+    int32_t filled = 0;
+    for (; filled < 64 && position >= 7; position -= 8, filled += 8 * bits) {
+      context |= packed(word_before(position), bits) << (64 - 8 * bits) >> filled;
+    }
+    for (; filled < 64 && position >= 0; --position, filled += bits) {
+      context |= uint64_t{bytes_[position]} << (64 - bits) >> filled;
+    }
+    return context;
+  }
+
  private:
+  // Brings 8 bytes of `bits` bits each together, in the lowest bits.
+  static uint64_t packed(uint64_t word, int32_t bits) {
+    if (bits == 8) return word;
+    word = (word | word >> (8 - bits)) & (uint64_t{0x0001000100010001} * ((1u << (2 * bits)) - 1));
+    word = (word | word >> (16 - 2 * bits)) & (uint64_t{0x0000000100000001} * ((1u << (4 * bits)) - 1));
+    return (word | word >> (32 - 4 * bits)) & ((uint64_t{1} << (8 * bits)) - 1);
+  }
+
   static_assert(std::endian::native == std::endian::little);  // the highest byte is the last symbol
 
   uint64_t word_before(int32_t position) const {

@@ -1,0 +1,56 @@
+// ContextTables: the latest position of every context of up to so many symbols, among a growing sequence of keys. As
+// the tables of ChainSearch, but able to grow and to forget. A context is a word whose highest bits are the last
+// symbols, `bits` each, the latest on top.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "rosa/automaton/growing_array.h"
+#include "rosa/automaton/match.h"
+#include "rosa/automaton/symbol_sequence.h"
+
+namespace rosa::automaton {
+
+class ContextTables {
+ public:
+  ContextTables() = default;
+  // Tables of symbols of 1, 2, 4 or 8 bits.
+  explicit ContextTables(int32_t bits);
+
+  // The greatest number of symbols of a context: about what tells that many positions apart. 0: there are no tables.
+  int32_t order() const { return order_; }
+  // Enters the position after those entered; `context`: the keys up to and including it.
+  void enter(uint64_t context);
+  // Makes room for contexts that suit so many positions; `keys`: whence those entered come.
+  void grow(const SymbolSequence& keys, int32_t size);
+  // Forgets the position entered last, given its context.
+  void take_back(uint64_t context);
+
+  // Returns the longest, then latest match of the context's last symbols, of at most `limit` and order() symbols.
+  Match search(uint64_t context, int32_t limit) const;
+  // The positions with the same context of order() symbols, latest first, plus 1: the first, and whence they go on.
+  uint32_t first(uint64_t context) const { return latest_[order_][index(order_, context)]; }
+  const GrowingArray<uint32_t>& previous() const { return previous_; }
+
+  size_t num_bytes() const;
+
+ private:
+  static constexpr int32_t kMaxOrder = 32;
+
+  size_t index(int32_t order, uint64_t context) const { return context >> (64 - bits_ * order); }
+  int32_t order_for(int32_t size) const;
+  void add_order(const SymbolSequence& keys);
+
+  int32_t bits_ = 0;
+  int32_t first_order_ = 0;
+  int32_t order_ = 0;
+  // Of each order from first_order_ on, of each context the latest position plus 1, or 0. Contexts with the same last
+  // symbols lie side by side.
+  std::array<std::vector<uint32_t>, kMaxOrder + 1> latest_;
+  GrowingArray<uint32_t> previous_;
+};
+
+}  // namespace rosa::automaton
