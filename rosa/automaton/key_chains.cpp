@@ -55,6 +55,7 @@ void KeyChains::choose_orders(int32_t num_bits) {
   tables_ = has_tables() ? ContextTables(symbol_bits_) : ContextTables();
   levels_ = {};
   run_levels_ = {};
+  run_ends_ = {};
   for (int32_t i = 0; i < kMaxRuns; ++i) run_levels_[i].num_runs = i + 1;
   num_active_ = 0;
   num_active_runs_ = 0;
@@ -94,18 +95,23 @@ Match KeyChains::search(const SymbolSequence& keys, const Match& before, uint64_
     target_size_ = kNoSize;
     return {};
   }
+  ++num_searches_;
+  ++num_steps_;
   fill(keys);
   Target target{before, symbol, target_context(keys, before, symbol), 1};
+  if (before.length > 0 && keys[before.position] == symbol) target.run += run_at(keys, before.position, before.length);
+  const bool knows_runs = has_tables() && num_active_runs_ > 0 && target.run <= RunEnds::kMaxRun;
+  if (knows_runs) run_ends_.extend(keys);
+  if (knows_runs && target.run == target.limit()) return run_ends_.search(symbol, target.limit());
   Match shorter;
   if (has_tables()) {
     shorter = tables_.search(target.context, target.limit());
-    ++num_steps_;
     if (shorter.length < tables_.order() || shorter.length == target.limit()) return shorter;
   }
-  if (before.length > 0 && keys[before.position] == symbol) target.run += run_at(keys, before.position, before.length);
   Walks walks;
   int32_t enough = target.limit();
   for (int32_t i = list_walks(keys, target, walks) - 1; i >= 0; --i) {
+    if (knows_runs && enough <= target.run) return run_ends_.search(symbol, enough);
     if (walks[i].level == nullptr && enough == walks[i].order) return shorter;
     const int64_t num_steps_before = num_steps_;
     const Match match = walk(walks[i], keys, target, enough);
@@ -125,7 +131,8 @@ int32_t KeyChains::list_walks(const SymbolSequence& keys, const Target& target, 
     int32_t place = num_walks++;
     for (; place > 0 && walks[place - 1].order > order; --place) walks[place] = walks[place - 1];
     const uint32_t head = hash >> (32 - level.head_bits);
-    const bool is_empty = (level.filter[head] >> (hash << level.head_bits >> (32 - kFilterBits)) & 1) == 0;
+    const bool is_empty =
+        !level.filter.empty() && (level.filter[head] >> (hash << level.head_bits >> (32 - kFilterBits)) & 1) == 0;
     walks[place] = {&level, order, is_empty ? 0 : level.heads[head]};
   };
   for (int32_t i = 0; i < num_active_ && levels_[i].order <= target.limit(); ++i) {
@@ -167,7 +174,8 @@ uint32_t KeyChains::hash_of_target(int32_t order, const Target& target) const {
 
 void KeyChains::enter(Level& level, uint32_t hash, int32_t position) {
   const uint32_t head = hash >> (32 - level.head_bits);
-  level.filter[head] |= static_cast<uint8_t>(1u << (hash << level.head_bits >> (32 - kFilterBits)));
+  if (!level.filter.empty())
+    level.filter[head] |= static_cast<uint8_t>(1u << (hash << level.head_bits >> (32 - kFilterBits)));
   level.previous.push_back(level.heads[head]);
   level.heads[head] = static_cast<uint32_t>(position) + 1;
 }
@@ -176,7 +184,8 @@ void KeyChains::enter(Level& level, uint32_t hash, int32_t position) {
 void KeyChains::take_back(Level& level, uint32_t hash, int32_t position) {
   const uint32_t head = hash >> (32 - level.head_bits);
   level.heads[head] = level.previous[position];
-  if (level.heads[head] == 0) level.filter[head] = 0;  // else the filter may keep a bit too many
+  // Else the filter may keep a bit too many.
+  if (level.heads[head] == 0 && !level.filter.empty()) level.filter[head] = 0;
 }
 
 // Makes room for so many positions; returns whether what was entered is lost.
@@ -185,7 +194,9 @@ bool KeyChains::make_room(Level& level, int32_t size) {
   const auto size_bits = static_cast<int32_t>(std::bit_width(static_cast<uint32_t>(size)));
   level.head_bits = std::clamp(size_bits, kMinHeadBits, kMaxHeadBits);
   level.heads.assign(size_t{1} << level.head_bits, 0);
-  level.filter.assign(size_t{1} << level.head_bits, 0);
+  // A filter costs a cache miss an entry: it is of use where most keys are searched for.
+  const bool has_filter = level.num_runs == 0 && num_searches_ > size / 4;
+  level.filter.assign(has_filter ? size_t{1} << level.head_bits : 0, 0);
   level.previous.clear();
   return true;
 }
@@ -249,13 +260,13 @@ void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
 // Adds a level once walks have wasted as much as that costs: one of more runs where runs were in the way, else one of
 // higher order.
 void KeyChains::ask_for_next(const Walk& walk, const SymbolSequence& keys, const Target& target, int64_t num_steps) {
-  constexpr int64_t kShortWalk = 4;
   constexpr int32_t kLongRun = 6;  // shorter ones come by chance
-  if (num_steps <= kShortWalk) return;
+  const int64_t short_walk = walk.level == nullptr ? 1 : 4;
+  if (num_steps <= short_walk) return;
   const bool is_of_runs = walk.level != nullptr && walk.level->num_runs > 0;
   if (is_of_runs || (walk.order <= target.run && target.run >= kLongRun)) {
     if (num_active_runs_ == kMaxRuns) return;
-    num_wasted_run_steps_ += num_steps - kShortWalk;
+    num_wasted_run_steps_ += num_steps - short_walk;
     if (num_wasted_run_steps_ <= keys.size()) return;
     num_wasted_run_steps_ = 0;
     ++num_active_runs_;
@@ -267,7 +278,7 @@ void KeyChains::ask_for_next(const Walk& walk, const SymbolSequence& keys, const
                               (index + 1 == num_active_ || order < levels_[index + 1].order);
   if (!is_next_of_use) return;
   int64_t& num_wasted = walk.level == nullptr ? num_wasted_table_steps_ : walk.level->num_wasted_steps;
-  num_wasted += num_steps - kShortWalk;
+  num_wasted += num_steps - short_walk;
   if (num_wasted <= keys.size()) return;
   num_wasted = 0;
   add_level(order, keys);
@@ -314,6 +325,7 @@ Match KeyChains::walk(const Walk& walk, const SymbolSequence& keys, const Target
 }
 
 void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
+  run_ends_.rewind(keys, size);
   for (Level& level : run_levels_) {
     for (auto i = static_cast<int32_t>(level.previous.size()) - 1; i >= size; --i) {
       const int32_t order = order_of_runs(keys, i, level.num_runs);
@@ -338,7 +350,7 @@ void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
 }
 
 size_t KeyChains::num_bytes() const {
-  size_t num_bytes = hashes_.num_bytes() + tables_.num_bytes();
+  size_t num_bytes = hashes_.num_bytes() + tables_.num_bytes() + run_ends_.num_bytes();
   const auto add = [&](const Level& level) {
     num_bytes += level.heads.capacity() * sizeof(uint32_t) + level.filter.capacity() + level.previous.num_bytes();
   };

@@ -13,6 +13,7 @@
 #include "rosa/automaton/context_tables.h"
 #include "rosa/automaton/growing_array.h"
 #include "rosa/automaton/match.h"
+#include "rosa/automaton/run_ends.h"
 #include "rosa/automaton/symbol_sequence.h"
 
 namespace rosa::automaton {
@@ -51,7 +52,7 @@ class KeyChains {
     int32_t head_bits = 0;
     int64_t num_wasted_steps = 0;
     std::vector<uint32_t> heads;
-    std::vector<uint8_t> filter;      // of each head: a bit for each value of the hash's next 3 bits
+    std::vector<uint8_t> filter;      // empty: none; of each head a bit for each value of the hash's next 3 bits
     GrowingArray<uint32_t> previous;  // as long as the keys that were entered
   };
 
@@ -98,6 +99,7 @@ class KeyChains {
 
   int32_t symbol_bits_ = 0;  // 1, 2, 4, 8 or 64: the orders are chosen for these
   ContextTables tables_;     // of up to 8 bits
+  RunEnds run_ends_;         // of up to 8 bits, once a level of runs is active
   int32_t num_active_ = 0;
   int32_t num_active_runs_ = 0;
   std::array<Level, kMaxLevels> levels_;    // by order, ascending
@@ -107,6 +109,7 @@ class KeyChains {
   uint64_t target_context_ = 0;             // of the search at size target_size_
   int32_t target_size_ = kNoSize;
   GrowingArray<uint32_t> hashes_;  // hashes_[i]: of the first i keys; only as far as a level needs them
+  int64_t num_searches_ = 0;
   int64_t num_steps_ = 0;
   int64_t num_wasted_table_steps_ = 0;
   int64_t num_wasted_run_steps_ = 0;
