@@ -257,20 +257,31 @@ void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
   }
 }
 
+// Returns how many runs the last `order` symbols of the target touch.
+int32_t KeyChains::num_runs(const SymbolSequence& keys, const Target& target, int32_t order) {
+  int32_t count = 1;
+  for (int32_t length = target.run; length < order; ++count) {
+    length += run_at(keys, target.before.position + 1 - length, order - length);
+  }
+  return count;
+}
+
 // Adds a level once walks have wasted as much as that costs: one of more runs where runs were in the way, else one of
 // higher order.
 void KeyChains::ask_for_next(const Walk& walk, const SymbolSequence& keys, const Target& target, int64_t num_steps) {
-  constexpr int32_t kLongRun = 6;  // shorter ones come by chance
+  constexpr int32_t kLongRuns = 3;  // in the mean; shorter ones come by chance
   const int64_t short_walk = walk.level == nullptr ? 1 : 4;
   if (num_steps <= short_walk) return;
   const bool is_of_runs = walk.level != nullptr && walk.level->num_runs > 0;
-  if (is_of_runs || (walk.order <= target.run && target.run >= kLongRun)) {
-    if (num_active_runs_ == kMaxRuns) return;
-    num_wasted_run_steps_ += num_steps - short_walk;
-    if (num_wasted_run_steps_ <= keys.size()) return;
-    num_wasted_run_steps_ = 0;
-    ++num_active_runs_;
-    return;
+  if (is_of_runs || walk.order >= kLongRuns * num_runs(keys, target, walk.order)) {
+    if (num_active_runs_ < kMaxRuns) {
+      num_wasted_run_steps_ += num_steps - short_walk;
+      if (num_wasted_run_steps_ <= keys.size()) return;
+      num_wasted_run_steps_ = 0;
+      ++num_active_runs_;
+      return;
+    }
+    if (is_of_runs) return;
   }
   const int64_t index = walk.level == nullptr ? -1 : walk.level - levels_.data();
   const int32_t order = order_above(walk.order);

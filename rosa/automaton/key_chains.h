@@ -39,7 +39,7 @@ class KeyChains {
 
  private:
   static constexpr int32_t kMaxLevels = 24;
-  static constexpr int32_t kMaxRuns = 4;
+  static constexpr int32_t kMaxRuns = 8;
   static constexpr int64_t kStepsASymbol = 24;
   static constexpr int64_t kFreeSteps = 16384;
   static constexpr int32_t kNoSize = -2;
@@ -93,6 +93,7 @@ class KeyChains {
   void enter_again(Level& level, const SymbolSequence& keys);
 
   int32_t list_walks(const SymbolSequence& keys, const Target& target, Walks& walks);
+  static int32_t num_runs(const SymbolSequence& keys, const Target& target, int32_t order);
   void ask_for_next(const Walk& walk, const SymbolSequence& keys, const Target& target, int64_t num_steps);
   void add_level(int32_t order, const SymbolSequence& keys);
   Match walk(const Walk& walk, const SymbolSequence& keys, const Target& target, int32_t enough);
