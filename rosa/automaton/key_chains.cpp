@@ -9,7 +9,7 @@ namespace {
 
 // The hash of symbols x[0 ... m - 1] is the sum of value(x[m - 1 - k]) * kBase^k, modulo 2^32.
 constexpr uint32_t kBase = 0x05000861u;
-constexpr int32_t kMaxOrder = 512;
+constexpr int32_t kMaxOrder = 4096;
 constexpr int32_t kMinHeadBits = 4;
 constexpr int32_t kMaxHeadBits = 29;
 
@@ -67,10 +67,10 @@ void KeyChains::choose_orders(int32_t num_bits) {
 
 // Returns the next order of the ladder, chosen by measuring (bench/matcher_bench.cpp); kMaxOrder + 1 at its end.
 int32_t KeyChains::order_above(int32_t order) const {
-  static constexpr int32_t kBinary[] = {7,  8,  9,  10, 12, 14, 16,  18,  20,  22,  26,
-                                        32, 40, 52, 64, 80, 96, 128, 160, 256, 512, 513};
-  static constexpr int32_t kOthers[] = {1,  2,  3,  4,  5,  6,  7,  8,   9,   10,  12, 14,
-                                        16, 20, 24, 32, 40, 64, 96, 160, 256, 512, 513};
+  static constexpr int32_t kBinary[] = {7,  8,  9,  10, 12, 14,  16,  18,  20,  22,   26,   32,
+                                        40, 52, 64, 80, 96, 128, 160, 256, 512, 1024, 2048, kMaxOrder + 1};
+  static constexpr int32_t kOthers[] = {1,  2,  3,  4,  5,  6,  7,  8,   9,   10,  12,   14,
+                                        16, 20, 24, 32, 40, 64, 96, 160, 256, 512, 1024, kMaxOrder + 1};
   const auto next = [&](const auto& ladder) {
     return *std::upper_bound(std::begin(ladder), std::end(ladder) - 1, order);
   };
@@ -245,14 +245,27 @@ void KeyChains::fill(const SymbolSequence& keys) {
 void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
   make_room(level, keys.size());
   extend_hashes(keys, keys.size());
+  // Some at once, so that the heads' cache misses come at once.
+  constexpr int32_t kBatch = 16;
+  std::array<uint32_t, kBatch> hashes;
+  std::array<int32_t, kBatch> orders;
   int32_t order = 0;
-  for (auto i = static_cast<int32_t>(level.previous.size()); i < keys.size(); ++i) {
-    const bool goes_on = order > 0 && order < kMaxOrder && keys[i] == keys[i - 1];
-    order = goes_on ? order + 1 : order_of_runs(keys, i, level.num_runs);
-    if (order == 0) {
-      level.previous.push_back(0);
-    } else {
-      enter(level, scattered(hash_before(order, i)), i);
+  const auto first = static_cast<int32_t>(level.previous.size());
+  for (int32_t begin = first; begin < keys.size(); begin += kBatch) {
+    const int32_t end = std::min(begin + kBatch, keys.size());
+    for (int32_t i = begin; i < end; ++i) {
+      const bool goes_on = i > first && keys[i] == keys[i - 1];  // where there is no order, the run has none any more
+      order = !goes_on ? order_of_runs(keys, i, level.num_runs) : order == 0 || order == kMaxOrder ? 0 : order + 1;
+      orders[i - begin] = order;
+      hashes[i - begin] = order == 0 ? 0 : scattered(hash_before(order, i));
+      __builtin_prefetch(&level.heads[hashes[i - begin] >> (32 - level.head_bits)], 1);
+    }
+    for (int32_t i = begin; i < end; ++i) {
+      if (orders[i - begin] == 0) {
+        level.previous.push_back(0);
+      } else {
+        enter(level, hashes[i - begin], i);
+      }
     }
   }
 }
@@ -270,7 +283,7 @@ int32_t KeyChains::num_runs(const SymbolSequence& keys, const Target& target, in
 // higher order.
 void KeyChains::ask_for_next(const Walk& walk, const SymbolSequence& keys, const Target& target, int64_t num_steps) {
   constexpr int32_t kLongRuns = 3;  // in the mean; shorter ones come by chance
-  const int64_t short_walk = walk.level == nullptr ? 1 : 4;
+  const int64_t short_walk = walk.level == nullptr ? 1 : 2;
   if (num_steps <= short_walk) return;
   const bool is_of_runs = walk.level != nullptr && walk.level->num_runs > 0;
   if (is_of_runs || walk.order >= kLongRuns * num_runs(keys, target, walk.order)) {

@@ -14,7 +14,7 @@ namespace rosa::automaton {
 
 class RunEnds {
  public:
-  static constexpr int32_t kMaxRun = 512;
+  static constexpr int32_t kMaxRun = 4096;
 
   // Takes in the keys that it has not seen; all are of a byte. Amortised O(1) a key.
   void extend(const SymbolSequence& keys);
