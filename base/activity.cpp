@@ -101,6 +101,8 @@ const char* name_of(Phase phase) {
       return "saving";
     case Phase::ending:
       return "end";
+    case Phase::left:
+      return "left";
   }
   return "unknown";
 }

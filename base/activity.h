@@ -23,7 +23,8 @@ enum class Phase : int32_t {
   optimizer,
   evaluation,
   saving,
-  ending
+  ending,
+  left  // MPI and the other ranks: only the process has to end
 };
 
 // "teacher forward"

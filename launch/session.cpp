@@ -2,27 +2,52 @@
 
 #include <array>
 #include <cstdio>
+#include <exception>
 #include <random>
 #include <string>
 #include <system_error>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "launch/failure.h"
+#include "launch/guardian.h"
 #include "launch/terminal_line.h"
 #include "launch/watch.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/single_communicator.h"
 
 namespace rosa::launch {
+namespace {
 
-Session::Session() : terminal_(find_terminal()) {
+// What the watchdog takes to call it a hang, and the time in which an ended job is to be gone: where other ranks can
+// see this one they come first.
+double guardian_limit_s(const parallel::WatchdogConfig& config) {
+  constexpr double kTimeToEnd_s = 10.0;
+  if (config.heartbeat_s <= 0.0) return 0.0;
+  return config.heartbeat_s * static_cast<double>(config.hang_after_heartbeats) + kTimeToEnd_s;
+}
+
+}  // namespace
+
+Session::Session() : terminal_(find_terminal()), exceptions_at_start_(std::uncaught_exceptions()) {
   if (parallel::MpiSession::started_by_launcher()) {
+    const std::string who = base::concat("rank ", rank_of_process(), " on ", host_name());
+    start_guardian(who.c_str(), guardian_limit_s(parallel::WatchdogConfig()));
     mpi_ = std::make_unique<parallel::MpiSession>(nullptr, nullptr);
     communicator_ = parallel::make_mpi_communicator();
   } else {
     communicator_ = parallel::make_single_communicator();
   }
+}
+
+Session::~Session() {
+  communicator_.reset();
+  mpi_.reset();
+  watchdog_.reset();  // outlives MPI
+  guardian_expects_the_end();
+  if (std::uncaught_exceptions() > exceptions_at_start_) return;
+  const base::PhaseScope phase(base::Phase::left);
 }
 
 void Session::start_log(const std::filesystem::path& run_folder) {
@@ -46,6 +71,7 @@ void Session::start_log(const std::filesystem::path& run_folder) {
 
 void Session::start_watchdog(const parallel::WatchdogConfig& config, const std::filesystem::path& run_folder) {
   watchdog_.reset();
+  set_guardian_limit(guardian_limit_s(config));
   watchdog_ = make_watchdog(config, run_folder, *communicator_);
 }
 

@@ -14,8 +14,13 @@ namespace rosa::launch {
 
 class Session {
  public:
-  // Collective: every rank calls it.
+  // Collective: every rank calls it, on the main thread and before other threads; where a launcher started the process
+  // it gets a guardian (launch/guardian.h).
   Session();
+  // Leaves MPI; the process is to end then.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   parallel::Communicator& communicator() { return *communicator_; }
   const Terminal& terminal() const { return terminal_; }
@@ -30,10 +35,11 @@ class Session {
   void start_watchdog(const parallel::WatchdogConfig& config, const std::filesystem::path& run_folder);
 
  private:
-  std::unique_ptr<parallel::Watchdog> watchdog_;  // outlives MPI
+  std::unique_ptr<parallel::Watchdog> watchdog_;
   std::unique_ptr<parallel::MpiSession> mpi_;
   std::unique_ptr<parallel::Communicator> communicator_;
   Terminal terminal_;
+  const int exceptions_at_start_;
 };
 
 }  // namespace rosa::launch

@@ -29,7 +29,7 @@ constexpr int kFarewells = 3;  // datagrams may be lost
 
 // Before, between and after steps the ranks do different things, for as long as it takes.
 bool is_timed(const Activity& activity) {
-  return activity.step >= 0 && activity.phase != Phase::starting && activity.phase != Phase::ending;
+  return activity.step >= 0 && activity.phase != Phase::starting && activity.phase < Phase::ending;
 }
 
 bool same_collective(const Activity& a, const Activity& b) {

@@ -86,7 +86,7 @@ Number number(const std::string& key, std::string_view text) {
 }
 
 void check_phase(const std::string& phase) {
-  for (auto known = Phase::starting; known <= Phase::ending; known = static_cast<Phase>(static_cast<int>(known) + 1)) {
+  for (auto known = Phase::starting; known <= Phase::left; known = static_cast<Phase>(static_cast<int>(known) + 1)) {
     if (word_of(known) == phase) return;
   }
   throw ConfigError("ROSA_FAULT: unknown phase '" + phase + "'");

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/job.h"
@@ -119,6 +120,30 @@ TEST_F(RankFailures, ARankFrozenFromOutsideIsEnded) {
   const JobResult result = job.wait();
   EXPECT_EQ(result.exit_code, kExitWatchdog) << result.output;
   EXPECT_THAT(result.output, ContainsRegex("rank 1 on [^ ]+ \\(process [0-9]+\\) is frozen"));
+  EXPECT_THAT(result.orphans, IsEmpty());
+}
+
+// Where no other rank can see it, its guardian does.
+TEST_F(RankFailures, ARankThatIsFrozenOutOfTheOthersSightIsEnded) {
+  for (const auto& [num_ranks, where] : {std::pair(1, "step=1 phase=backward"), std::pair(2, "step=0- phase=left")}) {
+    SCOPED_TRACE(where);
+    const TinyRun run(work_ / ("stop_" + std::to_string(num_ranks)), 4);
+    const std::string rank = std::to_string(num_ranks - 1);
+    const JobResult result =
+        run_job(run.train_command(watched()), with_fault(num_ranks, "do=stop rank=" + rank + " " + where));
+    EXPECT_FALSE(result.timed_out);
+    EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.output;
+    EXPECT_THAT(result.output, ContainsRegex("rosa: rank " + rank + " on [^ ]+ \\(process [0-9]+\\) has been stopped"));
+    EXPECT_EQ(std::filesystem::exists(run.checkpoint(4)), num_ranks == 2);
+    EXPECT_THAT(result.orphans, IsEmpty());
+  }
+}
+
+TEST_F(RankFailures, ARankThatDoesNotEndIsEnded) {
+  const TinyRun run(work_ / "run", 4);
+  const JobResult result = run_job(run.train_command(watched()), with_fault(2, "do=loop rank=0 step=0- phase=left"));
+  EXPECT_EQ(result.exit_code, 128 + SIGKILL) << result.output;
+  EXPECT_THAT(result.output, ContainsRegex("rosa: rank 0 on [^ ]+ \\(process [0-9]+\\) has been ending"));
   EXPECT_THAT(result.orphans, IsEmpty());
 }
 

@@ -75,22 +75,20 @@ class Dice {
 
 Fault draw_fault(Dice& dice, int num_ranks, int64_t first_step) {
   static constexpr std::array kInside = {"kill", "stop", "throw", "segv", "exit", "loop", "usr1", "term", "int"};
-  static constexpr std::array kPhases = {"data",   "teacher_forward", "student_forward", "backward",
-                                         "reduce", "optimizer",       "saving"};
+  static constexpr std::array kPhases = {"data",      "teacher_forward", "student_forward", "backward", "reduce",
+                                         "optimizer", "saving",          "ending",          "left"};
   static constexpr std::array kOutside = {SIGKILL, SIGSTOP, SIGUSR1, SIGTERM, SIGINT};
   Fault fault;
   fault.rank = static_cast<int>(dice.below(num_ranks));
   if (dice.below(3) > 0) {
     // At a step that is still to come; a save happens after every second one.
     const int64_t step = first_step + dice.below(std::max<int64_t>(1, kNumSteps - first_step));
-    std::string what = dice.any_of(kInside);
-    if (num_ranks == 1 && what == "stop") what = "kill";  // nobody is there to see a lone rank frozen
+    const std::string what = dice.any_of(kInside);
     fault.inside = "do=" + what + " rank=" + std::to_string(fault.rank) + " step=" + std::to_string(step) +
                    "- phase=" + dice.any_of(kPhases);
     return fault;
   }
   fault.signal = dice.any_of(kOutside);
-  if (num_ranks == 1 && fault.signal == SIGSTOP) fault.signal = SIGKILL;
   if (dice.below(3) == 0 && fault.signal != SIGSTOP) fault.rank = -1;
   fault.after_s = static_cast<double>(dice.below(1000)) / 1000.0;
   return fault;

@@ -179,16 +179,20 @@ case_flapping_link() {
 
 # At ten random moments.
 case_cut_links() {
-  local i
+  local i after node cut
   [ -d "$scratch/alone" ] || train_alone alone "$num_steps"
   RANDOM=${ROSA_TEST_SEED:-20261122}
   echo "ROSA_TEST_SEED=${ROSA_TEST_SEED:-20261122}"
   write_run cuts "$num_steps"
   for i in $(seq 10); do
     start_on_hosts cuts
-    sleep "$((RANDOM % 5)).$((RANDOM % 10))"
-    link_down $((RANDOM % 2 + 1))
+    after=$((RANDOM % 5)).$((RANDOM % 10))
+    node=$((RANDOM % 2 + 1))
+    sleep "$after"
+    link_down "$node"
+    cut=$SECONDS
     wait_for "$job" 100
+    echo "cut $i of node$node after $after s: exit code $code after $((SECONDS - cut)) s, at $(basename "$(last_checkpoint cuts)")"
     [ "$code" != 124 ] || failed "cut $i: no end within 100 s"
     expect_no_orphans 100
     link_up 1

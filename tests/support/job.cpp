@@ -16,6 +16,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "launch/guardian.h"
+
 namespace rosa::testing {
 namespace {
 
@@ -62,6 +64,11 @@ bool has_rank(const std::string& environment, int rank) {
     if (holds_entry(environment, name + std::to_string(rank))) return true;
   }
   return false;
+}
+
+// The rank's guardian (launch/guardian.h) is the same program in the same environment.
+bool is_guardian(pid_t pid) {
+  return read_all("/proc/" + std::to_string(pid) + "/comm") == std::string(launch::kGuardianName) + "\n";
 }
 
 std::string file_name_of_executable(pid_t pid) {
@@ -155,7 +162,7 @@ pid_t Job::rank_pid(int rank, Seconds deadline) const {
   const auto start = Clock::now();
   do {
     for (const auto& [pid, environment] : marked_processes(mark_)) {
-      if (has_rank(environment, rank) && file_name_of_executable(pid) == program_) return pid;
+      if (has_rank(environment, rank) && file_name_of_executable(pid) == program_ && !is_guardian(pid)) return pid;
     }
     std::this_thread::sleep_for(kPollInterval);
   } while (Clock::now() - start < deadline);
