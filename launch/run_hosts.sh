@@ -68,6 +68,9 @@ else
 fi
 [ ${#names[@]} -gt 0 ] || usage_error "--hosts: no host in $hosts_option"
 
+# While mpirun starts its daemon on a host only ssh can see that the host is cut off; by default it would wait for ever.
+: "${agent:=ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=4}"
+
 find_program
 find_mpirun
 [ "$mpi_kind" != other ] || usage_error "this script knows Open MPI's mpirun only, and $mpirun is another"
@@ -76,10 +79,9 @@ find_mpirun
 on_host() {
   if [ "$1" = "$(hostname)" ] || [ "$1" = localhost ]; then
     sh -c "$2"
-  elif [ -n "$agent" ]; then
-    "$agent" "$1" "$2"
   else
-    ssh -o BatchMode=yes -o ConnectTimeout=10 "$1" "$2"
+    # shellcheck disable=SC2086  # a command with its options
+    $agent "$1" "$2"
   fi
 }
 
@@ -113,7 +115,7 @@ done
 
 mpi_run=("$mpirun" --host "$host_list" -np "$num_ranks" --map-by slot --wdir "$PWD")
 add_common_options "$oversubscribed"
-if [ -n "$agent" ]; then add_parameter plm_rsh_agent "$agent"; fi
+add_parameter plm_rsh_agent "$agent"
 if [ -n "$network" ]; then
   add_parameter oob_tcp_if_include "$network"
   add_parameter btl_tcp_if_include "$network"

@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../support/shell_test.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/../support/hosts.sh"
 
 short_cases=(same_bytes dry_run stop_and_go_on cut_link lost_host wrong_hosts)
-long_cases=(flapping_link cut_links lost_first_host)
+long_cases=(flapping_link cut_at_launch cut_links lost_first_host)
 
 reason=$(why_no_hosts)
 [ -z "$reason" ] || skip "$reason"
@@ -175,6 +175,26 @@ case_flapping_link() {
   ) || failed "in the subshell"
   same_run flapping alone
   expect_no_orphans 30
+}
+
+# The host is lost between the question whether it answers and the first word of its daemon.
+case_cut_at_launch() {
+  local log=$scratch/at_launch.log
+  cat >"$scratch/waiting_agent" <<SCRIPT
+#!/bin/bash
+case "\$*" in *orted*) touch "$scratch/launches"; until [ -e "$scratch/is_cut" ]; do sleep 0.05; done ;; esac
+exec "$scratch/agent" "\$@"
+SCRIPT
+  chmod +x "$scratch/waiting_agent"
+  "$scratch/enter" 1 "$launch/run_hosts.sh" --hosts node1,node2 --agent "$scratch/waiting_agent" \
+    --network 10.99.0.0/24 doctor >"$log" 2>&1 &
+  job=$!
+  wait_until 60 test -e "$scratch/launches" || failed "no daemon"
+  into_the_void 2
+  touch "$scratch/is_cut"
+  expect_failure "job whose host is cut off at launch"
+  expect_text "job whose host is cut off at launch" "unable to (complete a TCP connection|reliably start)" "$log"
+  back_from_the_void 2
 }
 
 # At ten random moments.
