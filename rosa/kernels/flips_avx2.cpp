@@ -9,10 +9,10 @@ namespace rosa::kernels::avx2 {
 void list_changes(const FlipProblem& problem, ChangeList& changes) { run_channel_flips<Avx2Lanes>(problem, changes); }
 void sum_rewards(const FlipProblem& problem, RewardSums& sums) { run_channel_flips<Avx2Lanes>(problem, sums); }
 void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
-  SymbolFlipRun<Avx2Lanes, MatchChangeList>(problem, changes).run();
+  run_symbol_flips<Avx2Lanes>(problem, changes);
 }
 void sum_match_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
-  SymbolFlipRun<Avx2Lanes, MatchRewardSums>(problem, sums).run();
+  run_symbol_flips<Avx2Lanes>(problem, sums);
 }
 void list_tied_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
   TiedFlipRun<Avx2Lanes, MatchChangeList>(problem, changes).run();

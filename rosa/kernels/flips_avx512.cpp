@@ -9,10 +9,10 @@ namespace rosa::kernels::avx512 {
 void list_changes(const FlipProblem& problem, ChangeList& changes) { run_channel_flips<Avx512Lanes>(problem, changes); }
 void sum_rewards(const FlipProblem& problem, RewardSums& sums) { run_channel_flips<Avx512Lanes>(problem, sums); }
 void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
-  SymbolFlipRun<Avx512Lanes, MatchChangeList>(problem, changes).run();
+  run_symbol_flips<Avx512Lanes>(problem, changes);
 }
 void sum_match_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
-  SymbolFlipRun<Avx512Lanes, MatchRewardSums>(problem, sums).run();
+  run_symbol_flips<Avx512Lanes>(problem, sums);
 }
 void list_tied_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
   TiedFlipRun<Avx512Lanes, MatchChangeList>(problem, changes).run();

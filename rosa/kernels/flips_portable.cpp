@@ -11,10 +11,10 @@ void list_changes(const FlipProblem& problem, ChangeList& changes) {
 }
 void sum_rewards(const FlipProblem& problem, RewardSums& sums) { run_channel_flips<PortableLanes>(problem, sums); }
 void list_match_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
-  SymbolFlipRun<PortableLanes, MatchChangeList>(problem, changes).run();
+  run_symbol_flips<PortableLanes>(problem, changes);
 }
 void sum_match_rewards(const SymbolFlipProblem& problem, MatchRewardSums& sums) {
-  SymbolFlipRun<PortableLanes, MatchRewardSums>(problem, sums).run();
+  run_symbol_flips<PortableLanes>(problem, sums);
 }
 void list_tied_changes(const SymbolFlipProblem& problem, MatchChangeList& changes) {
   TiedFlipRun<PortableLanes, MatchChangeList>(problem, changes).run();

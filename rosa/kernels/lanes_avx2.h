@@ -37,6 +37,7 @@ struct Avx2Lanes<uint8_t> : Avx2Vector {
     return load(lanes);
   }
   static Vector add(Vector a, Vector b) { return _mm256_add_epi8(a, b); }
+  static Vector add_saturated(Vector a, Vector b) { return _mm256_adds_epu8(a, b); }
   static Vector subtract(Vector a, Vector b) { return _mm256_sub_epi8(a, b); }
   static Vector smaller(Vector a, Vector b) { return _mm256_min_epu8(a, b); }
   static Vector larger(Vector a, Vector b) { return _mm256_max_epu8(a, b); }
@@ -58,6 +59,7 @@ struct Avx2Lanes<uint16_t> : Avx2Vector {
   static Vector broadcast(int value) { return _mm256_set1_epi16(static_cast<int16_t>(value)); }
   static Vector counting() { return _mm256_setr_epi16(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16); }
   static Vector add(Vector a, Vector b) { return _mm256_add_epi16(a, b); }
+  static Vector add_saturated(Vector a, Vector b) { return _mm256_adds_epu16(a, b); }
   static Vector subtract(Vector a, Vector b) { return _mm256_sub_epi16(a, b); }
   static Vector smaller(Vector a, Vector b) { return _mm256_min_epu16(a, b); }
   static Vector larger(Vector a, Vector b) { return _mm256_max_epu16(a, b); }

@@ -36,7 +36,10 @@ struct Avx512Lanes<uint8_t> {
     return _mm512_load_si512(lanes);
   }
   static Vector add(Vector a, Vector b) { return _mm512_add_epi8(a, b); }
+  static Vector add_saturated(Vector a, Vector b) { return _mm512_adds_epu8(a, b); }
   static Vector subtract(Vector a, Vector b) { return _mm512_sub_epi8(a, b); }
+  static Vector exclusive_or(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
+  static Vector bit_and(Vector a, Vector b) { return _mm512_and_si512(a, b); }
   static Vector smaller(Vector a, Vector b) { return _mm512_min_epu8(a, b); }
   static Vector larger(Vector a, Vector b) { return _mm512_max_epu8(a, b); }
   static Mask equal(Vector a, Vector b) { return _mm512_cmpeq_epu8_mask(a, b); }
@@ -67,6 +70,7 @@ struct Avx512Lanes<uint16_t> {
     return _mm512_load_si512(lanes);
   }
   static Vector add(Vector a, Vector b) { return _mm512_add_epi16(a, b); }
+  static Vector add_saturated(Vector a, Vector b) { return _mm512_adds_epu16(a, b); }
   static Vector subtract(Vector a, Vector b) { return _mm512_sub_epi16(a, b); }
   static Vector exclusive_or(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
   static Vector bit_and(Vector a, Vector b) { return _mm512_and_si512(a, b); }

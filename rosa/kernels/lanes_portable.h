@@ -43,6 +43,10 @@ struct PortableLanes {
   static Vector add(const Vector& a, const Vector& b) {
     return map([&](int i) { return a.lane[i] + b.lane[i]; });
   }
+  static Vector add_saturated(const Vector& a, const Vector& b) {
+    constexpr int kMax = static_cast<Element>(-1);
+    return map([&](int i) { return a.lane[i] + b.lane[i] > kMax ? kMax : a.lane[i] + b.lane[i]; });
+  }
   static Vector subtract(const Vector& a, const Vector& b) {
     return map([&](int i) { return a.lane[i] - b.lane[i]; });
   }

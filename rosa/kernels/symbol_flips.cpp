@@ -32,7 +32,7 @@ SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64
   problem.length = static_cast<int32_t>(length);
   problem.num_bits = static_cast<int32_t>(num_bits);
   problem.positions = positions.data();
-  for (uint16_t*& run : problem.runs) run = cutter.take<uint16_t>(length + kPadding);
+  for (void*& run : problem.runs) run = cutter.take<uint16_t>(length + kPadding);
   problem.newest = cutter.take<int32_t>(int64_t{1} << num_bits);
   problem.best = cutter.take<uint32_t>(length + 1);
   problem.whole = cutter.take<uint32_t>(length + 1);

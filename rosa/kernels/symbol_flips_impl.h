@@ -18,23 +18,19 @@
 
 namespace rosa::kernels {
 
-template <template <class> class LanesOf, class Sink>
-class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
+// Element: bytes hold runs to kLongest and symbols of 8 bits.
+template <template <class> class LanesOf, class Element, class Sink>
+class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
  public:
-  SymbolFlipRun(const SymbolFlipProblem& problem, Sink& sink)
-      : problem_(problem), sink_(sink), length_(problem.length), num_bits_(problem.num_bits) {
-    run_ = problem.runs[0];
-    mended_ = problem.runs[1];
-    differs_ = problem.runs[2];
-    lengths_ = problem.runs[3];
-    reversed_ = problem.runs[4];
+  // From the first row on.
+  SymbolFlipRun(const SymbolFlipProblem& problem, Sink& sink) : SymbolFlipRun(problem, sink, SymbolFlipState{}) {
     for (int32_t k = 0; k < length_ + kLanes; ++k) {
       run_[k] = mended_[k] = differs_[k] = 0;
-      reversed_[k] = k < length_ ? problem.key[length_ - 1 - k] : 0;
+      reversed_[k] = k < length_ ? static_cast<Element>(problem.key[length_ - 1 - k]) : 0;
     }
     const int32_t num_flips = length_ * num_bits_;
     for (int side = 0; side < 2; ++side) {
-      active_[side] = problem.active[side];
+      at_.active[side] = problem.active[side];
       for (int32_t k = 0; k < num_flips; ++k) {
         problem.searched[side][k] = -1;
         problem.is_active[side][k] = 0;
@@ -42,41 +38,58 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
       for (int32_t k = 0; k < num_flips + num_bits_; ++k) problem.mends[side][k] = 0;
     }
     for (int32_t symbol = 0; symbol < 1 << num_bits_; ++symbol) problem.newest[symbol] = -1;
-    next_ = problem.next;
+    at_.next = problem.next;
+  }
+  // From where bytes could hold no more.
+  SymbolFlipRun(const SymbolFlipRun<LanesOf, uint8_t, Sink>& before) requires(sizeof(Element) > 1)
+      : SymbolFlipRun(before.problem_, before.sink_, before.at_) {
+    Element* const arrays[] = {run_, mended_, differs_, reversed_};
+    for (Element* const wide : arrays) {
+      const uint8_t* const bytes = reinterpret_cast<const uint8_t*>(wide);
+      for (int32_t k = length_ + kLanes; k-- > 0;) wide[k] = bytes[k];
+    }
   }
 
-  void run() {
-    for (row_ = 0; row_ < length_; ++row_) {
-      query_ = problem_.query[row_];
-      num_vectors_ = (row_ + kLanes - 1) / kLanes;
-      if (row_ > 0) problem_.newest[problem_.key[row_ - 1]] = row_ - 1;
-      const bool extends = base_length_ > 0 && problem_.key[row_ - base_] == query_;
+  // Returns false where it stopped because elements may be too small for the next row.
+  bool run() {
+    for (int32_t bounded_to = kLongest; at_.row < length_; ++at_.row) {
+      if (kLongest < length_ && at_.row >= bounded_to) {
+        bounded_to = at_.row + kLongest - longest_mended();
+        if (bounded_to <= at_.row) return false;
+      }
+      query_ = problem_.query[at_.row];
+      num_vectors_ = (at_.row + kLanes - 1) / kLanes;
+      if (at_.row > 0) problem_.newest[problem_.key[at_.row - 1]] = at_.row - 1;
+      const bool extends = at_.base_length > 0 && problem_.key[at_.row - at_.base] == query_;
       const Vector longest = advance_runs();
       if (extends) {
-        ++base_length_;
+        ++at_.base_length;
       } else {
-        base_length_ = Lanes::largest(longest);
-        base_ = base_length_ > 0 ? first_distance(run_, base_length_) : 0;
+        at_.base_length = Lanes::largest(longest);
+        at_.base = at_.base_length > 0 ? first_distance(run_, at_.base_length) : 0;
       }
-      base_key_ = base_length_ > 0 ? key(base_length_, base_) : 0;
-      problem_.positions[row_] = base_ > 0 ? row_ - base_ : -1;
+      base_key_ = at_.base_length > 0 ? key(at_.base_length, at_.base) : 0;
+      problem_.positions[at_.row] = at_.base > 0 ? at_.row - at_.base : -1;
       num_misses_ = 0;
       outer_row_ = false;
-      list_mends(base_length_ > 3 ? base_length_ - 1 : 2);
+      list_mends(at_.base_length > 3 ? at_.base_length - 1 : 2);
       follow_queries(extends);
       follow_keys(extends);
       clear_mends();
       report();
     }
+    return true;
   }
 
  private:
-  using Lanes = LanesOf<uint16_t>;
-  using Base = FlipDistances<Lanes, uint16_t>;
+  template <template <class> class, class, class>
+  friend class SymbolFlipRun;
+
+  using Lanes = LanesOf<Element>;
+  using Base = FlipDistances<Lanes, Element>;
   using Vector = typename Lanes::Vector;
   using Mask = typename Lanes::Mask;
   using Base::distance_of;
-  using Base::distances;
   using Base::find;
   using Base::first_distance;
   using Base::key;
@@ -84,10 +97,23 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
   using Base::raise;
   using Base::vector_of;
   static constexpr int kQuery = 0, kKey = 1;
+  static constexpr int32_t kLongest = sizeof(Element) == 1 ? 254 : 65535;
   // From so many searches of a row on, one pass that serves all of them is cheaper.
   static constexpr int32_t kMaxMisses = 16;
   // Keys under a longer match are searched in one pass.
   static constexpr int32_t kMaxAround = 64;
+
+  SymbolFlipRun(const SymbolFlipProblem& problem, Sink& sink, const SymbolFlipState& state)
+      : problem_(problem), sink_(sink), length_(problem.length), num_bits_(problem.num_bits), at_(state) {
+    Element** const arrays[] = {&run_, &mended_, &differs_, &lengths_, &reversed_};
+    for (int k = 0; k < 5; ++k) *arrays[k] = static_cast<Element*>(problem.runs[k]);
+  }
+
+  int32_t longest_mended() const {
+    Vector longest = Lanes::broadcast(0);
+    for (int32_t v = 0; v < num_vectors_; ++v) longest = Lanes::larger(longest, mended(v));
+    return Lanes::largest(longest);
+  }
 
   Vector run(int32_t v) const { return Lanes::load(run_ + v * kLanes); }
   Vector mended(int32_t v) const { return Lanes::load(mended_ + v * kLanes); }
@@ -96,11 +122,12 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
   // The runs of this row from those of the row before; returns their largest, lane by lane.
   Vector advance_runs() {
     const Vector zero = Lanes::broadcast(0), one = Lanes::broadcast(1), symbol = Lanes::broadcast(query_);
-    const uint16_t* const past = reversed_ + (length_ - row_);  // past[d - 1] = key[row - d]
+    const Element* const past = reversed_ + (length_ - at_.row);  // past[d - 1] = key[row - d]
     Vector longest = zero;
+    Mask exists = Lanes::equal(zero, zero);
     for (int32_t v = 0; v < num_vectors_; ++v) {
       // Distances beyond the row stay 0 until their first cell.
-      const Mask exists = Lanes::at_least(Lanes::broadcast(row_), distances(v));
+      if (v == num_vectors_ - 1) exists = Lanes::at_least(Lanes::broadcast(at_.row - v * kLanes), Lanes::counting());
       const Vector difference = Lanes::exclusive_or(Lanes::load(past + v * kLanes), symbol);
       const Mask equal = Lanes::equal(difference, zero);
       const Vector rest = Lanes::bit_and(difference, Lanes::subtract(difference, one));
@@ -140,8 +167,8 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
       for (; found != 0; found &= found - 1) mend_at(v * kLanes + 1 + __builtin_ctzll(found));
     }
     least_mended_ = least;
-    if (least == 1 || base_length_ > 1) return;
-    const int32_t end = base_length_ == 0 ? row_ : base_ - 1;
+    if (least == 1 || at_.base_length > 1) return;
+    const int32_t end = at_.base_length == 0 ? at_.row : at_.base - 1;
     for (int32_t v = 0; v * kLanes < end; ++v) {
       uint64_t found = Lanes::bits(Lanes::equal(mended(v), Lanes::broadcast(1)));
       found &= ~Lanes::bits(Lanes::equal(differs(v), zero));
@@ -165,7 +192,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
     uint32_t best = problem_.mends[kQuery][a * num_bits_ + bit];
     if (best == 0 && a + 1 < least_mended_) best = search_mended(a, bit);
     if (best != 0) return distance_of(best);
-    if (a >= base_length_) return base_;
+    if (a >= at_.base_length) return at_.base;
     return a > 0 ? first_at_least(a) : 0;
   }
 
@@ -173,7 +200,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
   uint32_t search_mended(int32_t a, int32_t bit) {
     if (a == 0 && least_mended_ == 2) {
       const int32_t position = problem_.newest[query_ ^ 1 << bit];
-      return position < 0 ? 0 : key(1, row_ - position);
+      return position < 0 ? 0 : key(1, at_.row - position);
     }
     if (++num_misses_ == kMaxMisses) {
       list_all_mends();
@@ -200,7 +227,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
   }
 
   bool is_under_match(int32_t position) const {
-    return base_length_ > 0 && position <= row_ - base_ && position > row_ - base_ - base_length_;
+    return at_.base_length > 0 && position <= at_.row - at_.base && position > at_.row - at_.base - at_.base_length;
   }
 
   void list_all_mends() {
@@ -210,26 +237,36 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
 
   // The best of this row without mending, with the key `e` rows ago changed. Only keys under the row's match matter.
   uint32_t search_cut(int32_t e) {
-    if (base_length_ > kMaxAround) {
+    if (at_.base_length > kMaxAround) {
       if (!outer_row_) tabulate_cut();
       outer_row_ = true;
       return problem_.best[e];
     }
     // Runs that reach the key lie in these vectors whichever key it is; the others serve all keys.
-    const int32_t last = vector_of(base_ + base_length_ < row_ ? base_ + base_length_ : row_);
-    const int32_t first = vector_of(base_ > base_length_ ? base_ - base_length_ : 1);
+    const int32_t last = vector_of(at_.base + at_.base_length < at_.row ? at_.base + at_.base_length : at_.row);
+    const int32_t first = vector_of(at_.base > at_.base_length ? at_.base - at_.base_length : 1);
     if (!outer_row_) outer_ = best_outside(first, last);
     outer_row_ = true;
     uint32_t best = outer_;
-    const Vector rows = Lanes::broadcast(e);
     for (int32_t v = first; v <= last; ++v) {
-      const Vector plain = run(v), distance = distances(v);
-      const Vector cut = Lanes::smaller(plain, Lanes::subtract(rows, distance));
-      Lanes::store(lengths_, Lanes::select(Lanes::at_least(rows, distance), cut, plain));
+      Lanes::store(lengths_, cut_lengths(v, e));
       const int32_t length = Lanes::largest(Lanes::load(lengths_));
       if (length > 0) raise(best, key(length, find(v, lengths_, length)));
     }
     return best;
+  }
+
+  // The runs of vector v with the key `e` rows ago changed: to e - d at most where the key is at least d rows ago.
+  Vector cut_lengths(int32_t v, int32_t e) const {
+    const int32_t room = e - v * kLanes;
+    const Vector plain = run(v), lane = Lanes::counting();
+    if (room >= kLanes) {
+      const Vector least = Lanes::broadcast(room - kLanes < kLongest ? room - kLanes : kLongest);
+      return Lanes::smaller(plain, Lanes::add_saturated(least, Lanes::subtract(Lanes::broadcast(kLanes), lane)));
+    }
+    const Vector rows = Lanes::broadcast(room > 0 ? room : 0);
+    const Vector cut = Lanes::smaller(plain, Lanes::subtract(rows, lane));
+    return Lanes::select(Lanes::at_least(rows, lane), cut, plain);
   }
 
   // The best run outside the vectors [first, last].
@@ -250,23 +287,23 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
   void tabulate_cut() {
     uint32_t* const best = problem_.best;
     uint32_t* const whole = problem_.whole;
-    for (int32_t e = 0; e <= row_; ++e) best[e] = whole[e] = 0;
+    for (int32_t e = 0; e <= at_.row; ++e) best[e] = whole[e] = 0;
     int32_t covered = 0;
     for (int32_t v = 0; v < num_vectors_; ++v) {
       uint64_t rest = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(1)));
       for (; rest != 0; rest &= rest - 1) {
         const int32_t d = v * kLanes + 1 + __builtin_ctzll(rest), end = d + run_[d - 1];
-        if (end <= row_) raise(whole[end], key(run_[d - 1], d));
+        if (end <= at_.row) raise(whole[end], key(run_[d - 1], d));
         Base::raise_cut(best, d, end, covered);
       }
     }
     uint32_t longest = 0;
-    for (int32_t e = 1; e <= row_; ++e) {
+    for (int32_t e = 1; e <= at_.row; ++e) {
       raise(longest, whole[e]);
       raise(best[e], longest);
     }
     longest = 0;
-    for (int32_t e = row_ - 1; e >= 0; --e) {
+    for (int32_t e = at_.row - 1; e >= 0; --e) {
       raise(longest, key(run_[e], e + 1));
       raise(best[e], longest);
     }
@@ -296,39 +333,39 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
 
   // The flip matches at distance d in this row.
   void settle(int side, int32_t flip, int32_t position, int32_t d) {
-    problem_.searched[side][flip] = row_;
-    problem_.is_active[side][flip] = d != base_;
-    if (d != base_) next_[num_next_++] = {flip, position, d};
+    problem_.searched[side][flip] = at_.row;
+    problem_.is_active[side][flip] = d != at_.base;
+    if (d != at_.base) at_.next[num_next_++] = {flip, position, d};
   }
 
   void swap_active(int side) {
-    ActiveFlip* const swapped = active_[side];
-    active_[side] = next_;
-    next_ = swapped;
-    num_active_[side] = num_next_;
+    ActiveFlip* const swapped = at_.active[side];
+    at_.active[side] = at_.next;
+    at_.next = swapped;
+    at_.num_active[side] = num_next_;
   }
 
   // Flips whose best distance extends keep it. Where the sequence's own extends, all flips that share it follow.
   void follow_queries(bool extends) {
     num_next_ = 0;
-    for (int32_t k = 0; k < num_active_[kQuery]; ++k) {
-      const ActiveFlip flip = active_[kQuery][k];
-      const bool flip_extends = flip.distance > 0 && problem_.key[row_ - flip.distance] == query_;
+    for (int32_t k = 0; k < at_.num_active[kQuery]; ++k) {
+      const ActiveFlip flip = at_.active[kQuery][k];
+      const bool flip_extends = flip.distance > 0 && problem_.key[at_.row - flip.distance] == query_;
       if (flip_extends) {
         settle(kQuery, flip.flip, flip.position, flip.distance);
       } else if (extends) {
         const int32_t bit = flip.flip - flip.position * num_bits_;
-        settle(kQuery, flip.flip, flip.position, search_query(row_ - flip.position, bit));
+        settle(kQuery, flip.flip, flip.position, search_query(at_.row - flip.position, bit));
       } else {
         problem_.is_active[kQuery][flip.flip] = 0;
       }
     }
-    const int32_t begin = extends || base_length_ == 0 ? row_ : row_ - base_length_ + 1;
-    for (int32_t position = begin; position <= row_; ++position) {
+    const int32_t begin = extends || at_.base_length == 0 ? at_.row : at_.row - at_.base_length + 1;
+    for (int32_t position = begin; position <= at_.row; ++position) {
       for (int32_t bit = 0; bit < num_bits_; ++bit) {
         const int32_t flip = position * num_bits_ + bit;
-        if (problem_.searched[kQuery][flip] != row_) {
-          settle(kQuery, flip, position, search_query(row_ - position, bit));
+        if (problem_.searched[kQuery][flip] != at_.row) {
+          settle(kQuery, flip, position, search_query(at_.row - position, bit));
         }
       }
     }
@@ -338,14 +375,14 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
 
   bool key_extends(const ActiveFlip& flip) const {
     if (flip.distance == 0) return false;
-    const int32_t position = row_ - flip.distance, bit = flip.flip - flip.position * num_bits_;
+    const int32_t position = at_.row - flip.distance, bit = flip.flip - flip.position * num_bits_;
     const int32_t flipped = position == flip.position ? 1 << bit : 0;
     return (problem_.key[position] ^ flipped) == query_;
   }
 
   void follow_keys(bool extends) {
     num_next_ = 0;
-    const int32_t source = row_ - base_;
+    const int32_t source = at_.row - at_.base;
     // Before they are settled anew: which flips of the key that the match has just reached shared its distance.
     if (extends) {
       for (int32_t bit = 0; bit < num_bits_; ++bit) {
@@ -353,8 +390,8 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
         if (problem_.is_active[kKey][flip] == 0) settle_key(flip, source, bit);
       }
     }
-    for (int32_t k = 0; k < num_active_[kKey]; ++k) {
-      const ActiveFlip flip = active_[kKey][k];
+    for (int32_t k = 0; k < at_.num_active[kKey]; ++k) {
+      const ActiveFlip flip = at_.active[kKey][k];
       const int32_t bit = flip.flip - flip.position * num_bits_;
       if (key_extends(flip)) {
         settle(kKey, flip.flip, flip.position, flip.distance);
@@ -364,22 +401,23 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
         problem_.is_active[kKey][flip.flip] = 0;
       }
     }
-    if (!extends && base_length_ > 0) {
-      for (int32_t position = source - base_length_ + 1; position <= source; ++position) settle_keys(position);
+    if (!extends && at_.base_length > 0) {
+      for (int32_t position = source - at_.base_length + 1; position <= source; ++position) settle_keys(position);
     }
     if (!extends) take_gains(kKey);
     swap_active(kKey);
   }
 
   void settle_key(int32_t flip, int32_t position, int32_t bit) {
-    const uint32_t cut = is_under_match(position) ? search_cut(row_ - position) : base_key_;
-    settle(kKey, flip, position, search_key(row_ - position, bit, cut));
+    const uint32_t cut = is_under_match(position) ? search_cut(at_.row - position) : base_key_;
+    settle(kKey, flip, position, search_key(at_.row - position, bit, cut));
   }
   void settle_keys(int32_t position) {
-    const uint32_t cut = search_cut(row_ - position);
+    const uint32_t cut = search_cut(at_.row - position);
     for (int32_t bit = 0; bit < num_bits_; ++bit) {
       const int32_t flip = position * num_bits_ + bit;
-      if (problem_.searched[kKey][flip] != row_) settle(kKey, flip, position, search_key(row_ - position, bit, cut));
+      if (problem_.searched[kKey][flip] != at_.row)
+        settle(kKey, flip, position, search_key(at_.row - position, bit, cut));
     }
   }
 
@@ -389,20 +427,20 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
       const int32_t entry = problem_.mended_list[side][k];
       const uint32_t offered = problem_.mends[side][entry];
       if (offered <= base_key_) continue;
-      const int32_t rows_ago = entry / num_bits_, position = row_ - rows_ago;
+      const int32_t rows_ago = entry / num_bits_, position = at_.row - rows_ago;
       const int32_t flip = position * num_bits_ + (entry - rows_ago * num_bits_);
-      if (problem_.searched[side][flip] != row_) settle(side, flip, position, distance_of(offered));
+      if (problem_.searched[side][flip] != at_.row) settle(side, flip, position, distance_of(offered));
     }
   }
 
   // Tells the sink where this row matches otherwise.
   void report() {
-    sink_.begin_row(row_, problem_.positions[row_]);
+    sink_.begin_row(at_.row, problem_.positions[at_.row]);
     for (int side = 0; side < 2; ++side) {
-      for (int32_t k = 0; k < num_active_[side]; ++k) {
-        const ActiveFlip& flip = active_[side][k];
-        const int32_t position = flip.distance == 0 ? -1 : row_ - flip.distance;
-        sink_.change(static_cast<FlippedSymbol>(side), flip, row_, position);
+      for (int32_t k = 0; k < at_.num_active[side]; ++k) {
+        const ActiveFlip& flip = at_.active[side][k];
+        const int32_t position = flip.distance == 0 ? -1 : at_.row - flip.distance;
+        sink_.change(static_cast<FlippedSymbol>(side), flip, at_.row, position);
       }
     }
   }
@@ -410,16 +448,25 @@ class SymbolFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
   const SymbolFlipProblem& problem_;
   Sink& sink_;
   int32_t length_, num_bits_;
-  uint16_t *run_, *mended_, *differs_;  // at index d - 1
-  uint16_t* lengths_;                   // of the search under way
-  uint16_t* reversed_;                  // the keys, last first
-  ActiveFlip *active_[2], *next_;
-  int32_t num_active_[2] = {0, 0}, num_next_ = 0;
+  Element *run_, *mended_, *differs_;  // at index d - 1
+  Element* lengths_;                   // of the search under way
+  Element* reversed_;                  // the keys, last first
+  SymbolFlipState at_;
+  int32_t num_next_ = 0;
   int32_t num_mends_[2] = {0, 0}, least_mended_ = 0, num_misses_ = 0;
-  int32_t row_ = 0, query_ = 0, num_vectors_ = 0;
-  int32_t base_ = 0, base_length_ = 0;  // the sequence's best distance and length; 0: no match
+  int32_t query_ = 0, num_vectors_ = 0;
   uint32_t base_key_ = 0, outer_ = 0;
   bool outer_row_ = false;  // whether this row's search_cut has done the work that its keys share
 };
+
+template <template <class> class LanesOf, class Sink>
+void run_symbol_flips(const SymbolFlipProblem& problem, Sink& sink) {
+  if (problem.num_bits > 8) {
+    SymbolFlipRun<LanesOf, uint16_t, Sink>(problem, sink).run();
+    return;
+  }
+  SymbolFlipRun<LanesOf, uint8_t, Sink> narrow(problem, sink);
+  if (!narrow.run()) SymbolFlipRun<LanesOf, uint16_t, Sink>(narrow).run();
+}
 
 }  // namespace rosa::kernels

@@ -20,7 +20,7 @@ struct SymbolFlipProblem {
   int32_t length;
   int32_t num_bits;
   int32_t* positions;
-  uint16_t* runs[5];             // T + 64 each
+  void* runs[5];                 // T + 64 of 16 bits each
   int32_t* newest;               // 2^num_bits: the newest position of each key
   uint32_t *best, *whole;        // T + 1
   uint32_t* mends[2];            // F + num_bits each: best mended run by (rows since the query or key, bit)
@@ -28,6 +28,14 @@ struct SymbolFlipProblem {
   int32_t* searched[2];          // F each
   uint8_t* is_active[2];         // F each
   ActiveFlip *active[2], *next;  // F each
+};
+
+// How far a sequence is done, and which flips match elsewhere in the last row done.
+struct SymbolFlipState {
+  ActiveFlip *active[2], *next;
+  int32_t num_active[2] = {0, 0};
+  int32_t row = 0;
+  int32_t base = 0, base_length = 0;  // the sequence's best distance and length; 0: no match
 };
 
 // Takes changes as a list, handed on in pieces.

@@ -22,11 +22,8 @@ class TiedFlipRun : private FlipDistances<LanesOf<uint16_t>, uint16_t> {
  public:
   TiedFlipRun(const SymbolFlipProblem& problem, Sink& sink)
       : problem_(problem), sink_(sink), length_(problem.length), num_bits_(problem.num_bits) {
-    run_ = problem.runs[0];
-    mended_ = problem.runs[1];
-    differs_ = problem.runs[2];
-    remended_ = problem.runs[3];
-    reversed_ = problem.runs[4];
+    uint16_t** const arrays[] = {&run_, &mended_, &differs_, &remended_, &reversed_};
+    for (int k = 0; k < 5; ++k) *arrays[k] = static_cast<uint16_t*>(problem.runs[k]);
     for (int32_t k = 0; k < length_ + kLanes; ++k) {
       run_[k] = mended_[k] = differs_[k] = remended_[k] = 0;
       reversed_[k] = k < length_ ? problem.key[length_ - 1 - k] : 0;

@@ -74,7 +74,7 @@ std::vector<MatchChange> run_form(decltype(FlipVariant::list_match_changes) run,
   problem.length = static_cast<int32_t>(length);
   problem.num_bits = num_bits;
   problem.positions = positions.data();
-  for (uint16_t*& each : problem.runs) each = reinterpret_cast<uint16_t*>(take(length + 64));
+  for (void*& each : problem.runs) each = take(length + 64);
   problem.newest = reinterpret_cast<int32_t*>(take(size_t{1} << num_bits));
   problem.best = take(length + 1);
   problem.whole = take(length + 1);
