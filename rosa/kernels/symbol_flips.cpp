@@ -123,7 +123,10 @@ void SymbolFlips::effects(Symbols query, Symbols key, int64_t num_bits, const Re
   clear_effects(key_effects, query.size(), num_bits);
   MatchRewardSums sums = sums_of(rewards, query_effects.data());
   sums.effects[1] = key_effects.data();
+  shared_effects_.assign(query.size(), 0.0);
+  sums.key_effects = shared_effects_.data();
   chosen_flip_variant().sum_match_rewards(problem, sums);
+  for (size_t flip = 0; flip < key_effects.size(); ++flip) key_effects[flip] += shared_effects_[flip / num_bits];
 }
 
 void SymbolFlips::value_effects(const Rewards& rewards, std::span<const int32_t> positions, std::span<double> effects) {
@@ -156,11 +159,11 @@ void SymbolFlips::tied_effects(Symbols symbols, int64_t num_bits, std::span<cons
   const Rewards rewards{.value = symbols, .value_bits = num_bits, .gradient = gradient};
   check_rewards(rewards, symbols.size());
   clear_effects(effects, symbols.size(), num_bits);
-  changed_effects_.assign(effects.size(), 0.0);
-  TiedRewardSums sums{.sums = sums_of(rewards, changed_effects_.data())};
+  shared_effects_.assign(effects.size(), 0.0);
+  TiedRewardSums sums{.sums = sums_of(rewards, shared_effects_.data())};
   chosen_flip_variant().sum_tied_value_rewards(problem, sums);
   value_effects(rewards, positions, effects);
-  for (size_t flip = 0; flip < effects.size(); ++flip) effects[flip] += changed_effects_[flip];
+  for (size_t flip = 0; flip < effects.size(); ++flip) effects[flip] += shared_effects_[flip];
 }
 
 }  // namespace rosa::kernels

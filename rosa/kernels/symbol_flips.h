@@ -43,8 +43,8 @@ class SymbolFlips {
                                        std::span<int32_t> positions);
 
   // The same as sums: effects[p * num_bits + b] = sum over rows of reward(row, position with the flip) - reward(row,
-  // position), in ascending order of rows. The reward of row r at position i is that of reading value symbol i + 1:
-  // the sum over value bits m of gradient[r * value_bits + m] where the bit is set; 0 at position -1.
+  // position); equal arguments give equal bits. The reward of row r at position i is that of reading value symbol i +
+  // 1: the sum over value bits m of gradient[r * value_bits + m] where the bit is set; 0 at position -1.
   struct Rewards {
     std::span<const uint16_t> value;  // symbols, one a row
     int64_t value_bits = 0;
@@ -67,7 +67,7 @@ class SymbolFlips {
  private:
   std::vector<std::byte> workspace_;
   std::vector<MatchChange> changes_;
-  std::vector<double> changed_effects_;
+  std::vector<double> shared_effects_;
 };
 
 }  // namespace rosa::kernels

@@ -11,6 +11,8 @@
 //   key flipped e rows ago:    d > e: run;  d <= e: [run + d = e and differs = bit] mended, else min(run, e - d)
 // The best distance of a flipped sequence is followed like that of the sequence itself: while it extends, it stays the
 // best. Only where it ends is it searched again; and a flip whose best distance is the sequence's own needs no work.
+// Under a long match most keys' flips match elsewhere, in row after row: there they are not followed but taken from a
+// table of the row, all bits of a key at once.
 #pragma once
 
 #include "rosa/kernels/flip_distances.h"
@@ -72,9 +74,13 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
       problem_.positions[at_.row] = at_.base > 0 ? at_.row - at_.base : -1;
       num_misses_ = 0;
       outer_row_ = false;
-      list_mends(at_.base_length > 3 ? at_.base_length - 1 : 2);
+      sink_.begin_row(at_.row, problem_.positions[at_.row]);
+      is_long_ = at_.base_length > kMaxAround;
+      const int32_t least = at_.base_length > 3 ? at_.base_length - 1 : 2;
+      list_mends(is_long_ ? tabulate_cut(least) : least);
       follow_queries(extends);
       follow_keys(extends);
+      if (is_long_) report_long_match();
       clear_mends();
       report();
     }
@@ -100,7 +106,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
   static constexpr int32_t kLongest = sizeof(Element) == 1 ? 254 : 65535;
   // From so many searches of a row on, one pass that serves all of them is cheaper.
   static constexpr int32_t kMaxMisses = 16;
-  // Keys under a longer match are searched in one pass.
+  // Keys under a longer match are taken from a table.
   static constexpr int32_t kMaxAround = 64;
 
   SymbolFlipRun(const SymbolFlipProblem& problem, Sink& sink, const SymbolFlipState& state)
@@ -237,11 +243,6 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
 
   // The best of this row without mending, with the key `e` rows ago changed. Only keys under the row's match matter.
   uint32_t search_cut(int32_t e) {
-    if (at_.base_length > kMaxAround) {
-      if (!outer_row_) tabulate_cut();
-      outer_row_ = true;
-      return problem_.best[e];
-    }
     // Runs that reach the key lie in these vectors whichever key it is; the others serve all keys.
     const int32_t last = vector_of(at_.base + at_.base_length < at_.row ? at_.base + at_.base_length : at_.row);
     const int32_t first = vector_of(at_.base > at_.base_length ? at_.base - at_.base_length : 1);
@@ -283,29 +284,76 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
     }
   }
 
-  // search_cut for the keys of all rows: runs beyond the key, runs that end before it, runs that it cuts.
-  void tabulate_cut() {
+  // best[e], for the keys under the match: the best of this row without mending, with the key e rows ago changed.
+  // Returns the least length of mended runs that may be better, at most `least`.
+  int32_t tabulate_cut(int32_t least) {
     uint32_t* const best = problem_.best;
-    uint32_t* const whole = problem_.whole;
-    for (int32_t e = 0; e <= at_.row; ++e) best[e] = whole[e] = 0;
-    int32_t covered = 0;
-    for (int32_t v = 0; v < num_vectors_; ++v) {
+    last_under_ = at_.base + at_.base_length - 1;  // not before the first row
+    uint32_t later = 0;
+    best[at_.row] = 0;
+    for (int32_t e = at_.row - 1; e >= at_.base; --e) {
+      raise(later, key(run_[e], e + 1));
+      best[e] = later;
+    }
+    int32_t covered = at_.base;
+    for (int32_t v = 0; v * kLanes < at_.base; ++v) {
       uint64_t rest = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(1)));
       for (; rest != 0; rest &= rest - 1) {
+        const int32_t d = v * kLanes + 1 + __builtin_ctzll(rest);
+        const int32_t end = d + run_[d - 1] <= last_under_ ? d + run_[d - 1] : last_under_ + 1;
+        if (d <= at_.base) Base::raise_cut(best, d, end, covered);
+      }
+    }
+    uint32_t shortest = key(least, 1);
+    for (int32_t e = at_.base; e <= last_under_; ++e) shortest = best[e] < shortest ? best[e] : shortest;
+    const auto length = static_cast<int32_t>(shortest >> 16);
+    least = length > 0 ? length : 1;
+    raise_ended(least);
+    return least;
+  }
+
+  // Raises best[e] to runs of at least `least` rows that begin after the key.
+  void raise_ended(int32_t least) {
+    bool is_any = false;
+    for (int32_t v = 0; v < num_vectors_; ++v) {
+      uint64_t rest = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(least)));
+      for (; rest != 0; rest &= rest - 1) {
         const int32_t d = v * kLanes + 1 + __builtin_ctzll(rest), end = d + run_[d - 1];
-        if (end <= at_.row) raise(whole[end], key(run_[d - 1], d));
-        Base::raise_cut(best, d, end, covered);
+        if (end > last_under_) continue;
+        for (int32_t e = at_.base; !is_any && e <= last_under_; ++e) problem_.whole[e] = 0;
+        is_any = true;
+        raise(problem_.whole[end > at_.base ? end : at_.base], key(run_[d - 1], d));
       }
     }
     uint32_t longest = 0;
-    for (int32_t e = 1; e <= at_.row; ++e) {
-      raise(longest, whole[e]);
-      raise(best[e], longest);
+    for (int32_t e = at_.base; is_any && e <= last_under_; ++e) {
+      raise(longest, problem_.whole[e]);
+      raise(problem_.best[e], longest);
     }
-    longest = 0;
-    for (int32_t e = at_.row - 1; e >= 0; --e) {
-      raise(longest, key(run_[e], e + 1));
-      raise(best[e], longest);
+  }
+
+  // Tells the sink where this row matches with the keys under the match flipped.
+  void report_long_match() {
+    constexpr uint32_t kByBit = 0xFFFFFFFF;  // bits differ
+    for (int32_t k = 0; k < num_mends_[kKey]; ++k) {
+      const int32_t e = problem_.mended_list[kKey][k] / num_bits_;
+      if (e < at_.base || e > last_under_ || problem_.best[e] == kByBit) continue;
+      problem_.whole[e] = problem_.best[e];
+      problem_.best[e] = kByBit;
+    }
+    for (int32_t e = at_.base; e <= last_under_; ++e) {
+      const int32_t position = at_.row - e;
+      if (problem_.best[e] != kByBit) {
+        const int32_t d = distance_of(problem_.best[e]);
+        if (d != at_.base) sink_.change_key(position, at_.row, d == 0 ? -1 : at_.row - d);
+        continue;
+      }
+      for (int32_t bit = 0; bit < num_bits_; ++bit) {
+        uint32_t best = problem_.whole[e];
+        raise(best, problem_.mends[kKey][e * num_bits_ + bit]);
+        const int32_t d = distance_of(best), flip = position * num_bits_ + bit;
+        if (d != at_.base) sink_.change(FlippedSymbol::key, {flip, position, d}, at_.row, d == 0 ? -1 : at_.row - d);
+      }
     }
   }
 
@@ -319,11 +367,6 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
 
   // Mended runs shorter than the table's: their mismatch is where the key is, at distances just below e.
   uint32_t raise_mended(uint32_t best, int32_t e, int32_t bit) {
-    if (least_mended_ > kMaxAround) {
-      list_all_mends();
-      raise(best, problem_.mends[kKey][e * num_bits_ + bit]);
-      return best;
-    }
     int32_t d = e - least_mended_ + 2;  // a mended run is longer than the run
     for (d = d > 1 ? d : 1; d <= e; ++d) {
       if (run_[d - 1] + d == e && differs_[d - 1] == 1 << bit) raise(best, key(mended_[d - 1], d));
@@ -384,7 +427,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
     num_next_ = 0;
     const int32_t source = at_.row - at_.base;
     // Before they are settled anew: which flips of the key that the match has just reached shared its distance.
-    if (extends) {
+    if (extends && !is_long_) {
       for (int32_t bit = 0; bit < num_bits_; ++bit) {
         const int32_t flip = source * num_bits_ + bit;
         if (problem_.is_active[kKey][flip] == 0) settle_key(flip, source, bit);
@@ -393,7 +436,9 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
     for (int32_t k = 0; k < at_.num_active[kKey]; ++k) {
       const ActiveFlip flip = at_.active[kKey][k];
       const int32_t bit = flip.flip - flip.position * num_bits_;
-      if (key_extends(flip)) {
+      if (is_long_ && is_under_match(flip.position)) {
+        problem_.is_active[kKey][flip.flip] = 0;
+      } else if (key_extends(flip)) {
         settle(kKey, flip.flip, flip.position, flip.distance);
       } else if (extends) {
         settle_key(flip.flip, flip.position, bit);
@@ -401,7 +446,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
         problem_.is_active[kKey][flip.flip] = 0;
       }
     }
-    if (!extends && at_.base_length > 0) {
+    if (!extends && !is_long_ && at_.base_length > 0) {
       for (int32_t position = source - at_.base_length + 1; position <= source; ++position) settle_keys(position);
     }
     if (!extends) take_gains(kKey);
@@ -429,13 +474,13 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
       if (offered <= base_key_) continue;
       const int32_t rows_ago = entry / num_bits_, position = at_.row - rows_ago;
       const int32_t flip = position * num_bits_ + (entry - rows_ago * num_bits_);
+      if (side == kKey && is_long_ && is_under_match(position)) continue;
       if (problem_.searched[side][flip] != at_.row) settle(side, flip, position, distance_of(offered));
     }
   }
 
   // Tells the sink where this row matches otherwise.
   void report() {
-    sink_.begin_row(at_.row, problem_.positions[at_.row]);
     for (int side = 0; side < 2; ++side) {
       for (int32_t k = 0; k < at_.num_active[side]; ++k) {
         const ActiveFlip& flip = at_.active[side][k];
@@ -456,6 +501,8 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
   int32_t num_mends_[2] = {0, 0}, least_mended_ = 0, num_misses_ = 0;
   int32_t query_ = 0, num_vectors_ = 0;
   uint32_t base_key_ = 0, outer_ = 0;
+  int32_t last_under_ = 0;  // rows since the first key under the match
+  bool is_long_ = false;
   bool outer_row_ = false;  // whether this row's search_cut has done the work that its keys share
 };
 

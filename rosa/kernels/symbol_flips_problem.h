@@ -52,6 +52,12 @@ struct MatchChangeList {
     if (count == capacity) finish();
     buffer[count++] = {symbol, static_cast<int8_t>(flip.flip - flip.position * num_bits), flip.position, row, position};
   }
+  // Whichever bit of the key is flipped.
+  void change_key(int32_t key, int32_t row, int32_t position) {
+    for (int32_t bit = 0; bit < num_bits; ++bit) {
+      change(FlippedSymbol::key, {key * num_bits + bit, key, row - position}, row, position);
+    }
+  }
   void finish() {
     flush(target, buffer, count);
     count = 0;
@@ -64,6 +70,7 @@ struct MatchRewardSums {
   int32_t value_bits;
   const float* gradient;
   double* effects[2];
+  double* key_effects;   // of a key, whichever of its bits is flipped: to be added to effects[1]
   double tables[4][16];  // of the row: the reward of a value symbol's four bits, from the lowest on
   double base = 0.0;
 
@@ -88,6 +95,7 @@ struct MatchRewardSums {
   void change(FlippedSymbol symbol, const ActiveFlip& flip, int32_t /*row*/, int32_t position) {
     effects[static_cast<int>(symbol)][flip.flip] += reward(position) - base;
   }
+  void change_key(int32_t key, int32_t /*row*/, int32_t position) { key_effects[key] += reward(position) - base; }
 };
 
 // The same where the values are flipped with the queries and keys: a match just before the flip reads another value. To
