@@ -1,0 +1,38 @@
+// What the charts share: the SVG element with its title and description, the axes with their grid, the clipping of the
+// plot.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "training/report/markup.h"
+#include "training/report/scale.h"
+
+namespace rosa::training::report {
+
+struct PlotArea {
+  double left = 0, top = 0, right = 0, bottom = 0;
+};
+
+struct SvgFrame {
+  double width = 0, height = 0;  // in units of the drawing, which scales with the page
+  PlotArea plot;
+};
+
+constexpr double kMinTickDistance = 34;
+
+// About as wide as a text of the page's font may be, at the size it has on narrow screens.
+double text_width(const std::string& text);
+
+// <svg> with title and description; the caller closes it. `id` is unique on the page.
+void open_svg(Markup& out, const SvgFrame& frame, const std::string& id, const std::string& title,
+              const std::string& description);
+// <g> in which nothing is drawn outside the plot; the caller closes it.
+void open_clip(Markup& out, const SvgFrame& frame, const std::string& id);
+
+void draw_x_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,
+                 const std::string& title);
+void draw_y_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,
+                 const std::string& title);
+
+}  // namespace rosa::training::report
