@@ -48,8 +48,8 @@ void add_loss_finding(const Experiment& experiment, const std::string& budget, c
     const auto num_better = std::count_if(ranked.begin(), ranked.end(), [&bar](const Contest& contest) {
       return contest.summary.mean + contest.summary.deviation < bar->mean - bar->deviation;
     });
-    text += concat("; none ends at ", mean_text(*bar), ". ", num_better, " of ", ranked.size(),
-                   " arms end below none by more than both deviations");
+    text += concat("; “none” ends at ", mean_text(*bar), ". ", num_better, " of ", ranked.size(),
+                   " arms end below “none” by more than both deviations");
   }
   found.push_back(text + ".");
 }

@@ -132,33 +132,50 @@ Run read_run(const fs::path& folder, std::size_t arm, int64_t seed) {
   return run;
 }
 
+// Appends, or takes the place of the study that was kept under the same key.
+template <class Key, class Study>
+void keep(std::vector<Study>& studies, std::map<Key, std::size_t>& places, const Key& key, const Study& study) {
+  const auto [place, is_new] = places.emplace(key, studies.size());
+  if (is_new) {
+    studies.push_back(study);
+  } else {
+    studies[place->second] = study;
+  }
+}
+
+VarianceStudy read_variance(const JsonFields& fields) {
+  VarianceStudy study;
+  study.label = fields.required_text("label");
+  study.estimator = fields.required_text("estimator");
+  study.scope = fields.text("scope").value_or("");
+  study.step = fields.number("step").value_or(0);
+  study.num_samples = fields.number("num_samples").value_or(1);
+  study.evaluations = fields.number("evaluations");
+  study.microseconds = fields.number("microseconds");
+  study.variance = fields.number("variance");
+  study.bias = fields.number("bias");
+  study.cosine = fields.number("cosine");
+  return study;
+}
+
+TimingStudy read_timing(const JsonFields& fields) {
+  return {fields.required_text("kernel"), fields.text("family").value_or(""), fields.required_number("length"),
+          fields.number("bits").value_or(1), fields.required_number("microseconds")};
+}
+
 void read_studies(const fs::path& path, Experiment& experiment) {
-  std::map<std::tuple<double, std::string, double>, VarianceStudy> variance;
-  std::map<std::tuple<std::string, std::string, double, double>, TimingStudy> timing;
+  std::map<std::tuple<double, std::string, double>, std::size_t> variance;
+  std::map<std::tuple<std::string, std::string, double, double>, std::size_t> timing;
   read_json_lines(path, [&](const JsonFields& fields) {
     const std::string kind = fields.text("kind").value_or("");
     if (kind == "variance") {
-      VarianceStudy study;
-      study.label = fields.required_text("label");
-      study.estimator = fields.required_text("estimator");
-      study.scope = fields.text("scope").value_or("");
-      study.step = fields.number("step").value_or(0);
-      study.num_samples = fields.number("num_samples").value_or(1);
-      study.evaluations = fields.number("evaluations");
-      study.microseconds = fields.number("microseconds");
-      study.variance = fields.number("variance");
-      study.bias = fields.number("bias");
-      study.cosine = fields.number("cosine");
-      variance[{study.step, study.label, study.num_samples}] = study;
+      const VarianceStudy study = read_variance(fields);
+      keep(experiment.variance, variance, std::tuple(study.step, study.label, study.num_samples), study);
     } else if (kind == "timing") {
-      const TimingStudy study = {fields.required_text("kernel"), fields.text("family").value_or(""),
-                                 fields.required_number("length"), fields.number("bits").value_or(1),
-                                 fields.required_number("microseconds")};
-      timing[{study.kernel, study.family, study.bits, study.length}] = study;
+      const TimingStudy study = read_timing(fields);
+      keep(experiment.timing, timing, std::tuple(study.kernel, study.family, study.bits, study.length), study);
     }
   });
-  for (const auto& [key, study] : variance) experiment.variance.push_back(study);
-  for (const auto& [key, study] : timing) experiment.timing.push_back(study);
 }
 
 }  // namespace

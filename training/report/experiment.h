@@ -84,8 +84,8 @@ struct Experiment {
   std::vector<std::pair<std::string, std::string>> settings;
   std::vector<Arm> arms;
   std::vector<int64_t> seeds;
-  std::vector<Run> runs;  // of each arm, of each seed
-  std::vector<VarianceStudy> variance;
+  std::vector<Run> runs;                // of each arm, of each seed
+  std::vector<VarianceStudy> variance;  // as the file names them first
   std::vector<TimingStudy> timing;
 
   // A setting's text, empty where it isn't there.

@@ -1,6 +1,7 @@
 #include "training/report/figures.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -163,6 +164,16 @@ Curve loss_curve(const Experiment& experiment, std::size_t arm, Place place) {
   return mean_interpolated(all, end, static_cast<int>(kMaxLossPoints));
 }
 
+// The seconds of the comparison at equal time.
+std::optional<double> budget_seconds(const Experiment& experiment) {
+  const std::string text = experiment.setting("seconds");
+  double seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  const bool is_number =
+      error == std::errc() && end == text.data() + text.size() && std::isfinite(seconds) && seconds > 0;
+  return is_number ? std::optional(seconds) : std::nullopt;
+}
+
 // The losses to show: without the first moments, which would press all that follows into a line at the bottom.
 Interval loss_domain(const std::vector<Panel>& panels) {
   std::vector<double> late, ends;
@@ -176,6 +187,43 @@ Interval loss_domain(const std::vector<Panel>& panels) {
   const double low = *std::min_element(late.begin(), late.end());
   const double most = quantile(late, 0.97), usual_end = quantile(ends, 0.9);
   return round_interval({low, std::max(most, usual_end)}, 5);
+}
+
+void sort_by_x(Curve& curve) {
+  std::stable_sort(curve.begin(), curve.end(), [](const PlotPoint& a, const PlotPoint& b) { return a.x < b.x; });
+}
+
+Panel& panel_named(std::vector<Panel>& panels, const std::string& title) {
+  const auto found =
+      std::find_if(panels.begin(), panels.end(), [&](const Panel& panel) { return panel.title == title; });
+  return found == panels.end() ? panels.emplace_back(Panel{title, {}}) : *found;
+}
+
+// Scope and estimator of what was studied, each once, without the control.
+std::vector<std::pair<std::string, std::string>> studied(const Experiment& experiment) {
+  std::vector<std::pair<std::string, std::string>> names;
+  for (const VarianceStudy& study : experiment.variance) {
+    const std::pair name(study.scope, study.estimator);
+    const bool is_new = std::find(names.begin(), names.end(), name) == names.end();
+    if (is_new && study.estimator != "none" && study.variance) names.push_back(name);
+  }
+  return names;
+}
+
+// The newest variance at each number of samples; those that are zero are left out.
+Curve variance_curve(const Experiment& experiment, const std::string& scope, const std::string& estimator) {
+  std::map<double, const VarianceStudy*> newest;
+  for (const VarianceStudy& study : experiment.variance) {
+    if (study.scope != scope || study.estimator != estimator || !study.variance || study.num_samples <= 0) continue;
+    const VarianceStudy*& kept = newest[study.num_samples];
+    if (kept == nullptr || study.step >= kept->step) kept = &study;
+  }
+  Curve curve;
+  for (const auto& [samples, study] : newest) {
+    const double variance = *study->variance;
+    if (variance > 0) curve.push_back({samples, variance, variance, variance});
+  }
+  return curve;
 }
 
 std::string variance_caption(const std::vector<std::string>& without_variance) {
@@ -219,7 +267,7 @@ Markup Figures::final_loss() const {
   open_figure(
       out,
       "Final loss: a mark for each seed, a stroke at the mean, a bar of one deviation to each side. The dashed line is "
-      "none, the one to beat");
+      "“none”, the one to beat");
   return out.add(plots).close().close();
 }
 
@@ -239,6 +287,9 @@ Markup Figures::loss_curves() const {
   if (panels.empty()) return out;
   Axes step_axes = axes_of(by_steps, steps), second_axes = axes_of(by_seconds, seconds);
   step_axes.y.domain = second_axes.y.domain = loss_domain(panels);
+  const std::optional<double> budget = budget_seconds(experiment_);
+  if (budget && 2 * *budget > second_axes.x.domain.low)
+    second_axes.x.domain.high = std::min(second_axes.x.domain.high, 2 * *budget);
   open_figure(
       out,
       "Training loss against steps and against seconds of training: mean over seeds, with a band of one deviation to "
@@ -252,36 +303,28 @@ Markup Figures::loss_curves() const {
       return LineChart{text.id + number, text.caption, description_of(panel), axes.x, axes.y, panel.series};
     };
     write_panel(out, chart_of(steps, step_axes, by_steps[i]), title + "against steps", appearance_);
-    write_panel(out, chart_of(seconds, second_axes, by_seconds[i]), title + "against seconds", appearance_);
+    LineChart against_seconds = chart_of(seconds, second_axes, by_seconds[i]);
+    if (budget && *budget <= second_axes.x.domain.high) against_seconds.x_reference = budget;
+    against_seconds.x_reference_name = "equal time";
+    write_panel(out, against_seconds, title + "against seconds", appearance_);
   }
   return out.close().close();
 }
 
 Markup Figures::variance_by_samples() const {
-  // Newest studies first: by estimator and scope, at each number of samples.
-  std::map<std::string, std::map<std::string, std::map<double, const VarianceStudy*>>> newest;
-  for (const VarianceStudy& study : experiment_.variance) {
-    if (!study.variance || study.estimator == "none") continue;
-    const VarianceStudy*& kept = newest[study.scope][study.estimator][study.num_samples];
-    if (kept == nullptr || study.step >= kept->step) kept = &study;
-  }
   std::vector<Panel> panels;
   std::vector<std::string> without_variance;
-  bool has_curve = false;
-  for (const auto& [scope, by_estimator] : newest) {
-    Panel panel = {scope_title(scope), {}};
-    for (const auto& [estimator, by_samples] : by_estimator) {
-      Curve curve;
-      for (const auto& [samples, study] : by_samples) {
-        if (samples > 0 && *study->variance > 0) {
-          curve.push_back({samples, *study->variance, *study->variance, *study->variance});
-        }
-      }
-      if (curve.empty()) without_variance.push_back(scope.empty() ? estimator : estimator + "/" + scope);
-      has_curve = has_curve || curve.size() > 1;
-      if (!curve.empty()) panel.series.push_back({estimator, estimator, "", true, std::move(curve)});
+  for (const auto& [scope, estimator] : studied(experiment_)) {
+    Curve curve = variance_curve(experiment_, scope, estimator);
+    if (curve.empty()) {
+      without_variance.push_back(scope.empty() ? estimator : estimator + "/" + scope);
+      continue;
     }
-    panels.push_back(std::move(panel));
+    panel_named(panels, scope_title(scope)).series.push_back({estimator, estimator, "", true, std::move(curve)});
+  }
+  bool has_curve = false;
+  for (const Panel& panel : panels) {
+    for (const Series& series : panel.series) has_curve = has_curve || series.curve.size() > 1;
   }
   if (!has_curve) return {};
   return figure_of(std::move(panels),
@@ -303,12 +346,14 @@ Markup Figures::variance_by_step() const {
       if (!is_its_own || wanted.is_control() || !study.variance || *study.variance <= 0) continue;
       curve.push_back({study.step, *study.variance, *study.variance, *study.variance});
     }
+    sort_by_x(curve);
     return curve;
   });
-  return figure_of(std::move(panels),
-                   {id_prefix_ + "variance-steps", "Variance during training, logarithmic", "step", "relative variance",
-                    ScaleKind::linear, ScaleKind::logarithmic, false},
-                   appearance_);
+  return figure_of(
+      std::move(panels),
+      {id_prefix_ + "variance-steps", "Variance during training, at each arm's number of samples; logarithmic", "step",
+       "relative variance", ScaleKind::linear, ScaleKind::logarithmic, false},
+      appearance_);
 }
 
 Markup Figures::linearisation() const {
@@ -321,11 +366,12 @@ Markup Figures::linearisation() const {
     }
     return mean_at_equal_x(all);
   });
-  return figure_of(
-      std::move(panels),
-      {id_prefix_ + "linearisation",
-       "Correlation of the change of loss that the linearisation predicts with the true one", "step", "correlation"},
-      appearance_);
+  return figure_of(std::move(panels),
+                   {id_prefix_ + "linearisation",
+                    "Correlation, over flips of single bits, of the change of loss that the gradient predicts with the "
+                    "true one: 1 is perfect",
+                    "step", "correlation"},
+                   appearance_);
 }
 
 Markup Figures::accuracy_by_distance() const {
@@ -355,16 +401,16 @@ Markup Figures::timing() const {
     const std::string bits =
         all_bits.size() > 1 ? concat(", ", fixed(study.bits, 0), study.bits == 1 ? " bit" : " bits") : "";
     const std::string title = study.family + bits;
-    auto panel = std::find_if(panels.begin(), panels.end(), [&](const Panel& one) { return one.title == title; });
-    if (panel == panels.end()) panel = panels.insert(panels.end(), Panel{title, {}});
-    auto series = std::find_if(panel->series.begin(), panel->series.end(),
-                               [&](const Series& one) { return one.name == study.kernel; });
-    if (series == panel->series.end()) {
-      series = panel->series.insert(series, {study.kernel, study.kernel, "", true, {}});
-    }
+    std::vector<Series>& series = panel_named(panels, title).series;
+    auto kernel =
+        std::find_if(series.begin(), series.end(), [&](const Series& one) { return one.name == study.kernel; });
+    if (kernel == series.end()) kernel = series.insert(kernel, {study.kernel, study.kernel, "", true, {}});
     if (study.length > 0 && study.microseconds > 0) {
-      series->curve.push_back({study.length, study.microseconds, study.microseconds, study.microseconds});
+      kernel->curve.push_back({study.length, study.microseconds, study.microseconds, study.microseconds});
     }
+  }
+  for (Panel& panel : panels) {
+    for (Series& series : panel.series) sort_by_x(series.curve);
   }
   return figure_of(std::move(panels),
                    {id_prefix_ + "timing",

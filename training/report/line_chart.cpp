@@ -11,6 +11,7 @@ constexpr double kWidth = 460;
 constexpr double kLeft = 50, kTop = 30, kBottom = 44, kPlotHeight = 232;
 constexpr double kLabelHeight = 15, kLabelGap = 22;
 constexpr double kMaxLabelWidth = 178;
+constexpr int kYTicks = 6;
 constexpr int kNumMarks = 4;  // on a curve without a mark at each point
 
 // A curve's place on the drawing.
@@ -93,8 +94,14 @@ void draw_label(Markup& out, const Label& label, double plot_right, double label
   const Series& series = *label.curve->series;
   const PlotPoint& end = label.curve->points.back();
   out.open("g", {{"class", appearance.colour_class(series.marker)}});
-  const std::string leader = "M" + coordinate(end.x) + " " + coordinate(end.y) + "L" + coordinate(plot_right + 4) +
-                             " " + coordinate(end.y) + "L" + coordinate(label_x - 14) + " " + coordinate(label.y);
+  // Dotted across the plot, where a line could be taken for data.
+  const std::string level = " " + coordinate(end.y);
+  if (end.x < plot_right - 1) {
+    const std::string across = "M" + coordinate(end.x) + level + "H" + coordinate(plot_right);
+    out.leaf("path", {{"class", "leader"}, {"stroke-dasharray", "1 5"}, {"d", across}});
+  }
+  const std::string leader = "M" + coordinate(plot_right) + level + "H" + coordinate(plot_right + 4) + "L" +
+                             coordinate(label_x - 14) + " " + coordinate(label.y);
   out.leaf("path", {{"class", "leader"}, {"d", leader}});
   out.leaf("path", {{"class", "dot"}, {"d", appearance.marker_path(series.marker, label_x - 8, label.y, 3.4)}});
   out.close();
@@ -105,15 +112,12 @@ void draw_label(Markup& out, const Label& label, double plot_right, double label
 
 Markup LineChart::svg(const Appearance& appearance) const {
   double label_width = 0;
-  if (names_series) {
-    for (const Series& one : series) label_width = std::max(label_width, text_width(one.name));
-  }
-  label_width = std::min(label_width, kMaxLabelWidth);
-  const double right = names_series ? label_width + kLabelGap + 6 : 12;
+  for (const Series& one : series) label_width = std::max(label_width, text_width(one.name));
+  const double right = std::min(label_width, kMaxLabelWidth) + kLabelGap + 6;
   const double labels_height = static_cast<double>(series.size()) * kLabelHeight;
   SvgFrame frame;
   frame.width = kWidth;
-  frame.plot = {kLeft, kTop, kWidth - right, kTop + std::max(kPlotHeight, names_series ? labels_height : 0)};
+  frame.plot = {kLeft, kTop, kWidth - right, kTop + std::max(kPlotHeight, labels_height)};
   frame.height = frame.plot.bottom + kBottom;
   const Scale x_scale(x.kind, x.domain, {frame.plot.left, frame.plot.right});
   const Scale y_scale(y.kind, y.domain, {frame.plot.bottom, frame.plot.top});
@@ -123,7 +127,8 @@ Markup LineChart::svg(const Appearance& appearance) const {
   const std::vector<Tick> x_ticks =
       x.tick_values.empty() ? x_scale.ticks(5) : x_scale.ticks_at(x.tick_values, kMinTickDistance);
   draw_x_axis(out, frame, x_scale, x_ticks, x.title);
-  draw_y_axis(out, frame, y_scale, y_scale.ticks(5), y.title);
+  draw_y_axis(out, frame, y_scale, y_scale.ticks(kYTicks), y.title);
+  if (x_reference) draw_x_reference(out, frame, x_scale(*x_reference), x_reference_name);
 
   std::vector<Placed> placed;
   for (const Series& one : series) {
@@ -133,17 +138,15 @@ Markup LineChart::svg(const Appearance& appearance) const {
   open_clip(out, frame, id);
   for (std::size_t i = 0; i < placed.size(); ++i) draw_curve(out, placed[i], i, appearance);
   out.close();
-  if (names_series) {
-    std::vector<Label> labels;
-    for (Placed& one : placed) {
-      PlotPoint& end = one.points.back();
-      end.y = std::clamp(end.y, frame.plot.top, frame.plot.bottom);
-      labels.push_back({&one, end.y});
-    }
-    spread(labels, frame.plot.top, frame.plot.bottom);
-    for (const Label& label : labels) {
-      draw_label(out, label, frame.plot.right, frame.plot.right + kLabelGap, appearance);
-    }
+  std::vector<Label> labels;
+  for (Placed& one : placed) {
+    PlotPoint& end = one.points.back();
+    end.y = std::clamp(end.y, frame.plot.top, frame.plot.bottom);
+    labels.push_back({&one, end.y});
+  }
+  spread(labels, frame.plot.top, frame.plot.bottom);
+  for (const Label& label : labels) {
+    draw_label(out, label, frame.plot.right, frame.plot.right + kLabelGap, appearance);
   }
   return out.close();
 }

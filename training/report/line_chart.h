@@ -33,7 +33,8 @@ struct LineChart {
   std::string title, description;
   Axis x, y;
   std::vector<Series> series;
-  bool names_series = true;
+  std::optional<double> x_reference = {};  // a line across the plot, with its name
+  std::string x_reference_name = {};
 
   // Points outside the axes' domains are cut off; those that a logarithmic axis can't show are left out.
   Markup svg(const Appearance& appearance) const;

@@ -76,7 +76,7 @@ std::vector<Section> sections_of(const Experiment& experiment, const Appearance&
       {"Final loss",
        "Held-out loss after the same number of steps, and after the same seconds of training. Zeroed: the same model "
        "with ROSA's output forced to zero at evaluation; where that changes nothing, ROSA was not used. A star "
-       "marks the best of a column, none aside.",
+       "marks the best of a column, “none” aside.",
        {figures.final_loss(), html(training_table(experiment)), html(scope_table(experiment))},
        "finished runs"});
   sections.push_back({"Loss during training", "", {figures.loss_curves()}, "training losses"});
@@ -87,13 +87,10 @@ std::vector<Section> sections_of(const Experiment& experiment, const Appearance&
        "most 0.2, since one that ignores the data has none.",
        {html(gradient_table(experiment)), figures.variance_by_samples(), figures.variance_by_step()},
        "variance studies"});
-  sections.push_back({"Linearisation",
-                      "How well the gradient tells what a change of the gate does: 1 is perfect.",
-                      {figures.linearisation()},
-                      "linearisation studies"});
+  sections.push_back({"Linearisation", "", {figures.linearisation()}, "linearisation studies"});
   sections.push_back({"Counting", "", {html(counting_table(experiment))}, ""});
   sections.push_back({"What the model writes",
-                      "Characters that are not those of the gold line are underlined and set on a tint.",
+                      "Characters that are not those of the gold line are underlined and set on a tint; ␣ is a blank.",
                       {sample_lines(experiment)},
                       experiment.task == "counting" ? "qualitative lines" : ""});
   sections.push_back({"Recall by distance",
@@ -159,7 +156,7 @@ void write_experiment(Markup& out, const Experiment& experiment, const Appearanc
     if (section.empty()) {
       // An experiment that compares no arms trains nothing, and lacks nothing but timings.
       const bool is_expected = !section.missing.empty() && (!experiment.arms.empty() || section.missing == "timings");
-      if (is_expected) missing += (missing.empty() ? "" : ", ") + section.missing;
+      if (is_expected) missing += (missing.empty() ? "no " : ", no ") + section.missing;
       continue;
     }
     out.open("section").element("h3", {}, section.title);
@@ -167,7 +164,7 @@ void write_experiment(Markup& out, const Experiment& experiment, const Appearanc
     for (const Markup& part : section.parts) out.add(part);
     out.close();
   }
-  if (!missing.empty()) out.element("p", {{"class", "note missing"}}, "This folder holds no " + missing + ".");
+  if (!missing.empty()) out.element("p", {{"class", "note missing"}}, "This folder holds " + missing + ".");
   out.close();
 }
 

@@ -10,7 +10,8 @@ namespace {
 
 using base::concat;
 
-constexpr std::size_t kMaxLines = 12;
+constexpr std::size_t kMaxLines = 12;  // of an arm
+constexpr std::size_t kMaxOpenArms = 6;
 
 // A blank that is marked must be seen.
 std::string visible(std::string_view character) { return std::string(character == " " ? "\u2423" : character); }
@@ -53,7 +54,7 @@ Markup sample_lines(const Experiment& experiment) {
     const std::vector<SampleLine>& lines = (*run)->result->lines;
     const std::string name = concat(experiment.arms[arm].label, ", seed ", (*run)->seed);
     Attributes attributes = {{"class", "samples"}};
-    if (out.empty()) attributes.emplace_back("open", "open");
+    if (out.empty() || experiment.arms.size() <= kMaxOpenArms) attributes.emplace_back("open", "open");
     out.open("details", attributes).element("summary", {}, name);
     out.open("div", {{"class", "scroll"}, {"tabindex", "0"}, {"role", "region"}, {"aria-label", "Lines of " + name}});
     out.open("table", {{"class", "lines"}});

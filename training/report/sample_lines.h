@@ -6,8 +6,8 @@
 
 namespace rosa::training::report {
 
-// One block an arm, that opens and closes; the first is open. Wrong characters are marked (<mark>, underlined), and the
-// right ones are counted. Empty where no finished run has lines.
+// One block an arm, that opens and closes; where there are many, only the first is open. Wrong characters are marked
+// (<mark>, underlined), and the right ones are counted. Empty where no finished run has lines.
 Markup sample_lines(const Experiment& experiment);
 
 }  // namespace rosa::training::report

@@ -11,14 +11,12 @@ namespace {
 
 constexpr double kTolerance = 1e-9;
 
-// 1, 2 or 5 times a power of ten.
+// 1, 2 or 5 times a power of ten, the nearest to extent / count.
 double round_step(double extent, int count) {
   const double rough = extent / std::max(1, count);
   const double power = std::pow(10, std::floor(std::log10(rough)));
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    if (factor * power >= rough * (1 - kTolerance)) return factor * power;
-  }
-  return 10 * power;
+  const double share = rough / power;
+  return power * (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10);
 }
 
 Interval widened(ScaleKind kind, Interval domain) {
@@ -107,7 +105,9 @@ std::string tick_label(double value) {
     const double scaled = size * std::pow(10, decimals);
     if (std::abs(scaled - std::round(scaled)) < 1e-6 * std::max(1.0, scaled)) break;
   }
-  return fixed(value, decimals);
+  std::string label = fixed(value, decimals);
+  std::erase(label, ',');
+  return label;
 }
 
 Interval round_interval(Interval data, int count) {

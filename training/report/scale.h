@@ -42,7 +42,7 @@ class Scale {
   Interval domain_, range_;
 };
 
-// A round number as axes label it: 0.05, 20, 5,000, 20k, 3M.
+// A round number as axes label it: 0.05, 20, 5000, 20k, 3M.
 std::string tick_label(double value);
 
 // The smallest interval with round ends that holds `data` with about `count` ticks.

@@ -77,16 +77,8 @@ Markup StripPlot::svg(const Appearance& appearance) const {
 
   Markup out;
   open_svg(out, frame, id, title, description);
-  draw_x_axis(out, frame, x, x.ticks(3), axis_title);
-  if (reference) {
-    const double place = x.clamped(*reference);
-    out.leaf(
-        "line",
-        {{"class", "reference"}, {"x1", place}, {"x2", place}, {"y1", frame.plot.top - 6}, {"y2", frame.plot.bottom}});
-    const double name_place = std::min(place, frame.plot.right - 20);
-    out.element("text", {{"class", "label"}, {"x", name_place}, {"y", frame.plot.top - 11}, {"text-anchor", "middle"}},
-                reference_name);
-  }
+  draw_x_axis(out, frame, x, x.ticks(4), axis_title);
+  if (reference) draw_x_reference(out, frame, x.clamped(*reference), reference_name);
   double y = frame.plot.top + kRowHeight / 2;
   for (const Strip* strip : shown) {
     draw_strip(out, *strip, x, frame, y, appearance);

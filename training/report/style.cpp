@@ -31,7 +31,7 @@ h1, h2, h3 { line-height: 1.2; letter-spacing: -0.015em; text-wrap: balance; ove
 h1 { font-size: 34px; font-weight: 700; }
 h2 { font-size: 28px; font-weight: 700; }
 h3 { font-size: 21px; font-weight: 650; margin: 56px 0 6px; }
-p { margin: 8px 0; max-width: 74ch; overflow-wrap: anywhere; }
+p { margin: 8px 0; max-width: 84ch; overflow-wrap: anywhere; }
 a { color: var(--rose); }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 0.92em; overflow-wrap: anywhere; }
 nav ul { display: flex; flex-wrap: wrap; gap: 4px 24px; list-style: none; padding: 0; margin: 12px 0 0; }
@@ -41,15 +41,15 @@ article + article { border-top: 1px solid var(--rule); padding-top: 48px; }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 3px 20px; margin: 20px 0 0; font-size: 14px; }
 .facts dt { color: var(--quiet); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
-.findings { border-left: 3px solid var(--rose); padding: 2px 0 2px 20px; margin: 28px 0 0; list-style: none; max-width: 80ch; }
+.findings { border-left: 3px solid var(--rose); padding: 2px 0 2px 20px; margin: 28px 0 0; list-style: none; max-width: 92ch; }
 .findings li { margin: 6px 0; }
 .note { color: var(--quiet); font-size: 14.5px; }
 .status { border: 1px solid var(--rule); border-radius: 6px; background: var(--raised); padding: 10px 16px; margin: 24px 0 0; font-size: 14.5px; }
 .status ul { margin: 6px 0; padding-left: 20px; }
 
 figure { margin: 20px 0 0; }
-figcaption { color: var(--quiet); font-size: 14.5px; max-width: 84ch; margin-bottom: 14px; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 26px 36px; }
+figcaption { color: var(--quiet); font-size: 14.5px; max-width: 92ch; margin-bottom: 14px; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 430px), 1fr)); gap: 26px 36px; }
 .panel { min-width: 0; max-width: 600px; }
 .panel-title { font-weight: 650; font-size: 15px; margin: 0 0 2px; }
 .chart { display: block; width: 100%; height: auto; }
@@ -61,7 +61,7 @@ figcaption { color: var(--quiet); font-size: 14.5px; max-width: 84ch; margin-bot
 .line.control { stroke-dasharray: 5 4; }
 .band { fill: var(--c); opacity: 0.13; }
 .dot { fill: var(--c); stroke: var(--paper); stroke-width: 0.8; }
-.dot.soft { fill-opacity: 0.6; }
+.dot.soft { fill-opacity: 0.75; }
 .leader { fill: none; stroke: var(--c); opacity: 0.55; }
 .span { stroke: var(--c); stroke-width: 5; opacity: 0.28; }
 .mean { stroke: var(--ink); stroke-width: 2; }
@@ -73,7 +73,8 @@ figcaption { color: var(--quiet); font-size: 14.5px; max-width: 84ch; margin-bot
 .scroll { overflow-x: auto; margin: 22px 0 0; border: 1px solid var(--rule); border-radius: 6px; background: var(--raised); }
 .scroll:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid var(--rose); outline-offset: 2px; }
 table { border-collapse: separate; border-spacing: 0; font-size: 14px; font-variant-numeric: tabular-nums; min-width: 100%; }
-caption { caption-side: top; text-align: left; padding: 10px 14px 8px; color: var(--quiet); }
+caption { caption-side: top; text-align: left; color: var(--quiet); }
+caption span { display: inline-block; position: sticky; left: 0; padding: 10px 14px 8px; max-width: min(calc(100vw - 50px), 1100px); }
 th, td { padding: 5px 12px; text-align: right; white-space: nowrap; border-top: 1px solid var(--grid); }
 thead th { font-weight: 600; color: var(--quiet); font-size: 13px; vertical-align: bottom; }
 thead .group { text-align: center; border-bottom: 1px solid var(--rule); color: var(--ink); }
@@ -89,7 +90,8 @@ td.best .spread { color: inherit; }
 .samples { margin: 14px 0 0; }
 summary { cursor: pointer; font-weight: 600; padding: 4px 0; }
 .samples .scroll { margin-top: 6px; }
-.lines { border-spacing: 0; }
+.lines { min-width: 0; }
+td.characters { padding-right: 28px; }
 .lines th, .lines td { text-align: left; border: 0; padding: 1px 12px; }
 .lines tbody tr:first-child > * { border-top: 1px solid var(--grid); padding-top: 8px; }
 .lines tbody tr:last-child > * { padding-bottom: 8px; }
@@ -103,10 +105,9 @@ mark { background: var(--tint); color: var(--wrong); font-weight: 700; text-deco
   h1 { font-size: 27px; }
   h2 { font-size: 23px; }
   h3 { margin-top: 44px; }
-  .facts { grid-template-columns: 1fr; gap: 0; }
-  .facts dt { margin-top: 6px; }
   .chart text { font-size: 14px; }
-  th.name { max-width: 46vw; white-space: normal; overflow-wrap: anywhere; }
+  th.name { min-width: 126px; max-width: 46vw; white-space: normal; overflow-wrap: break-word; padding-right: 8px; }
+  th, td { padding-left: 9px; padding-right: 9px; }
 }
 @media print { .scroll { overflow: visible; border: 0; } figure, .panel, tr { break-inside: avoid; } }
 )css";

@@ -1,5 +1,7 @@
 #include "training/report/svg_frame.h"
 
+#include <algorithm>
+
 namespace rosa::training::report {
 namespace {
 
@@ -45,6 +47,13 @@ void draw_x_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const s
   const double middle = (plot.left + plot.right) / 2;
   out.element("text", {{"class", "axis-title"}, {"x", middle}, {"y", plot.bottom + 36}, {"text-anchor", "middle"}},
               title);
+}
+
+void draw_x_reference(Markup& out, const SvgFrame& frame, double x, const std::string& name) {
+  const PlotArea& plot = frame.plot;
+  out.leaf("line", {{"class", "reference"}, {"x1", x}, {"x2", x}, {"y1", plot.top - 6}, {"y2", plot.bottom}});
+  const double place = std::min(x, frame.width - text_width(name) / 2);
+  out.element("text", {{"class", "label"}, {"x", place}, {"y", plot.top - 11}, {"text-anchor", "middle"}}, name);
 }
 
 void draw_y_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,

@@ -32,6 +32,8 @@ void open_clip(Markup& out, const SvgFrame& frame, const std::string& id);
 
 void draw_x_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,
                  const std::string& title);
+// A dashed line from the top of the plot to its bottom at the coordinate x, its name above it.
+void draw_x_reference(Markup& out, const SvgFrame& frame, double x, const std::string& name);
 void draw_y_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,
                  const std::string& title);
 

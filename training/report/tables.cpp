@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "training/report/comparison.h"
 #include "training/report/numbers.h"
+#include "training/report/scale.h"
 
 namespace rosa::training::report {
 namespace {
@@ -18,9 +19,19 @@ using Values = std::vector<std::optional<double>>;
 // A bias up to this counts as none when the lowest variance is marked: the reference has an error too.
 constexpr double kSmallBias = 0.2;
 
+// Where `name` stands among `names`, at whose end it is put unless it is there.
+std::size_t place_of(std::vector<std::string>& names, const std::string& name) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
+  names.push_back(name);
+  return names.size() - 1;
+}
+
 Cell number_cell(const std::optional<double>& value, int digits = 3) {
   return {value ? significant(*value, digits) : "", "", false};
 }
+
+Cell count_cell(const std::optional<double>& value) { return {value ? tick_label(*value) : "", "", false}; }
 
 Cell summary_cell(const std::optional<Summary>& summary, int decimals) {
   if (!summary) return {};
@@ -121,7 +132,7 @@ Table training_table(const Experiment& experiment) {
   const auto at_steps = [](auto value) { return score_value(&Result::equal_steps, value); };
   const auto at_time = [](auto value) { return score_value(&Result::equal_time, value); };
   ArmTable table(experiment);
-  table.column("", "evaluations", [&](std::size_t arm) { return number_cell(experiment.arms[arm].evaluations); });
+  table.column("", "evaluations", [&](std::size_t arm) { return count_cell(experiment.arms[arm].evaluations); });
   table.column("", "µs a call", [&](std::size_t arm) { return number_cell(microseconds_of(experiment, arm)); });
   table.column("", "seeds", [&](std::size_t arm) { return Cell{seeds_text(experiment, arm), "", false}; });
   add_loss_columns(table, experiment, steps, at_steps(&Score::loss));
@@ -146,15 +157,12 @@ Table scope_table(const Experiment& experiment) {
   const ResultValue loss = score_value(&Result::equal_steps, &Score::loss);
   std::vector<std::string> estimators, scopes;
   std::map<std::pair<std::string, std::string>, Summary> lowest;
-  const auto note = [](std::vector<std::string>& names, const std::string& name) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  };
   for (const std::size_t arm : arm_order(experiment)) {
     const auto summary = over_seeds(experiment, arm, loss);
     const auto& [estimator, scope] = std::tie(experiment.arms[arm].estimator, experiment.arms[arm].scope);
     if (!summary || experiment.arms[arm].is_control()) continue;
-    note(estimators, estimator);
-    note(scopes, scope);
+    place_of(estimators, estimator);
+    place_of(scopes, scope);
     const auto [place, is_new] = lowest.emplace(std::pair(estimator, scope), *summary);
     if (!is_new && summary->mean < place->second.mean) place->second = *summary;
   }
@@ -200,11 +208,11 @@ Table gradient_table(const Experiment& experiment) {
   };
   const auto variance = value_of(&VarianceStudy::variance);
   const auto cosine = value_of(&VarianceStudy::cosine);
-  column("evaluations", [&](std::size_t arm) { return experiment.arms[arm].evaluations; });
+  table.column("", "evaluations", [&](std::size_t arm) { return count_cell(experiment.arms[arm].evaluations); });
   column("µs a call", value_of(&VarianceStudy::microseconds));
   column("variance", variance);
   table.mark(Best::lowest, [&](std::size_t arm) { return unbiased(arm, variance(arm)); });
-  column("bias", value_of(&VarianceStudy::bias));
+  table.column("", "bias", [&](std::size_t arm) { return number_cell(value_of(&VarianceStudy::bias)(arm), 2); });
   column("cosine", cosine);
   table.mark(Best::highest, cosine);
   column("variance × ms", [&](std::size_t arm) {
@@ -212,7 +220,7 @@ Table gradient_table(const Experiment& experiment) {
     return product ? std::optional(*product / 1000) : std::nullopt;
   });
   table.mark(Best::lowest, [&](std::size_t arm) { return unbiased(arm, variance_time(arm)); });
-  column("at step", [&](std::size_t arm) { return studies[arm] ? std::optional(studies[arm]->step) : std::nullopt; });
+  table.column("", "at step", [&](std::size_t arm) { return studies[arm] ? count_cell(studies[arm]->step) : Cell{}; });
   return table.finish("The gradient against its reference");
 }
 
@@ -266,10 +274,11 @@ Table distance_table(const Experiment& experiment) {
 
 Table timing_table(const Experiment& experiment) {
   std::vector<std::string> kernels;
-  std::map<std::tuple<double, std::string, double>, std::map<std::string, double>> by_input;
+  std::vector<std::string> families;
+  std::map<std::tuple<double, std::size_t, double>, std::map<std::string, double>> by_input;
   for (const TimingStudy& study : experiment.timing) {
-    if (std::find(kernels.begin(), kernels.end(), study.kernel) == kernels.end()) kernels.push_back(study.kernel);
-    by_input[{study.bits, study.family, study.length}][study.kernel] = study.microseconds;
+    place_of(kernels, study.kernel);
+    by_input[{study.bits, place_of(families, study.family), study.length}][study.kernel] = study.microseconds;
   }
   if (kernels.empty()) return Table("", "", {});
   // What a kernel costs in others: how many forwards, and how much of brute force it saves.
@@ -290,7 +299,10 @@ Table timing_table(const Experiment& experiment) {
       return found == times.end() ? std::nullopt : std::optional(found->second);
     };
     Row row = {
-        concat(family, ", T ", fixed(length, 0), bits > 1 ? concat(", ", fixed(bits, 0), " bits") : ""), "", false, {}};
+        concat(families[family], ", T ", fixed(length, 0), bits > 1 ? concat(", ", fixed(bits, 0), " bits") : ""),
+        "",
+        false,
+        {}};
     for (const std::string& kernel : kernels) row.cells.push_back(number_cell(time(kernel)));
     for (const auto& [numerator, denominator, title] : ratios) {
       const auto above = time(numerator), below = time(denominator);
