@@ -8,6 +8,7 @@
 #include "launch/command.h"
 #include "launch/config_text.h"
 #include "launch/exit_code.h"
+#include "launch/experiment_config_file.h"
 #include "launch/run_config_file.h"
 
 namespace rosa::launch {
@@ -18,11 +19,17 @@ struct ConfigOptions {
   std::vector<std::string> overrides;
 };
 
+// The resolved configuration of a run or an experiment.
+std::string load_text(const std::string& file, const std::vector<std::string>& overrides) {
+  return is_experiment_config(file) ? load_experiment_config(file, overrides).text
+                                    : load_run_config(file, overrides).text;
+}
+
 int check(const ConfigOptions& options) {
   int status = kExitOk;
   for (const std::string& file : options.files) {
     try {
-      load_run_config(file, options.overrides);
+      load_text(file, options.overrides);
       std::cout << file << ": good" << std::endl;
     } catch (const base::ConfigError& error) {
       // One wrong file does not hide what is wrong with the next.
@@ -34,12 +41,12 @@ int check(const ConfigOptions& options) {
 }
 
 int dump(const ConfigOptions& options) {
-  std::cout << load_run_config(options.files.front(), options.overrides).text;
+  std::cout << load_text(options.files.front(), options.overrides);
   return kExitOk;
 }
 
-int reference() {
-  std::cout << run_config_reference();
+int reference(const std::string& of) {
+  std::cout << (of == "experiment" ? experiment_config_reference() : run_config_reference());
   return kExitOk;
 }
 
@@ -67,9 +74,11 @@ void add_config_command(CLI::App& program, Action& action) {
   add_override_option(*dump_command, options->overrides);
   dump_command->callback([&action, options] { action = [options] { return dump(*options); }; });
 
-  CLI::App* reference_command =
-      command->add_subcommand("reference", "Writes the reference of all keys (docs/configuration.md).");
-  reference_command->callback([&action] { action = reference; });
+  CLI::App* reference_command = command->add_subcommand(
+      "reference", "Writes the reference of all keys (docs/configuration.md, docs/experiment_configuration.md).");
+  const auto of = std::make_shared<std::string>("run");
+  reference_command->add_option("OF", *of, "whose keys")->check(CLI::IsMember({"run", "experiment"}))->capture_default_str();
+  reference_command->callback([&action, of] { action = [of] { return reference(*of); }; });
 }
 
 }  // namespace rosa::launch

@@ -13,7 +13,8 @@ namespace rosa::launch {
 std::string dump_config(const Describe& describe, const ConfigSources& sources = {});
 
 // Markdown: a table for each section with key, type, default, allowed values and meaning.
-std::string reference_document(const Describe& describe);
+// `title` is its heading, `command` what writes it.
+std::string reference_document(const Describe& describe, const std::string& title, const std::string& command);
 
 // Every key with its value as YAML writes it; for comparing two configurations.
 std::map<std::string, std::string> flatten_config(const Describe& describe);

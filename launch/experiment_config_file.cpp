@@ -38,6 +38,8 @@ ExperimentArm make_arm(const ExperimentConfig& config, const std::string& text) 
 
 }  // namespace
 
+bool is_experiment_config(const std::filesystem::path& path) { return ConfigInput::from_file(path).has("experiment"); }
+
 LoadedExperiment load_experiment_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   ConfigInput input = ConfigInput::from_file(path);
   for (const std::string& assignment : overrides) input.set(assignment);
@@ -53,7 +55,8 @@ LoadedExperiment load_experiment_config(const std::filesystem::path& path, const
 
 std::string experiment_config_reference() {
   ExperimentConfig config;
-  return reference_document(describe_experiment(config));
+  return reference_document(describe_experiment(config), "Configuration of experiments",
+                            "rosa config reference experiment");
 }
 
 }  // namespace rosa::launch

@@ -19,7 +19,10 @@ struct LoadedExperiment {
 // Throws ConfigError with everything wrong; a file that can't be read is a ConfigError too.
 LoadedExperiment load_experiment_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
-// docs/experiments.md's table of keys.
+// Whether the file is one of an experiment, not of a run: it has the section `experiment`.
+bool is_experiment_config(const std::filesystem::path& path);
+
+// docs/experiment_configuration.md
 std::string experiment_config_reference();
 
 }  // namespace rosa::launch

@@ -47,7 +47,7 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
 
 std::string run_config_reference() {
   training::RunConfig config;
-  return reference_document(describe_run(config));
+  return reference_document(describe_run(config), "Configuration", "rosa config reference");
 }
 
 }  // namespace rosa::launch

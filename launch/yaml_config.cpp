@@ -89,6 +89,8 @@ void ConfigInput::set(std::string_view assignment) {
 
 const std::string& ConfigInput::name() const { return parsed_->name; }
 
+bool ConfigInput::has(const std::string& key) const { return parsed_->root.IsMap() && parsed_->root[key].IsDefined(); }
+
 // Walks a description beside the parsed file; collects what is wrong instead of throwing.
 class ConfigFiller : public base::FieldVisitor {
  public:

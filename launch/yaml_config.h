@@ -37,6 +37,9 @@ class ConfigInput {
 
   const std::string& name() const;
 
+  // Whether the file has this key at its top.
+  bool has(const std::string& key) const;
+
  private:
   friend class ConfigFiller;
   struct Parsed;

@@ -175,19 +175,23 @@ class Experiment {
     return [this](ExperimentTask& task, int64_t step) {
       const std::vector<int64_t>& steps = config_.study.steps;
       if (std::find(steps.begin(), steps.end(), step) == steps.end()) return;
-      const fs::path part = folder_ / "studies" / base::concat("step_", step, ".jsonl");
-      if (agreed(fs::exists(part))) return;
+      if (agreed(fs::exists(study_file(step)))) return;
       const base::PhaseScope phase(base::Phase::evaluation);
-      const std::string lines =
-          study_gradients(config_, arms_, static_cast<GateTask&>(task), step, context_.communicator, context_.executor);
-      if (!is_main_rank()) return;
-      fs::create_directories(part.parent_path());
-      base::write_file_atomically(part, lines);
-      std::string all;
-      for (const int64_t other : steps) all += read_text(folder_ / "studies" / base::concat("step_", other, ".jsonl"));
-      base::write_file_atomically(folder_ / "studies.jsonl", all);
-      notice(base::concat("studied the gradients of all estimators before step ", step));
+      if (is_main_rank()) write_study(task, step);
+      context_.communicator.barrier();
     };
+  }
+
+  fs::path study_file(int64_t step) const { return folder_ / "studies" / base::concat("step_", step, ".jsonl"); }
+
+  void write_study(ExperimentTask& task, int64_t step) const {
+    fs::create_directories(study_file(step).parent_path());
+    base::write_file_atomically(
+        study_file(step), study_gradients(config_, arms_, static_cast<GateTask&>(task), step, context_.executor));
+    std::string all;
+    for (const int64_t other : config_.study.steps) all += read_text(study_file(other));
+    base::write_file_atomically(folder_ / "studies.jsonl", all);
+    notice(base::concat("studied the gradients of all estimators before step ", step));
   }
 
   const ExperimentConfig& config_;

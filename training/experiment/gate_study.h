@@ -5,13 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "parallel/communicator.h"
 #include "training/experiment/gate_task.h"
 
 namespace rosa::training {
 
-// Lines of studies.jsonl, the arms shared out over the ranks; equal on every rank. Collective: every rank calls it.
+// Lines of studies.jsonl: one of kind "variance" for each arm, and for each of study.num_samples of the sampled arms;
+// one of kind "linearisation". Estimators with weights of their own learn first, from study.reference_draws draws of
+// the same call.
 std::string study_gradients(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms, GateTask& task,
-                            int64_t step, parallel::Communicator& communicator, HostExecutor& executor);
+                            int64_t step, HostExecutor& executor);
 
 }  // namespace rosa::training

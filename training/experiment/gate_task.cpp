@@ -131,11 +131,10 @@ GateCall GateTask::gate_call(int64_t step, int64_t num_rows) {
   return recorder.recorded;
 }
 
-double GateTask::loss_with_gate_logits(int64_t step, int64_t num_rows, const at::Tensor& x) {
+double GateTask::loss_with_gate_output(int64_t step, int64_t num_rows, const at::Tensor& output) {
   const at::NoGradGuard no_gradient;
   const Inputs batch = inputs(DataSplit::train, step, 0, num_rows);
-  const at::Tensor gate = one_bit_gate(x, parameter("gate.emb0"), parameter("gate.emb1"), executor_).output;
-  return cross_entropy_sum(logits(embed(batch), gate), batch.targets).item<double>() /
+  return cross_entropy_sum(logits(embed(batch), output), batch.targets).item<double>() /
          static_cast<double>(num_rows * config_.data.length);
 }
 

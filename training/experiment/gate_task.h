@@ -21,8 +21,8 @@ class GateTask : public ExperimentTask {
   // The backward's view of the gate for the first rows of the global batch of `step`, as an estimator gets it; of the
   // mean loss over these rows.
   GateCall gate_call(int64_t step, int64_t num_rows);
-  // The mean loss over these rows with other logits for the gate (their signs count; all else stays). No gradient.
-  double loss_with_gate_logits(int64_t step, int64_t num_rows, const at::Tensor& x);
+  // The mean loss over these rows where the gate's output is another one, [num_rows,T,C]. No gradient.
+  double loss_with_gate_output(int64_t step, int64_t num_rows, const at::Tensor& output);
 
  private:
   struct Inputs {

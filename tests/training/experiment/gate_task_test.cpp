@@ -69,8 +69,9 @@ TEST(GateTask, GateCallIsThatOfTheLoss) {
   torch::autograd::backward({task.loss(1, 0, 8)}, {});
   const at::Tensor trained = task.parameters().at("embedding.weight").grad();
   EXPECT_NEAR(gradient.sum().item<double>(), trained.sum().item<double>(), 1e-5 * gradient.abs().sum().item<double>());
-  EXPECT_NEAR(task.loss_with_gate_logits(1, 8, call.x), task.loss(1, 0, 8).item<double>(), 1e-6);
-  EXPECT_NE(task.loss_with_gate_logits(1, 8, -call.x), task.loss_with_gate_logits(1, 8, call.x));
+  const at::Tensor output = at::where(call.index == 1, call.emb1, call.emb0) * (call.index >= 0);
+  EXPECT_NEAR(task.loss_with_gate_output(1, 8, output), task.loss(1, 0, 8).item<double>(), 1e-6);
+  EXPECT_NE(task.loss_with_gate_output(1, 8, -output), task.loss_with_gate_output(1, 8, output));
 }
 
 // The reference's model: the tokens' own ROSA is a good guess on counting numbers.
