@@ -46,7 +46,7 @@ AdapterConfig fixed_hashes() {
 
 AdapterConfig soft_rosa() {
   AdapterConfig config;
-  config.proxy = Proxy::soft_rosa;
+  config.estimator = "soft_rosa";
   return config;
 }
 

@@ -59,11 +59,10 @@ void proxy(benchmark::State& state, Proxy kind, ProxyKernel kernel, int64_t leng
   const OperatorInput input = make_input(length);
   const at::Tensor upstream = at::randn({1, kHeads, length, kBits});
   OperatorOptions options;
-  options.proxy = kind;
   options.proxy_kernel = kernel;
   time_body(state, [&] {
-    benchmark::DoNotOptimize(proxy_forward(input, options));
-    if (backward) benchmark::DoNotOptimize(proxy_backward(input, options, upstream, kAll));
+    benchmark::DoNotOptimize(proxy_forward(kind, input, options));
+    if (backward) benchmark::DoNotOptimize(proxy_backward(kind, input, options, upstream, kAll));
   });
 }
 

@@ -30,7 +30,7 @@ ExperimentArm make_arm(const ExperimentConfig& config, const std::string& text) 
     load_config(input, arm.gate);
     make_gate_estimator(arm.gate);  // throws what is wrong with it
   } else {
-    // QKV
+    arm.adapter.estimator = arm.estimator;
     load_config(input, arm.adapter);
   }
   return arm;

@@ -40,6 +40,7 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
       if (source == "default" && recipe_values.at(key) != plain_values.at(key)) source = "recipe " + plain.recipe;
     }
   }
+  training::check_agreement(loaded.config);
   make_paths_absolute(loaded.config);
   loaded.text = dump_config(describe_run(loaded.config), sources);
   return loaded;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "models/safetensors_weights.h"
+#include "rosa/operator/qkv_estimator.h"
 
 namespace rosa::models {
 namespace {
@@ -43,6 +44,26 @@ std::map<std::string, std::string> sizes_of(const AdapterConfig& config) {
           {"value_bits", std::to_string(config.value_bits)}};
 }
 
+std::string estimator_help() {
+  std::string help = "How the gradient passes the hard operator:";
+  for (const QkvEstimator* estimator : qkv_estimators()) {
+    help += concat(estimator == qkv_estimators().front() ? " " : "; ", estimator->name(), ": ", estimator->summary());
+  }
+  return help + ".";
+}
+
+// `options` with what the configuration says.
+OperatorOptions with_config(OperatorOptions options, const AdapterConfig& config) {
+  options.estimator = &find_qkv_estimator(config.estimator);
+  options.proxy_kernel = config.proxy_kernel;
+  options.proxy_mask = config.proxy_mask;
+  options.flip_scale = config.flip_scale;
+  options.sufa_head_dim = config.sufa_head_dim;
+  options.position_bias = config.position_bias;
+  options.exact_value_gradient = config.exact_value_gradient;
+  return options;
+}
+
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
@@ -62,8 +83,7 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
                 "Whether o_proj starts at 0, so that training starts exactly at the window student.");
   visitor.field("no_match_embedding", config.no_match_embedding,
                 "Whether a third vector, v_emb_no_match, stands where a head matched nothing (else its bits are 0).");
-  visitor.choice("proxy", config.proxy, {{"sufa", Proxy::sufa}, {"soft_rosa", Proxy::soft_rosa}},
-                 "Differentiable stand-in that carries the gradient of the hard operator.");
+  visitor.field("estimator", config.estimator, estimator_help(), qkv_estimator_names());
   visitor.choice(
       "proxy_kernel", config.proxy_kernel,
       {{"fused", ProxyKernel::fused}, {"sdpa", ProxyKernel::sdpa}, {"composed", ProxyKernel::composed}},
@@ -72,14 +92,18 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.choice("proxy_mask", config.proxy_mask,
                  {{"causal", ProxyMask::causal}, {"sliding_window", ProxyMask::sliding_window}},
                  "What the proxy sees: every earlier position, or the student's window (destroys long matches).");
+  visitor.choice("flip_scale", config.flip_scale, {{"softsign", FlipScale::softsign}, {"sigmoid", FlipScale::sigmoid}},
+                 "By what estimators that flip bits multiply a flip's effect: 1 / (2 (1 + |x|)^2) or p (1 - p) of the "
+                 "logit.");
   visitor.field("sufa_head_dim", config.sufa_head_dim,
                 "Width of a SUFA query: sufa_head_dim / query_key_bits symbols are compared.", {1, 1 << 20});
   visitor.field("position_bias", config.position_bias, "Whether SUFA prefers late positions a little.");
-  visitor.field("exact_value_gradient", config.exact_value_gradient,
-                "Whether value logits get the straight-through gradient of the retrieved row instead of the proxy's.");
+  visitor.field(
+      "exact_value_gradient", config.exact_value_gradient,
+      "Whether value logits get the straight-through gradient of the retrieved row instead of the estimator's.");
   visitor.field("query_key_gradient", config.query_key_gradient,
-                "Whether the proxy gives queries and keys a gradient; if not, they are fixed hashes of the layer's "
-                "input (freeze their projections), and with exact_value_gradient no proxy runs.");
+                "Whether the estimator gives queries and keys a gradient; if not, they are fixed hashes of the layer's "
+                "input (freeze their projections), and with exact_value_gradient no estimator runs.");
 }
 
 AdapterConfig rosa_soft_adapter_config() {
@@ -115,13 +139,9 @@ AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model) {
       config.num_heads > 0 && config.num_key_value_heads > 0 && config.num_heads % config.num_key_value_heads == 0,
       "adapter.num_key_value_heads is ", config.num_key_value_heads,
       "; expected a divisor of adapter.num_heads, which is ", config.num_heads);
-  require<ConfigError>(config.proxy != Proxy::sufa || config.sufa_head_dim % config.query_key_bits == 0,
-                       "adapter.sufa_head_dim is ", config.sufa_head_dim,
-                       "; expected a multiple of adapter.query_key_bits, which is ", config.query_key_bits);
-  require<ConfigError>(
-      config.proxy_kernel != ProxyKernel::sdpa || config.proxy == Proxy::sufa,
-      "adapter.proxy_kernel is sdpa and adapter.proxy soft_rosa, which is no attention; expected fused "
-      "or composed");
+  const OperatorOptions options = with_config({}, config);
+  const std::string refusal = options.estimator->refusal(config.query_key_bits, config.value_bits, options);
+  require<ConfigError>(refusal.empty(), "adapter: ", refusal);
   const bool known_tie =
       config.tie_start == "none" || config.tie_start == "query_key" || config.tie_start == "query_key_value";
   require<ConfigError>(known_tie, "adapter.tie_start is '", config.tie_start,
@@ -184,13 +204,7 @@ bool AdapterSet::has_layer(int64_t layer) const {
 }
 
 OperatorOptions AdapterSet::operator_options(const OperatorOptions& running, int64_t sliding_window) const {
-  OperatorOptions options = running;
-  options.proxy = config_.proxy;
-  options.proxy_kernel = config_.proxy_kernel;
-  options.proxy_mask = config_.proxy_mask;
-  options.sufa_head_dim = config_.sufa_head_dim;
-  options.position_bias = config_.position_bias;
-  options.exact_value_gradient = config_.exact_value_gradient;
+  OperatorOptions options = with_config(running, config_);
   if (sliding_window > 0) options.sliding_window = sliding_window;
   return options;
 }

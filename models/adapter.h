@@ -30,9 +30,10 @@ struct AdapterConfig {
   double value_embedding_scale = 1.0;
   bool zero_output_start = true;
   bool no_match_embedding = true;
-  Proxy proxy = Proxy::sufa;
+  std::string estimator = "sufa";
   ProxyKernel proxy_kernel = ProxyKernel::fused;
   ProxyMask proxy_mask = ProxyMask::causal;
+  FlipScale flip_scale = FlipScale::softsign;
   int64_t sufa_head_dim = 128;
   bool position_bias = true;
   bool exact_value_gradient = false;

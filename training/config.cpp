@@ -1,6 +1,7 @@
 #include "training/config.h"
 
 #include "base/error.h"
+#include "rosa/operator/qkv_estimator.h"
 
 namespace rosa::training {
 
@@ -111,6 +112,15 @@ void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.section("failures", config.failures, "what is done when ranks, numbers or replicas fail");
   visitor.section("compute", config.compute, "device and threads");
   visitor.section("parallel", config.parallel, "sums over ranks");
+}
+
+void check_agreement(const RunConfig& config) {
+  const ScheduleConfig& alpha = config.schedules.alpha;
+  const bool always_hard = alpha.start == 1 && alpha.end == 1 && alpha.warmup_steps == 0;
+  base::require<base::ConfigError>(
+      always_hard || find_qkv_estimator(config.adapter.estimator).has_soft_output(), "adapter.estimator is ",
+      config.adapter.estimator, ", which has no soft output to blend in, but schedules.alpha goes from ", alpha.start,
+      " to ", alpha.end, "; set schedules.alpha start and end to 1 and warmup_steps to 0, or take sufa or soft_rosa");
 }
 
 RunConfig recipe_defaults(const std::string& recipe) {

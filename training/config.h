@@ -112,6 +112,9 @@ struct RunConfig {
 };
 void describe(base::FieldVisitor& visitor, RunConfig& config);
 
+// Throws ConfigError for what the sections, each right in itself, do not agree on.
+void check_agreement(const RunConfig& config);
+
 // The defaults of a recipe: "default" (the best by evidence) or "rosa_soft" (the reference's settings).
 // Throws ConfigError for another name.
 RunConfig recipe_defaults(const std::string& recipe);

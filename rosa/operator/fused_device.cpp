@@ -6,7 +6,6 @@
 
 #include "rosa/operator/document_runs.h"
 #include "rosa/operator/fused_proxies.h"
-#include "rosa/operator/proxies.h"
 
 namespace rosa {
 namespace {
@@ -20,8 +19,8 @@ float* floats_of(const at::Tensor& tensor) { return tensor.defined() ? tensor.mu
 // The arguments of a launch and the tensors that they point to.
 class DeviceCall {
  public:
-  DeviceCall(const OperatorInput& input, const OperatorOptions& options)
-      : kind_(options.proxy == Proxy::sufa ? kernels::ProxyKind::sufa : kernels::ProxyKind::soft_rosa),
+  DeviceCall(Proxy proxy, const OperatorInput& input, const OperatorOptions& options)
+      : kind_(proxy == Proxy::sufa ? kernels::ProxyKind::sufa : kernels::ProxyKind::soft_rosa),
         rows_(input, options),
         query_(by_bit(rows_.query)),
         key_(by_bit(rows_.key)),
@@ -36,7 +35,7 @@ class DeviceCall {
     arguments_.query = floats_of(query_);
     arguments_.key = floats_of(key_);
     arguments_.value = floats_of(value_);
-    if (options.proxy == Proxy::sufa) {
+    if (proxy == Proxy::sufa) {
       arguments_.num_symbols = options.sufa_head_dim / arguments_.query_bits;
       arguments_.logit_scale = sufa_scale(options);
     } else {
@@ -44,7 +43,7 @@ class DeviceCall {
       arguments_.bits_offset = static_cast<float>(soft_rosa_offset(options, arguments_.query_bits));
       arguments_.logit_scale = 1 / options.attn_tau;
     }
-    bias_ = position_bias(options);
+    bias_ = position_bias(proxy, options);
     arguments_.bias = floats_of(bias_);
     workspace_ = empty({kernels::proxy_workspace_bytes(kind_, arguments_)}, at::kByte);
     arguments_.workspace = static_cast<std::byte*>(workspace_.mutable_data_ptr());
@@ -105,10 +104,9 @@ class DeviceCall {
     arguments_.segments = static_cast<const kernels::Segment*>(segments_.const_data_ptr());
   }
 
-  at::Tensor position_bias(const OperatorOptions& options) const {
+  at::Tensor position_bias(Proxy proxy, const OperatorOptions& options) const {
     const auto doubles = query_.options().dtype(at::kDouble);
-    if (options.proxy == Proxy::sufa && !options.position_bias)
-      return at::zeros({arguments_.max_length}, query_.options());
+    if (proxy == Proxy::sufa && !options.position_bias) return at::zeros({arguments_.max_length}, query_.options());
     const at::Tensor delta = at::arange(arguments_.max_length, doubles);
     return ((-(delta + 1) / kPositionScale).exp() / options.attn_tau).to(at::kFloat);
   }
@@ -126,15 +124,15 @@ bool can_fuse_on_device(const OperatorInput& input, const OperatorOptions& optio
          input.query.scalar_type() != at::kDouble && !input.mask.defined();
 }
 
-at::Tensor device_fused_forward(const OperatorInput& input, const OperatorOptions& options,
+at::Tensor device_fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                 const ProxyLauncher& launcher) {
-  return DeviceCall(input, options).forward(launcher);
+  return DeviceCall(proxy, input, options).forward(launcher);
 }
 
-std::array<at::Tensor, 3> device_fused_backward(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> device_fused_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                                 const at::Tensor& grad_output, const std::array<bool, 3>& needed,
                                                 const ProxyLauncher& launcher) {
-  return DeviceCall(input, options).backward(input, options, grad_output, needed, launcher);
+  return DeviceCall(proxy, input, options).backward(input, options, grad_output, needed, launcher);
 }
 
 }  // namespace rosa

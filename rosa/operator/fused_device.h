@@ -8,7 +8,7 @@
 #include <functional>
 
 #include "rosa/kernels/proxy_device.h"
-#include "rosa/operator/rosa_operator.h"
+#include "rosa/operator/proxies.h"
 
 namespace rosa {
 
@@ -26,9 +26,9 @@ bool can_fuse_on_device(const OperatorInput& input, const OperatorOptions& optio
 
 // As proxy_forward and proxy_backward, on the device of the input. Queues work and returns, but for documents on the
 // device, which are read on the host first. The gradients' sums are added in no fixed order.
-at::Tensor device_fused_forward(const OperatorInput& input, const OperatorOptions& options,
+at::Tensor device_fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                 const ProxyLauncher& launcher);
-std::array<at::Tensor, 3> device_fused_backward(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> device_fused_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                                 const at::Tensor& grad_output, const std::array<bool, 3>& needed,
                                                 const ProxyLauncher& launcher);
 

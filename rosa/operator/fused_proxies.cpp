@@ -10,7 +10,6 @@
 #include "rosa/kernels/soft_rosa.h"
 #include "rosa/kernels/sufa.h"
 #include "rosa/operator/document_runs.h"
-#include "rosa/operator/proxies.h"
 
 namespace rosa {
 namespace {
@@ -43,10 +42,10 @@ at::Tensor dense_rows(const at::Tensor& tensor) {
 // What forward and backward share: the kernel's inputs, and the work as a list of pieces.
 class Pieces {
  public:
-  Pieces(const OperatorInput& input, const OperatorOptions& options)
-      : rows(input, options), options_(options), length_(input.query.size(2)) {
+  Pieces(Proxy proxy, const OperatorInput& input, const OperatorOptions& options)
+      : rows(input, options), proxy_(proxy), options_(options), length_(input.query.size(2)) {
     for (at::Tensor* tensor : {&rows.query, &rows.key, &rows.value}) *tensor = dense_rows(*tensor);
-    bias_ = fused_bias(options, length_, kernels::padded_length(length_));
+    bias_ = fused_bias(proxy, options, length_, kernels::padded_length(length_));
     for (int64_t row = 0; row < input.query.size(0); ++row) {
       runs_.push_back(document_runs(input.documents, row, length_));
     }
@@ -58,7 +57,7 @@ class Pieces {
   // key/value head.
   template <class Body>
   void for_each(const Body& body) const {
-    if (options_.proxy == Proxy::sufa) {
+    if (proxy_ == Proxy::sufa) {
       for_each_with(sufa_problem(), body);
     } else {
       for_each_with(soft_rosa_problem(), body);
@@ -110,6 +109,7 @@ class Pieces {
     });
   }
 
+  Proxy proxy_;
   const OperatorOptions& options_;
   int64_t length_;
   std::vector<float> bias_;
@@ -137,9 +137,9 @@ at::Tensor empty_like_rows(const at::Tensor& rows, int64_t heads, int64_t bits) 
 
 }  // namespace
 
-std::vector<float> fused_bias(const OperatorOptions& options, int64_t length, int64_t size) {
+std::vector<float> fused_bias(Proxy proxy, const OperatorOptions& options, int64_t length, int64_t size) {
   std::vector<float> bias(static_cast<size_t>(size), 0.0F);
-  if (options.proxy == Proxy::sufa && !options.position_bias) return bias;
+  if (proxy == Proxy::sufa && !options.position_bias) return bias;
   for (int64_t delta = 0; delta < length; ++delta) {
     bias[static_cast<size_t>(delta)] =
         static_cast<float>(std::exp(-static_cast<double>(delta + 1) / kPositionScale) / options.attn_tau);
@@ -181,8 +181,8 @@ bool can_fuse(const OperatorInput& input, const OperatorOptions& options) {
          input.query.scalar_type() != at::kDouble && !input.mask.defined();
 }
 
-at::Tensor fused_forward(const OperatorInput& input, const OperatorOptions& options) {
-  const Pieces pieces(input, options);
+at::Tensor fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
+  const Pieces pieces(proxy, input, options);
   const FusedRows& rows = pieces.rows;
   at::Tensor output = empty_like_rows(rows.query, rows.query.size(1), rows.value.size(3));
   pieces.for_each([&](const auto& problem, int64_t row, int64_t group, int64_t begin, std::byte* workspace) {
@@ -193,9 +193,9 @@ at::Tensor fused_forward(const OperatorInput& input, const OperatorOptions& opti
   return output;
 }
 
-std::array<at::Tensor, 3> fused_backward(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> fused_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
-  const Pieces pieces(input, options);
+  const Pieces pieces(proxy, input, options);
   const FusedRows& rows = pieces.rows;
   const at::Tensor upstream = dense_rows(grad_output.to(at::kFloat));
   std::array<at::Tensor, 3> gradients;

@@ -7,7 +7,7 @@
 #include <array>
 #include <vector>
 
-#include "rosa/operator/rosa_operator.h"
+#include "rosa/operator/proxies.h"
 
 namespace rosa {
 
@@ -16,14 +16,14 @@ bool can_fuse(const OperatorInput& input, const OperatorOptions& options);
 
 // As proxy_forward and proxy_backward. Sequences and key/value heads are spread over ATen's threads; the result does
 // not depend on their number.
-at::Tensor fused_forward(const OperatorInput& input, const OperatorOptions& options);
-std::array<at::Tensor, 3> fused_backward(const OperatorInput& input, const OperatorOptions& options,
+at::Tensor fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
+std::array<at::Tensor, 3> fused_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed);
 
 // What every fused form computes from the options.
 // p(t,j) / attn_tau at the distances t - j = 0 ... length-1, or zeros where the proxy has no position bias; padded with
 // zeros to `size`.
-std::vector<float> fused_bias(const OperatorOptions& options, int64_t length, int64_t size);
+std::vector<float> fused_bias(Proxy proxy, const OperatorOptions& options, int64_t length, int64_t size);
 // Of SUFA's scores: 1 / (attn_tau sqrt(sufa_head_dim)).
 double sufa_scale(const OperatorOptions& options);
 // Soft ROSA's (D - 1) (1 - bits_tau) / bits_tau, what is subtracted within the sigmoid.

@@ -153,8 +153,8 @@ at::Tensor soft_rosa(const OperatorInput& input, const OperatorOptions& options)
   return confidence * at::matmul(by_column, value);
 }
 
-at::Tensor one_block(const OperatorInput& block, const OperatorOptions& options) {
-  if (options.proxy == Proxy::soft_rosa) return soft_rosa(block, options);
+at::Tensor one_block(Proxy proxy, const OperatorInput& block, const OperatorOptions& options) {
+  if (proxy == Proxy::soft_rosa) return soft_rosa(block, options);
   return options.proxy_kernel == ProxyKernel::sdpa ? sufa_by_sdpa(block, options) : sufa(block, options);
 }
 
@@ -208,19 +208,19 @@ at::Tensor empty_output(const OperatorInput& input, int64_t heads, int64_t bits,
 
 }  // namespace
 
-at::Tensor proxy_composition(const OperatorInput& input, const OperatorOptions& options) {
+at::Tensor proxy_composition(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   std::vector<at::Tensor> rows;
   for (int64_t row = 0; row < input.query.size(0); ++row) {
     std::vector<at::Tensor> documents;
     for (const auto& [begin, end] : document_runs(input.documents, row, input.query.size(2))) {
-      documents.push_back(one_block(cut(input, row, 0, input.key.size(1), begin, end), options));
+      documents.push_back(one_block(proxy, cut(input, row, 0, input.key.size(1), begin, end), options));
     }
     rows.push_back(at::cat(documents, 2));
   }
   return at::cat(rows, 0);
 }
 
-at::Tensor proxy_blocks_forward(const OperatorInput& input, const OperatorOptions& options) {
+at::Tensor proxy_blocks_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   const at::NoGradGuard no_grad;
   const int64_t share = input.query.size(1) / input.key.size(1);
   at::Tensor output = empty_output(input, input.query.size(1), input.value.size(3),
@@ -228,12 +228,12 @@ at::Tensor proxy_blocks_forward(const OperatorInput& input, const OperatorOption
   for_each_block(
       input, options,
       [&](const OperatorInput& block, int64_t row, int64_t group, int64_t count, int64_t begin, int64_t end) {
-        block_of(output, row, group * share, count * share, begin, end).copy_(one_block(block, options));
+        block_of(output, row, group * share, count * share, begin, end).copy_(one_block(proxy, block, options));
       });
   return output;
 }
 
-std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> proxy_blocks_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                                 const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
   const int64_t share = input.query.size(1) / input.key.size(1);
   const at::Tensor* const inputs[] = {&input.query, &input.key, &input.value};
@@ -250,7 +250,7 @@ std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, cons
                      *parts[i] = parts[i]->detach();
                      if (needed[i]) leaves.push_back(parts[i]->requires_grad_());
                    }
-                   const at::Tensor output = one_block(block, options);
+                   const at::Tensor output = one_block(proxy, block, options);
                    const at::Tensor upstream =
                        block_of(grad_output, row, group * share, count * share, begin, end).to(output.scalar_type());
                    const auto block_gradients = torch::autograd::grad({output}, leaves, {upstream});
@@ -265,23 +265,23 @@ std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, cons
   return gradients;
 }
 
-at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options) {
+at::Tensor proxy_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   const at::NoGradGuard no_grad;
-  if (can_fuse(input, options)) return fused_forward(input, options);
+  if (can_fuse(input, options)) return fused_forward(proxy, input, options);
   if (can_fuse_on_device(input, options)) {
-    return device_fused_forward(input, options, device_launcher(input.query.device()));
+    return device_fused_forward(proxy, input, options, device_launcher(input.query.device()));
   }
-  return proxy_blocks_forward(input, options);
+  return proxy_blocks_forward(proxy, input, options);
 }
 
-std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> proxy_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
   const at::NoGradGuard no_grad;
-  if (can_fuse(input, options)) return fused_backward(input, options, grad_output, needed);
+  if (can_fuse(input, options)) return fused_backward(proxy, input, options, grad_output, needed);
   if (can_fuse_on_device(input, options)) {
-    return device_fused_backward(input, options, grad_output, needed, device_launcher(input.query.device()));
+    return device_fused_backward(proxy, input, options, grad_output, needed, device_launcher(input.query.device()));
   }
-  return proxy_blocks_backward(input, options, grad_output, needed);
+  return proxy_blocks_backward(proxy, input, options, grad_output, needed);
 }
 
 }  // namespace rosa

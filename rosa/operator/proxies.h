@@ -23,23 +23,25 @@ namespace rosa {
 // Position bias: p(t, j) = exp((j - t - 1) / kPositionScale).
 constexpr double kPositionScale = 8192;
 
+enum class Proxy { sufa, soft_rosa };
+
 // The proxy as a plain composition of tensor operations, on any device and in any floating dtype (below float32:
 // computed in float32), differentiable by autograd. Memory O(B H T^2). The oracle of the faster forms below. Returns
 // [B,H,T,M].
-at::Tensor proxy_composition(const OperatorInput& input, const OperatorOptions& options);
+at::Tensor proxy_composition(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 
 // The same without a graph, and its gradients, in blocks of a few heads so that little of it is in memory at once.
-at::Tensor proxy_blocks_forward(const OperatorInput& input, const OperatorOptions& options);
-std::array<at::Tensor, 3> proxy_blocks_backward(const OperatorInput& input, const OperatorOptions& options,
+at::Tensor proxy_blocks_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
+std::array<at::Tensor, 3> proxy_blocks_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                                 const at::Tensor& grad_output, const std::array<bool, 3>& needed);
 
 // The proxy's output without a graph, by the kernel that options.proxy_kernel names; where there is no fused one (a
 // general mask, float64), the blocks.
-at::Tensor proxy_forward(const OperatorInput& input, const OperatorOptions& options);
+at::Tensor proxy_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 
 // The gradients for query, key and value (undefined where not needed), given that of proxy_forward's output; evaluates
 // the proxy again, so nothing has to be saved but the inputs.
-std::array<at::Tensor, 3> proxy_backward(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> proxy_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed);
 
 }  // namespace rosa

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "rosa/operator/controls.h"
 #include "rosa/operator/device_span.h"
-#include "rosa/operator/proxies.h"
+#include "rosa/operator/qkv_estimator.h"
 #include "rosa/operator/symbols.h"
 
 namespace rosa {
@@ -43,24 +43,25 @@ void check_options(const OperatorInput& input, const OperatorOptions& options) {
               options.attn_tau > 0,
           "rosa_operator: got bits_tau ", options.bits_tau, " and attn_tau ", options.attn_tau,
           ", expected positive numbers");
-  require(
-      options.proxy_kernel != ProxyKernel::sdpa || options.proxy == Proxy::sufa,
-      "rosa_operator: got proxy_kernel sdpa with proxy soft_rosa, which is no attention; expected fused or composed");
   require(options.alpha >= 0 && options.alpha <= 1, "rosa_operator: got alpha ", options.alpha, ", expected 0 to 1");
-  require(!options.training || options.proxy != Proxy::sufa ||
-              (options.sufa_head_dim > 0 && options.sufa_head_dim % input.query.size(3) == 0),
-          "rosa_operator: got sufa_head_dim ", options.sufa_head_dim, " at ", input.query.size(3),
-          " query bits, expected a multiple of the query bits");
   const bool uses_window =
       options.proxy_mask == ProxyMask::sliding_window || options.control == OperatorControl::windowed;
   require(!uses_window || options.sliding_window >= 1, "rosa_operator: got sliding_window ", options.sliding_window,
           ", expected at least 1");
   require(!options.training || options.control == OperatorControl::none,
           "rosa_operator: the controls (zeroed, shuffled, windowed) are for evaluation, but training is on");
+  if (!options.training) return;
+  const std::string refusal = options.estimator->refusal(input.query.size(3), input.value.size(3), options);
+  require<base::ConfigError>(refusal.empty(), "rosa_operator: ", refusal);
+  options.estimator->check_input(input);
 }
 
 at::ScalarType bits_dtype(const OperatorInput& input) {
   return input.query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+bool wants_positions(const OperatorOptions& options) {
+  return options.exact_value_gradient || options.estimator->needs_positions();
 }
 
 MatchRequest make_request(const OperatorInput& input, const OperatorOptions& options) {
@@ -71,7 +72,7 @@ MatchRequest make_request(const OperatorInput& input, const OperatorOptions& opt
   request.value_symbols = pack_symbols(input.value);
   request.mask = input.mask;
   request.documents = input.documents;
-  request.want_positions = options.training && options.exact_value_gradient;
+  request.want_positions = options.training && wants_positions(options);
   request.symbol_bits = input.query.size(3);
   request.value_bits = input.value.size(3);
   request.layer = options.layer;
@@ -82,15 +83,7 @@ MatchRequest make_request(const OperatorInput& input, const OperatorOptions& opt
 // The straight-through gradient of the retrieved rows: d bit / d v = sigmoid'(v / tau) / tau at row i* + 1.
 at::Tensor exact_value_gradient(const at::Tensor& value, const at::Tensor& positions, const at::Tensor& grad_output,
                                 double bits_tau) {
-  const int64_t batch = value.size(0), kv_heads = value.size(1), length = value.size(2), num_bits = value.size(3);
-  const int64_t share = positions.size(1) / kv_heads;
-  // Row 0 collects what has no match: no match retrieves row 0, since i* + 1 >= 1.
-  const at::Tensor row = positions.to(at::kLong) + 1;
-  const at::Tensor index =
-      row.reshape({batch, kv_heads, share * length, 1}).expand({batch, kv_heads, share * length, num_bits});
-  const at::Tensor upstream = grad_output.reshape({batch, kv_heads, share * length, num_bits});
-  at::Tensor collected = at::zeros(value.sizes(), upstream.options()).scatter_add_(2, index, upstream);
-  collected.select(2, 0).zero_();
+  const at::Tensor collected = collect_by_retrieved_row(value, positions, grad_output);
   const at::Tensor soft = at::sigmoid(value.to(collected.scalar_type()) / bits_tau);
   return (collected * soft * (1 - soft) / bits_tau).to(value.scalar_type());
 }
@@ -99,7 +92,7 @@ at::Tensor exact_value_gradient(const at::Tensor& value, const at::Tensor& posit
 struct SavedCall : torch::CustomClassHolder {
   OperatorOptions options;
   at::Tensor mask, documents;
-  at::Tensor positions;  // with exact_value_gradient only
+  at::Tensor positions;  // where wanted
 };
 
 }  // namespace
@@ -114,8 +107,8 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
     if (options.alpha < 1) {
       call->executor_.run_beside([&] {
         const DeviceSpan span(query.device(), "device", "proxy", {{"layer", options.layer}});
-        soft = proxy_forward({query.detach(), key.detach(), value.detach(), call->input_.mask, call->input_.documents},
-                             options);
+        soft = options.estimator->soft_output(
+            {query.detach(), key.detach(), value.detach(), call->input_.mask, call->input_.documents}, options);
       });
     }
     const HardResult hard = call->wait();
@@ -127,7 +120,7 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
     saved->options = options;
     saved->mask = call->input_.mask;
     saved->documents = call->input_.documents;
-    if (options.exact_value_gradient) saved->positions = hard.positions;
+    if (wants_positions(options)) saved->positions = hard.positions;
     context->save_for_backward({query, key, value});
     context->saved_data["call"] = c10::IValue::make_capsule(std::move(saved));
     context->mark_non_differentiable({hard.matched});
@@ -145,8 +138,8 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
     std::array<at::Tensor, 3> result;
     if (!gradients[0].defined()) return {{}, {}, {}, {}};
     if (needed[0] || needed[1] || needed[2]) {
-      const DeviceSpan span(input.query.device(), "device", "proxy backward", {{"layer", call.options.layer}});
-      result = proxy_backward(input, call.options, gradients[0], needed);
+      const DeviceSpan span(input.query.device(), "device", "estimator", {{"layer", call.options.layer}});
+      result = call.options.estimator->gradients({input, call.options, call.positions, gradients[0], needed});
     }
     if (exact && context->needs_input_grad(2)) {
       const at::NoGradGuard no_grad;

@@ -1,6 +1,6 @@
 // The tensor operator of ROSA: what its options and tensors are, and the call that models use.
-// Hard output from the automata (host_executor.h; the definition is in rosa/automaton/match.h), gradients from a
-// differentiable proxy (proxies.h).
+// Hard output from the automata (host_executor.h; the definition is in rosa/automaton/match.h), gradients from an
+// estimator (qkv_estimator.h).
 #pragma once
 
 #include <ATen/ATen.h>
@@ -11,12 +11,17 @@
 
 namespace rosa {
 
-// Which differentiable stand-in carries the gradient.
-enum class Proxy { sufa, soft_rosa };
+class QkvEstimator;
+// The estimator of options that name no other: sufa.
+const QkvEstimator& default_estimator();
+
 // How the proxy is computed. fused: kernels of our own where there is one for the device, dtype and mask, else
 // composed. sdpa (SUFA only): LibTorch's scaled_dot_product_attention on widened rows. composed: plain tensor
 // operations.
 enum class ProxyKernel { fused, sdpa, composed };
+// What a flip's effect is multiplied by to be the gradient of its logit x: softsign, 1 / (2 (1 + |x|)^2), or sigmoid,
+// p (1 - p) with p = sigmoid(x); x in units of bits_tau.
+enum class FlipScale { softsign, sigmoid };
 // What the proxy may see: every earlier position, or the student's sliding window.
 enum class ProxyMask { causal, sliding_window };
 // Evaluation-only controls. zeroed: every bit 0 and nothing matched. shuffled: the value symbols are permuted in time
@@ -24,16 +29,17 @@ enum class ProxyMask { causal, sliding_window };
 enum class OperatorControl { none, zeroed, shuffled, windowed };
 
 struct OperatorOptions {
-  Proxy proxy = Proxy::sufa;
+  const QkvEstimator* estimator = &default_estimator();  // one of qkv_estimators()
   ProxyKernel proxy_kernel = ProxyKernel::fused;
   ProxyMask proxy_mask = ProxyMask::causal;
+  FlipScale flip_scale = FlipScale::softsign;
   int64_t sliding_window = 128;  // of the student; for proxy_mask sliding_window and control windowed
   double bits_tau = 1;
   double attn_tau = 1;
   double alpha = 1;             // y = soft + alpha (hard - soft) in training
   int64_t sufa_head_dim = 128;  // a multiple of the query bits: W = sufa_head_dim / D symbols are compared
   bool position_bias = true;    // SUFA only; soft ROSA always has it
-  // The value logits get the straight-through gradient of the retrieved row instead of the proxy's: row i*(t) + 1
+  // The value logits get the straight-through gradient of the retrieved row instead of the estimator's: row i*(t) + 1
   // receives grad(t) * sigmoid'(v / bits_tau) / bits_tau; a position without a match gives none.
   bool exact_value_gradient = false;
   bool training = false;
@@ -63,12 +69,13 @@ struct OperatorOutput {
 class RosaCall {
  public:
   // Packs the symbols, hands them to the automata and returns at once. Throws ArgumentError for shapes, dtypes and
-  // options that don't fit.
+  // options that don't fit, ConfigError for an estimator that can't do what is asked of it in training.
   RosaCall(OperatorInput input, OperatorOptions options, HostExecutor& executor, HardResult* recorded = nullptr);
 
   // Waits for the automata and returns the output, differentiable in training; to be called once, with the gradient
-  // mode of the constructor. In training with alpha == 1 the forward is exactly the hard operator and the proxy runs
-  // only in the backward; with alpha < 1 the proxy runs here, before the wait. Rethrows what a worker threw.
+  // mode of the constructor. In training with alpha == 1 the forward is exactly the hard operator and the estimator
+  // runs only in the backward; with alpha < 1 its soft output is made here, before the wait. Rethrows what a worker
+  // threw.
   OperatorOutput finish();
 
  private:

@@ -22,7 +22,7 @@ AdapterConfig config_of(const nlohmann::json& settings) {
   config.query_key_bits = settings.at("num_query_key_bits");
   config.value_bits = settings.at("num_value_bits");
   config.bias = settings.at("bias");
-  config.proxy = settings.at("proxy") == "sufa" ? Proxy::sufa : Proxy::soft_rosa;
+  config.estimator = settings.at("proxy") == "sufa" ? "sufa" : "soft_rosa";
   config.proxy_mask = ProxyMask::causal;
   config.sufa_head_dim = settings.at("sufa_head_dim");
   config.position_bias = settings.at("sufa_add_position");

@@ -6,6 +6,7 @@
 #include "rosa/estimators/estimated_gate.h"
 #include "rosa/operator/one_bit_gate.h"
 #include "rosa/operator/proxies.h"
+#include "rosa/operator/qkv_estimator.h"
 #include "rosa/operator/rosa_operator.h"
 #include "tests/support/goldens.h"
 #include "tests/support/tensors.h"
@@ -47,18 +48,19 @@ TEST(OperatorGolden, HardOperator) {
 }
 
 // Compares the plain composition (autograd), the operator's forms of it, and the operator at alpha 0.
-void check_proxy(const base::SafetensorsFile& file, const std::string& name, const OperatorOptions& options) {
+void check_proxy(const base::SafetensorsFile& file, const std::string& name, Proxy proxy,
+                 const OperatorOptions& options) {
   const OperatorInput input = load_input(file, name);
   const at::Tensor expected = load_tensor(file, name + ".output");
   const at::Tensor grad_output = load_tensor(file, name + ".grad_output");
   const std::array<at::Tensor, 3> expected_gradients{load_tensor(file, name + ".grad_query"),
                                                      load_tensor(file, name + ".grad_key"),
                                                      load_tensor(file, name + ".grad_value")};
-  expect_close(proxy_forward(input, options), expected, kTolerance, "forward");
-  expect_close(proxy_blocks_forward(input, options), expected, kTolerance, "blocks forward");
+  expect_close(proxy_forward(proxy, input, options), expected, kTolerance, "forward");
+  expect_close(proxy_blocks_forward(proxy, input, options), expected, kTolerance, "blocks forward");
   const std::array<bool, 3> all{true, true, true};
-  const auto gradients = proxy_backward(input, options, grad_output, all);
-  const auto blocks_gradients = proxy_blocks_backward(input, options, grad_output, all);
+  const auto gradients = proxy_backward(proxy, input, options, grad_output, all);
+  const auto blocks_gradients = proxy_blocks_backward(proxy, input, options, grad_output, all);
   for (size_t i = 0; i < 3; ++i) {
     expect_close(gradients[i], expected_gradients[i], kTolerance, "backward");
     expect_close(blocks_gradients[i], expected_gradients[i], kTolerance, "blocks backward");
@@ -71,7 +73,7 @@ void check_proxy(const base::SafetensorsFile& file, const std::string& name, con
     const auto result = torch::autograd::grad({output}, {leaves.query, leaves.key, leaves.value}, {grad_output});
     for (size_t i = 0; i < 3; ++i) expect_close(result[i], expected_gradients[i], kTolerance, what);
   };
-  check_gradients(proxy_composition(leaves, options), "composition");
+  check_gradients(proxy_composition(proxy, leaves, options), "composition");
   HostExecutor executor(1);
   OperatorOptions training = options;
   training.training = true;
@@ -81,7 +83,7 @@ void check_proxy(const base::SafetensorsFile& file, const std::string& name, con
 
 OperatorOptions proxy_options(const json& settings, Proxy proxy) {
   OperatorOptions options;
-  options.proxy = proxy;
+  options.estimator = &find_qkv_estimator(proxy == Proxy::sufa ? "sufa" : "soft_rosa");
   options.bits_tau = settings.at("bits_tau");
   options.attn_tau = settings.at("attn_tau");
   if (settings.contains("head_dim")) options.sufa_head_dim = settings.at("head_dim");
@@ -96,7 +98,7 @@ void check_proxy_file(const std::string& file_name, Proxy proxy) {
   for (const std::string& name : cases) {
     SCOPED_TRACE(name);
     const json settings = golden_metadata(file, name);
-    check_proxy(file, name, proxy_options(settings, proxy));
+    check_proxy(file, name, proxy, proxy_options(settings, proxy));
   }
 }
 
@@ -117,9 +119,9 @@ TEST(OperatorGolden, SlidingWindowOption) {
       options.sliding_window = settings.at("mask").at("sliding_window");
       OperatorInput input = load_input(file, name);
       input.mask = at::Tensor();
-      expect_close(proxy_forward(input, options), load_tensor(file, name + ".output"), kTolerance);
+      expect_close(proxy_forward(proxy, input, options), load_tensor(file, name + ".output"), kTolerance);
       const auto gradients =
-          proxy_backward(input, options, load_tensor(file, name + ".grad_output"), {true, true, true});
+          proxy_backward(proxy, input, options, load_tensor(file, name + ".grad_output"), {true, true, true});
       expect_close(gradients[0], load_tensor(file, name + ".grad_query"), kTolerance);
       expect_close(gradients[1], load_tensor(file, name + ".grad_key"), kTolerance);
       expect_close(gradients[2], load_tensor(file, name + ".grad_value"), kTolerance);

@@ -100,7 +100,7 @@ RunConfig golden_config(const nlohmann::json& m) {
   config.adapter.num_key_value_heads = m.at("kv_heads");
   config.adapter.query_key_bits = m.at("bits");
   config.adapter.value_bits = m.at("bits");
-  config.adapter.proxy = m.at("proxy") == "sufa" ? Proxy::sufa : Proxy::soft_rosa;
+  config.adapter.estimator = m.at("proxy") == "sufa" ? "sufa" : "soft_rosa";
   config.adapter.proxy_mask = m.at("proxy_mask") == "causal" ? ProxyMask::causal : ProxyMask::sliding_window;
   config.adapter.sufa_head_dim = m.at("head_dim");
   config.adapter.position_bias = m.at("position_bias");

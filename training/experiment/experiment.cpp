@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "parallel/replicas.h"
+#include "rosa/operator/qkv_estimator.h"
 #include "training/experiment/experiment_run.h"
 #include "training/experiment/gate_study.h"
 #include "training/experiment/gate_task.h"
@@ -79,8 +80,14 @@ void require_same_experiment(const fs::path& folder, const std::string& config) 
                                    changes);
 }
 
+// Operator evaluations of one gradient, beside the forward.
 double evaluations_of(const ExperimentConfig& config, const ExperimentArm& arm) {
-  return is_gate_task(config.experiment.task) ? make_gate_estimator(arm.gate)->evaluations() : 0.0;
+  if (is_gate_task(config.experiment.task)) return make_gate_estimator(arm.gate)->evaluations();
+  const models::AdapterConfig& adapter = arm.adapter;
+  const int64_t heads = adapter.num_heads > 0 ? adapter.num_heads : config.data.channels / adapter.query_key_bits;
+  const at::Tensor query = at::empty({1, heads, config.data.length, adapter.query_key_bits});
+  const at::Tensor value = at::empty({1, heads, config.data.length, adapter.value_bits});
+  return static_cast<double>(find_qkv_estimator(arm.estimator).num_evaluations({query, query, value, {}, {}}));
 }
 
 nlohmann::ordered_json describe_experiment(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms,

@@ -39,21 +39,22 @@ void backward_on_host(ProxyKind kind, const ProxyArguments& p) {
 
 const ProxyLauncher kHostLauncher{forward_on_host, backward_on_host};
 
-void check(const OperatorInput& input, const OperatorOptions& options) {
+void check(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   const at::Tensor upstream =
       at::randn({input.query.size(0), input.query.size(1), input.query.size(2), input.value.size(3)});
   OperatorOptions composed = options;
   composed.proxy_kernel = ProxyKernel::composed;
   OperatorInput doubles = input;
   for (at::Tensor* tensor : {&doubles.query, &doubles.key, &doubles.value}) *tensor = tensor->to(at::kDouble);
-  expect_close(device_fused_forward(input, options, kHostLauncher), proxy_forward(doubles, composed), 1e-5);
-  const auto expected = proxy_backward(doubles, composed, upstream, {true, true, true});
-  const auto all = device_fused_backward(input, options, upstream, {true, true, true}, kHostLauncher);
+  expect_close(device_fused_forward(proxy, input, options, kHostLauncher), proxy_forward(proxy, doubles, composed),
+               1e-5);
+  const auto expected = proxy_backward(proxy, doubles, composed, upstream, {true, true, true});
+  const auto all = device_fused_backward(proxy, input, options, upstream, {true, true, true}, kHostLauncher);
   for (size_t i = 0; i < 3; ++i) {
     expect_close(all[i], expected[i], 1e-5);
     std::array<bool, 3> needed{};
     needed[i] = true;
-    const auto some = device_fused_backward(input, options, upstream, needed, kHostLauncher);
+    const auto some = device_fused_backward(proxy, input, options, upstream, needed, kHostLauncher);
     for (size_t k = 0; k < 3; ++k) EXPECT_EQ(some[k].defined(), k == i);
     expect_close(some[i], expected[i], 1e-5);
   }
@@ -65,7 +66,6 @@ TEST(FusedDevice, EqualsTheComposition) {
     for (const ProxyMask mask : {ProxyMask::causal, ProxyMask::sliding_window}) {
       for (const bool packed : {false, true}) {
         OperatorOptions options;
-        options.proxy = proxy;
         options.proxy_mask = mask;
         options.sliding_window = 9;
         options.sufa_head_dim = 24;
@@ -75,7 +75,7 @@ TEST(FusedDevice, EqualsTheComposition) {
         const Sizes sizes{2, 4, 2, 150, 4, 3};
         OperatorInput input = make_input("random", sizes);
         if (packed) input.documents = testing::documents_of(sizes.batch, {1, 17, 100, 32});
-        check(input, options);
+        check(proxy, input, options);
       }
     }
   }
@@ -90,9 +90,9 @@ TEST(FusedDevice, LowPrecisionGivesGradientsOfItsDtype) {
     result.sufa_head_dim = 8;
     return result;
   }();
-  const at::Tensor output = device_fused_forward(input, options, kHostLauncher);
+  const at::Tensor output = device_fused_forward(Proxy::sufa, input, options, kHostLauncher);
   EXPECT_EQ(output.scalar_type(), at::kFloat);
-  const auto gradients = device_fused_backward(input, options, output, {true, true, true}, kHostLauncher);
+  const auto gradients = device_fused_backward(Proxy::sufa, input, options, output, {true, true, true}, kHostLauncher);
   for (const at::Tensor& gradient : gradients) EXPECT_EQ(gradient.scalar_type(), at::kBFloat16);
 }
 

@@ -20,9 +20,8 @@ using testing::Sizes;
 
 constexpr std::array<bool, 3> kAll{true, true, true};
 
-OperatorOptions options_of(Proxy proxy, const Sizes& sizes) {
+OperatorOptions options_of(const Sizes& sizes) {
   OperatorOptions options;
-  options.proxy = proxy;
   options.sufa_head_dim = sizes.query_bits * 6;
   options.bits_tau = 0.7;
   options.attn_tau = 0.4;
@@ -31,11 +30,11 @@ OperatorOptions options_of(Proxy proxy, const Sizes& sizes) {
 }
 
 // Gradients of the plain composition by autograd.
-std::array<at::Tensor, 3> composition_gradients(const OperatorInput& input, const OperatorOptions& options,
+std::array<at::Tensor, 3> composition_gradients(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                                 const at::Tensor& grad_output) {
   OperatorInput leaves = input;
   for (at::Tensor* tensor : {&leaves.query, &leaves.key, &leaves.value}) *tensor = tensor->detach().requires_grad_();
-  const at::Tensor output = proxy_composition(leaves, options);
+  const at::Tensor output = proxy_composition(proxy, leaves, options);
   const auto gradients =
       torch::autograd::grad({output}, {leaves.query, leaves.key, leaves.value}, {grad_output.to(output.scalar_type())});
   return {gradients[0], gradients[1], gradients[2]};
@@ -94,8 +93,8 @@ TEST(Proxies, SoftRosaIsItsDefinition) {
   const Sizes sizes;
   for (const char* kind : {"random", "constant", "zero", "periodic"}) {
     const OperatorInput input = make_input(kind, sizes, at::kDouble, true);
-    const OperatorOptions options = options_of(Proxy::soft_rosa, sizes);
-    const at::Tensor output = proxy_composition(input, options);
+    const OperatorOptions options = options_of(sizes);
+    const at::Tensor output = proxy_composition(Proxy::soft_rosa, input, options);
     for (int64_t head = 0; head < sizes.heads; ++head) {
       expect_close(output[1][head], plain_soft_rosa(input, options, 1, head), 1e-12, kind);
     }
@@ -113,8 +112,8 @@ void expect_gradients(const std::array<at::Tensor, 3>& actual, const std::array<
 void check_sdpa(const OperatorInput& input, OperatorOptions options, const at::Tensor& upstream,
                 const at::Tensor& expected, const std::array<at::Tensor, 3>& expected_gradients) {
   options.proxy_kernel = ProxyKernel::sdpa;
-  expect_close(proxy_forward(input, options), expected, 1e-5, "sdpa");
-  expect_gradients(proxy_backward(input, options, upstream, kAll), expected_gradients);
+  expect_close(proxy_forward(Proxy::sufa, input, options), expected, 1e-5, "sdpa");
+  expect_gradients(proxy_backward(Proxy::sufa, input, options, upstream, kAll), expected_gradients);
 }
 
 TEST(Proxies, FastFormsEqualTheComposition) {
@@ -126,19 +125,20 @@ TEST(Proxies, FastFormsEqualTheComposition) {
            {Sizes{}, Sizes{3, 2, 2, 1, 8, 8}, Sizes{1, 6, 2, 70, 8, 8}, Sizes{2, 2, 1, 45, 1, 1}}) {
         for (const ProxyMask mask : {ProxyMask::causal, ProxyMask::sliding_window}) {
           SCOPED_TRACE(std::string(kind) + " " + std::to_string(sizes.length));
-          OperatorOptions options = options_of(proxy, sizes);
+          OperatorOptions options = options_of(sizes);
           options.proxy_mask = mask;
           options.sliding_window = 9;
           options.position_bias = mask == ProxyMask::causal;
           const OperatorInput input = make_input(kind, sizes);
           const at::Tensor upstream = random_like_output(input);
-          const at::Tensor expected = proxy_composition(to_double(input), options);
-          const auto expected_gradients = composition_gradients(to_double(input), options, upstream.to(at::kDouble));
-          expect_close(proxy_forward(input, options), expected, 1e-5);
-          expect_close(proxy_blocks_forward(input, options), expected, 1e-5);
+          const at::Tensor expected = proxy_composition(proxy, to_double(input), options);
+          const auto expected_gradients =
+              composition_gradients(proxy, to_double(input), options, upstream.to(at::kDouble));
+          expect_close(proxy_forward(proxy, input, options), expected, 1e-5);
+          expect_close(proxy_blocks_forward(proxy, input, options), expected, 1e-5);
           if (proxy == Proxy::sufa) check_sdpa(input, options, upstream, expected, expected_gradients);
           if (proxy == Proxy::soft_rosa && kind != std::string("random")) continue;  // ties in the maxima
-          expect_gradients(proxy_backward(input, options, upstream, kAll), expected_gradients);
+          expect_gradients(proxy_backward(proxy, input, options, upstream, kAll), expected_gradients);
         }
       }
     }
@@ -153,11 +153,11 @@ TEST(Proxies, EveryFormTakesAMask) {
   input.mask.select(2, 7).fill_(false);
   const at::Tensor upstream = random_like_output(input);
   for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
-    OperatorOptions options = options_of(proxy, sizes);
-    const at::Tensor expected = proxy_composition(to_double(input), options);
-    const auto expected_gradients = composition_gradients(to_double(input), options, upstream.to(at::kDouble));
-    expect_close(proxy_forward(input, options), expected, 1e-5);
-    expect_gradients(proxy_backward(input, options, upstream, kAll), expected_gradients);
+    OperatorOptions options = options_of(sizes);
+    const at::Tensor expected = proxy_composition(proxy, to_double(input), options);
+    const auto expected_gradients = composition_gradients(proxy, to_double(input), options, upstream.to(at::kDouble));
+    expect_close(proxy_forward(proxy, input, options), expected, 1e-5);
+    expect_gradients(proxy_backward(proxy, input, options, upstream, kAll), expected_gradients);
     if (proxy == Proxy::sufa) check_sdpa(input, options, upstream, expected, expected_gradients);
   }
 }
@@ -171,12 +171,12 @@ TEST(Proxies, LowPrecisionIsReadAsItIsAndComputedInFloat32) {
       for (at::Tensor* tensor : {&input.query, &input.key, &input.value}) *tensor = tensor->to(dtype);
       OperatorInput widened = input;
       for (at::Tensor* tensor : {&widened.query, &widened.key, &widened.value}) *tensor = tensor->to(at::kFloat);
-      const OperatorOptions options = options_of(proxy, sizes);
-      const at::Tensor output = proxy_forward(input, options), upstream = random_like_output(widened);
+      const OperatorOptions options = options_of(sizes);
+      const at::Tensor output = proxy_forward(proxy, input, options), upstream = random_like_output(widened);
       EXPECT_EQ(output.scalar_type(), at::kFloat);
-      EXPECT_TRUE(testing::is_equal(output, proxy_forward(widened, options)));
-      const auto gradients = proxy_backward(input, options, upstream, kAll);
-      const auto widened_gradients = proxy_backward(widened, options, upstream, kAll);
+      EXPECT_TRUE(testing::is_equal(output, proxy_forward(proxy, widened, options)));
+      const auto gradients = proxy_backward(proxy, input, options, upstream, kAll);
+      const auto widened_gradients = proxy_backward(proxy, widened, options, upstream, kAll);
       for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(testing::is_equal(gradients[i], widened_gradients[i].to(dtype)));
     }
   }
@@ -186,10 +186,10 @@ TEST(Proxies, GradientsEqualFiniteDifferences) {
   at::manual_seed(3);
   const Sizes sizes{1, 2, 1, 9, 2, 2};
   for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
-    const OperatorOptions options = options_of(proxy, sizes);
+    const OperatorOptions options = options_of(sizes);
     const OperatorInput input = make_input("random", sizes, at::kDouble);
     const at::Tensor upstream = random_like_output(input);
-    const auto gradients = proxy_backward(input, options, upstream, kAll);
+    const auto gradients = proxy_backward(proxy, input, options, upstream, kAll);
     const at::Tensor* const tensors[] = {&input.query, &input.key, &input.value};
     for (size_t i = 0; i < 3; ++i) {
       at::Tensor flat = tensors[i]->view({-1});  // shares the input's memory
@@ -198,7 +198,7 @@ TEST(Proxies, GradientsEqualFiniteDifferences) {
         constexpr double kStep = 1e-6;
         const auto loss_at = [&](double shift) {
           flat[n] += shift;
-          const double loss = (proxy_forward(input, options) * upstream).sum().item<double>();
+          const double loss = (proxy_forward(proxy, input, options) * upstream).sum().item<double>();
           flat[n] -= shift;
           return loss;
         };
@@ -213,21 +213,21 @@ TEST(Proxies, PackedDocumentsAreEachAlone) {
   const Sizes sizes{2, 4, 2, 60, 8, 8};
   const std::vector<int64_t> lengths{1, 17, 2, 40};
   for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
-    OperatorOptions options = options_of(proxy, sizes);
+    OperatorOptions options = options_of(sizes);
     options.sufa_head_dim = 64;
     OperatorInput input = make_input("random", sizes);
     const at::Tensor upstream = random_like_output(input);
     input.documents = documents_of(sizes.batch, lengths);
-    const at::Tensor output = proxy_forward(input, options);
-    const at::Tensor composed = proxy_composition(input, options);
-    const auto gradients = proxy_backward(input, options, upstream, kAll);
+    const at::Tensor output = proxy_forward(proxy, input, options);
+    const at::Tensor composed = proxy_composition(proxy, input, options);
+    const auto gradients = proxy_backward(proxy, input, options, upstream, kAll);
     int64_t begin = 0;
     for (const int64_t length : lengths) {
       const OperatorInput alone = testing::slice(input, begin, length);
       const auto part = [&](const at::Tensor& tensor) { return tensor.narrow(2, begin, length); };
-      EXPECT_TRUE(testing::is_equal(part(output), proxy_forward(alone, options)));
-      expect_close(part(composed), proxy_forward(alone, options), 1e-5);
-      const auto alone_gradients = proxy_backward(alone, options, part(upstream), kAll);
+      EXPECT_TRUE(testing::is_equal(part(output), proxy_forward(proxy, alone, options)));
+      expect_close(part(composed), proxy_forward(proxy, alone, options), 1e-5);
+      const auto alone_gradients = proxy_backward(proxy, alone, options, part(upstream), kAll);
       for (size_t i = 0; i < 3; ++i) {
         EXPECT_TRUE(testing::is_equal(part(gradients[i]), alone_gradients[i])) << "gradient " << i;
       }
@@ -242,10 +242,10 @@ TEST(Proxies, RowsWithoutVisibleCellsGiveZero) {
   OperatorInput input = make_input("random", sizes);
   input.mask = at::rand({1, sizes.heads, sizes.length, sizes.length}) < 0.5;
   input.mask.select(2, 7).fill_(false);
-  const OperatorOptions options = options_of(Proxy::sufa, sizes);
-  const at::Tensor output = proxy_forward(input, options);
+  const OperatorOptions options = options_of(sizes);
+  const at::Tensor output = proxy_forward(Proxy::sufa, input, options);
   EXPECT_EQ(output.select(2, 7).abs().max().item<float>(), 0);
-  const auto gradients = proxy_backward(input, options, random_like_output(input), kAll);
+  const auto gradients = proxy_backward(Proxy::sufa, input, options, random_like_output(input), kAll);
   for (const at::Tensor& gradient : gradients) EXPECT_TRUE(gradient.isfinite().all().item<bool>());
 }
 
@@ -253,16 +253,16 @@ TEST(Proxies, ThreadsDoNotChangeBits) {
   at::manual_seed(6);
   const Sizes sizes{3, 4, 2, 100, 8, 8};
   const OperatorInput input = make_input("random", sizes);
-  OperatorOptions options = options_of(Proxy::sufa, sizes);
+  OperatorOptions options = options_of(sizes);
   options.sufa_head_dim = 128;
   const at::Tensor upstream = random_like_output(input);
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const at::Tensor output = proxy_forward(input, options);
-  const auto gradients = proxy_backward(input, options, upstream, kAll);
+  const at::Tensor output = proxy_forward(Proxy::sufa, input, options);
+  const auto gradients = proxy_backward(Proxy::sufa, input, options, upstream, kAll);
   at::set_num_threads(4);
-  EXPECT_TRUE(testing::is_equal(proxy_forward(input, options), output));
-  const auto again = proxy_backward(input, options, upstream, kAll);
+  EXPECT_TRUE(testing::is_equal(proxy_forward(Proxy::sufa, input, options), output));
+  const auto again = proxy_backward(Proxy::sufa, input, options, upstream, kAll);
   for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(testing::is_equal(again[i], gradients[i]));
   at::set_num_threads(threads);
 }
@@ -272,13 +272,13 @@ TEST(Proxies, OnlyNeededGradients) {
   const Sizes sizes;
   const OperatorInput input = make_input("random", sizes);
   for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
-    const OperatorOptions options = options_of(proxy, sizes);
+    const OperatorOptions options = options_of(sizes);
     const at::Tensor upstream = random_like_output(input);
-    const auto all = proxy_backward(input, options, upstream, kAll);
+    const auto all = proxy_backward(proxy, input, options, upstream, kAll);
     for (size_t i = 0; i < 3; ++i) {
       std::array<bool, 3> needed{};
       needed[i] = true;
-      const auto some = proxy_backward(input, options, upstream, needed);
+      const auto some = proxy_backward(proxy, input, options, upstream, needed);
       for (size_t k = 0; k < 3; ++k) EXPECT_EQ(some[k].defined(), k == i);
       expect_close(some[i], all[i], 1e-6);
     }

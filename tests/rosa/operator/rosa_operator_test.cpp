@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "rosa/operator/one_bit_gate.h"
 #include "rosa/operator/proxies.h"
+#include "rosa/operator/qkv_estimator.h"
 #include "tests/rosa/operator/inputs.h"
 #include "tests/support/tensors.h"
 
@@ -122,12 +123,12 @@ TEST(RosaOperator, BlendAndGradients) {
   const Sizes sizes{2, 4, 2, 33, 8, 8};
   for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
     OperatorOptions options;
-    options.proxy = proxy;
+    options.estimator = &find_qkv_estimator(proxy == Proxy::sufa ? "sufa" : "soft_rosa");
     const OperatorInput input = make_input("random", sizes);
     const at::Tensor upstream = at::randn({2, 4, 33, 8});
     const at::Tensor hard = rosa_operator(input, options, executor).bits;
-    const at::Tensor soft = proxy_forward(input, options);
-    const auto expected = proxy_backward(input, options, upstream, {true, true, true});
+    const at::Tensor soft = proxy_forward(proxy, input, options);
+    const auto expected = proxy_backward(proxy, input, options, upstream, {true, true, true});
     for (const double alpha : {0.0, 0.3, 1.0}) {
       options.alpha = alpha;
       const Trained trained = train(input, options, executor, upstream);
@@ -168,7 +169,7 @@ TEST(RosaOperator, ExactValueGradientGoesToTheRetrievedRow) {
   }
   const Trained trained = train(input, options, executor, upstream);
   testing::expect_close(trained.gradients[2], expected, 1e-12);
-  const auto proxy = proxy_backward(input, options, upstream, {true, true, false});
+  const auto proxy = proxy_backward(Proxy::sufa, input, options, upstream, {true, true, false});
   EXPECT_TRUE(is_equal(trained.gradients[0], proxy[0]));
   EXPECT_TRUE(is_equal(trained.gradients[1], proxy[1]));
 }
@@ -278,7 +279,7 @@ TEST(RosaOperator, RefusesWhatDoesNotFit) {
   OperatorOptions options;
   options.training = true;
   options.sufa_head_dim = 7;
-  EXPECT_THROW(rosa_operator(good, options, executor), base::ArgumentError);
+  EXPECT_THROW(rosa_operator(good, options, executor), base::ConfigError);
   options.sufa_head_dim = 8;
   options.alpha = 1.5;
   EXPECT_THROW(rosa_operator(good, options, executor), base::ArgumentError);
