@@ -77,7 +77,9 @@ void add_config_command(CLI::App& program, Action& action) {
   CLI::App* reference_command = command->add_subcommand(
       "reference", "Writes the reference of all keys (docs/configuration.md, docs/experiment_configuration.md).");
   const auto of = std::make_shared<std::string>("run");
-  reference_command->add_option("OF", *of, "whose keys")->check(CLI::IsMember({"run", "experiment"}))->capture_default_str();
+  reference_command->add_option("OF", *of, "whose keys")
+      ->check(CLI::IsMember({"run", "experiment"}))
+      ->capture_default_str();
   reference_command->callback([&action, of] { action = [of] { return reference(*of); }; });
 }
 

@@ -193,8 +193,8 @@ class Experiment {
 
   void write_study(ExperimentTask& task, int64_t step) const {
     fs::create_directories(study_file(step).parent_path());
-    base::write_file_atomically(
-        study_file(step), study_gradients(config_, arms_, static_cast<GateTask&>(task), step, context_.executor));
+    base::write_file_atomically(study_file(step),
+                                study_gradients(config_, arms_, static_cast<GateTask&>(task), step, context_.executor));
     std::string all;
     for (const int64_t other : config_.study.steps) all += read_text(study_file(other));
     base::write_file_atomically(folder_ / "studies.jsonl", all);
