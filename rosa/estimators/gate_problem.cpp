@@ -106,9 +106,11 @@ void GateProblem::hard_rewards(const GateChannel& channel, std::span<double> rew
   }
 }
 
-at::Tensor GateProblem::collect(double factor) const {
-  return (gradient_ * factor).transpose(1, 2).to(options_).contiguous();
+at::Tensor GateProblem::collect_doubles(double factor) const {
+  return (gradient_ * factor).transpose(1, 2).contiguous();
 }
+
+at::Tensor GateProblem::collect(double factor) const { return collect_doubles(factor).to(options_); }
 
 void GateWorker::begin(const GateChannel& channel) {
   const size_t length = channel.grad_output.size();

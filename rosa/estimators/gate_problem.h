@@ -51,6 +51,8 @@ class GateProblem {
 
   // [B,T,C] of x's dtype and device: the rows' gradients, times `factor`.
   at::Tensor collect(double factor) const;
+  // The same in double, on the CPU.
+  at::Tensor collect_doubles(double factor) const;
 
  private:
   int64_t batch_ = 0, length_ = 0, channels_ = 0;

@@ -95,6 +95,7 @@ void SteinEstimator::add_tracks(const GateProblem& problem, const GateChannel& c
   const std::span<double> squares = samples.track(num_samples + 1);
   const double largest = std::max(channel.emb0 * channel.emb0, channel.emb1 * channel.emb1);
   for (int64_t t = 0; t < length; ++t) squares[t] = channel.grad_output[t] * channel.grad_output[t] * largest;
+  if (length > 0) squares[0] = 0;  // nothing comes before the first position, which retrieves nothing
   if (slopes_ == SlopeSource::none) return;
 
   if (slopes_ == SlopeSource::hard_flips) {
