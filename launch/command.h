@@ -25,6 +25,7 @@ void add_doctor_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_checkpoint_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
+void add_report_command(CLI::App& program, Action& action);
 
 // The option --set KEY=VALUE, which may be given several times.
 void add_override_option(CLI::App& command, std::vector<std::string>& overrides);

@@ -29,6 +29,7 @@ int parse_and_run(int argc, char** argv) {
   add_checkpoint_command(program, action);
   add_data_command(program, action);
   add_experiment_command(program, action);
+  add_report_command(program, action);
   add_config_command(program, action);
   add_doctor_command(program, action);
   try {

@@ -115,7 +115,7 @@ void write_panels(Markup& out, const std::vector<Panel>& panels, const FigureTex
 }
 
 void open_figure(Markup& out, const std::string& caption) {
-  out.open("figure").element("figcaption", {}, caption).open("div", {{"class", "panels"}});
+  out.open("figure").element("figcaption", {}, caption + ".").open("div", {{"class", "panels"}});
 }
 
 Markup figure_of(std::vector<Panel> panels, const FigureText& text, const Appearance& appearance) {

@@ -9,13 +9,13 @@ constexpr std::string_view kStyle = R"css(
   color-scheme: light dark;
   --paper: #fcfcfb; --raised: #ffffff; --ink: #18212c; --quiet: #56616d; --rule: #d8dde2; --grid: #e9ecef;
   --rose: #a8124f; --tint: #fbe8ef; --wrong: #a8124f; --control: #f1f3f5;
-  --c0: #0067a8; --c1: #c24a00; --c2: #007a5e; --c3: #b0508e; --c4: #8f6b00; --c5: #3d95d2; --c6: #5a3a1e; --c7: #6a7683;
+  --c0: #043d8f; --c1: #ec2900; --c2: #0f895c; --c3: #874974; --c4: #7e7c00; --c5: #276abb; --c6: #4a3712; --c7: #7f8a94;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #11161c; --raised: #161c24; --ink: #e7ebef; --quiet: #a2adb9; --rule: #323b46; --grid: #222a33;
     --rose: #ff8fb6; --tint: #40192b; --wrong: #ff9dbf; --control: #1d2530;
-    --c0: #4fa8ec; --c1: #ff8a4a; --c2: #36c79d; --c3: #ee90c8; --c4: #e2c04c; --c5: #a9dcff; --c6: #c79c74; --c7: #9aa6b2;
+    --c0: #0f65f9; --c1: #fa5708; --c2: #4ee29a; --c3: #f979f0; --c4: #f7f873; --c5: #d9f8ff; --c6: #a75b3f; --c7: #75878e;
   }
 }
 * { box-sizing: border-box; }
@@ -80,6 +80,9 @@ thead th { font-weight: 600; color: var(--quiet); font-size: 13px; vertical-alig
 thead .group { text-align: center; border-bottom: 1px solid var(--rule); color: var(--ink); }
 th.name { text-align: left; position: sticky; left: 0; background: var(--raised); border-right: 1px solid var(--rule); }
 tbody th { font-weight: 500; }
+.entry { display: flex; align-items: center; }
+.entry > span { min-width: 0; }
+wbr { display: none; }
 tr.control th, tr.control td { background: var(--control); border-bottom: 1px solid var(--rule); }
 td.best { font-weight: 700; color: var(--rose); background: var(--tint); }
 .star { font-size: 11px; margin-right: 5px; vertical-align: 1px; }
@@ -106,8 +109,9 @@ mark { background: var(--tint); color: var(--wrong); font-weight: 700; text-deco
   h2 { font-size: 23px; }
   h3 { margin-top: 44px; }
   .chart text { font-size: 14px; }
-  th.name { min-width: 126px; max-width: 46vw; white-space: normal; overflow-wrap: break-word; padding-right: 8px; }
+  th.name { min-width: 138px; max-width: 46vw; white-space: normal; overflow-wrap: break-word; padding-right: 8px; }
   th, td { padding-left: 9px; padding-right: 9px; }
+  wbr { display: inline; }
 }
 @media print { .scroll { overflow: visible; border: 0; } figure, .panel, tr { break-inside: avoid; } }
 )css";

@@ -33,6 +33,18 @@ std::string markdown_cell(const Cell& cell) {
   return cell.is_best ? "**" + text + "**" : text;
 }
 
+// A name, which may be broken after the signs that join its words.
+void write_name(Markup& out, const std::string& name) {
+  out.open("span");
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i + 1 < name.size(); ++i) {
+    if (name[i] != '/' && name[i] != '_') continue;
+    out.text(std::string_view(name).substr(begin, i + 1 - begin)).leaf("wbr");
+    begin = i + 1;
+  }
+  out.text(std::string_view(name).substr(begin)).close();
+}
+
 void write_cell(Markup& out, const Cell& cell) {
   out.open("td", {{"class", cell.is_best ? "best" : ""}});
   if (cell.text.empty()) {
@@ -107,8 +119,10 @@ Markup Table::html(const Appearance& appearance) const {
   for (const Row& row : rows_) {
     out.open("tr", {{"class", row.is_control ? "control" : ""}});
     out.open("th", {{"scope", "row"}, {"class", "name"}});
+    out.open("span", {{"class", "entry"}});
     if (!row.marker.empty()) out.add(appearance.swatch(row.marker));
-    out.text(row.name).close();
+    write_name(out, row.name);
+    out.close().close();
     for (const Cell& cell : row.cells) write_cell(out, cell);
     out.close();
   }

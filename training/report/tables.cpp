@@ -298,11 +298,11 @@ Table timing_table(const Experiment& experiment) {
       const auto found = times.find(kernel);
       return found == times.end() ? std::nullopt : std::optional(found->second);
     };
-    Row row = {
-        concat(families[family], ", T ", fixed(length, 0), bits > 1 ? concat(", ", fixed(bits, 0), " bits") : ""),
-        "",
-        false,
-        {}};
+    Row row = {concat(families[family], ", T\u00a0", tick_label(length),
+                      bits > 1 ? concat(", ", fixed(bits, 0), "\u00a0bits") : ""),
+               "",
+               false,
+               {}};
     for (const std::string& kernel : kernels) row.cells.push_back(number_cell(time(kernel)));
     for (const auto& [numerator, denominator, title] : ratios) {
       const auto above = time(numerator), below = time(denominator);
