@@ -31,6 +31,16 @@ skip() {
   say "SKIPPED: $*"
 }
 
+# Chromium looks at the page of `rosa report`. That test is skipped without it, so a system where it can't be installed only
+# gets a note.
+install_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v $name >/dev/null 2>&1 && return 0
+  done
+  (apt_install chromium) || note "without Chromium the page of rosa report is not looked at"
+}
+
 # Shell scripts, where shellcheck is there: whatever its version, its warnings are worth reading.
 check_scripts() {
   if ! command -v shellcheck >/dev/null 2>&1; then
@@ -134,6 +144,7 @@ run_python() {
 
 own_libtorch=${ROSA_LIBTORCH:-}
 install_packages
+install_browser
 check_format
 check_scripts
 (prepare all) || { record "build" 1; echo "$passed passed, $failed failed, $skipped skipped"; exit 1; }

@@ -58,5 +58,6 @@ def svg_problems(element):
 
 if __name__ == "__main__":
     wrong = problems(open(sys.argv[1], encoding="utf-8").read())
-    print("\n".join(wrong[:20]))
+    if wrong:
+        print("\n".join(wrong[:20]))
     sys.exit(1 if wrong else 0)

@@ -105,7 +105,7 @@ void draw_label(Markup& out, const Label& label, double plot_right, double label
   out.leaf("path", {{"class", "leader"}, {"d", leader}});
   out.leaf("path", {{"class", "dot"}, {"d", appearance.marker_path(series.marker, label_x - 8, label.y, 3.4)}});
   out.close();
-  out.element("text", {{"class", "label"}, {"x", label_x}, {"y", label.y + 4}}, series.name);
+  out.element("text", {{"class", "label"}, {"x", label_x}, {"y", label.y + 4}}, shortened(series.name, kMaxLabelWidth));
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ void draw_strip(Markup& out, const Strip& strip, const Scale& x, const SvgFrame&
                 const Appearance& appearance) {
   const Summary summary = *summarise(strip.values);
   out.element("text", {{"class", "label"}, {"x", frame.plot.left - 10}, {"y", y + 4}, {"text-anchor", "end"}},
-              strip.name);
+              shortened(strip.name, kMaxNameWidth));
   out.open("g", {{"class", appearance.colour_class(strip.marker)}});
   out.element("title", {}, strip.name + ": " + fixed(summary.mean, 4) + " ± " + fixed(summary.deviation, 4));
   out.leaf("line", {{"class", "span"},

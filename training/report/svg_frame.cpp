@@ -11,6 +11,15 @@ constexpr double kCharacterWidth = 7.6;  // a mean over the letters of names at 
 
 double text_width(const std::string& text) { return kCharacterWidth * static_cast<double>(characters(text).size()); }
 
+std::string shortened(const std::string& text, double width) {
+  if (text_width(text) <= width) return text;
+  const auto kept = static_cast<std::size_t>(std::max(1.0, width / kCharacterWidth - 1));
+  const std::vector<std::string_view> all = characters(text);
+  std::string out;
+  for (std::size_t i = 0; i < std::min(kept, all.size()); ++i) out += all[i];
+  return out + "\u2026";
+}
+
 void open_svg(Markup& out, const SvgFrame& frame, const std::string& id, const std::string& title,
               const std::string& description) {
   out.open("svg", {{"xmlns", "http://www.w3.org/2000/svg"},

@@ -24,6 +24,9 @@ constexpr double kMinTickDistance = 34;
 // About as wide as a text of the page's font may be, at the size it has on narrow screens.
 double text_width(const std::string& text);
 
+// `text`, cut with an ellipsis where it may be wider than `width`.
+std::string shortened(const std::string& text, double width);
+
 // <svg> with title and description; the caller closes it. `id` is unique on the page.
 void open_svg(Markup& out, const SvgFrame& frame, const std::string& id, const std::string& title,
               const std::string& description);
