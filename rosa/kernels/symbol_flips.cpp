@@ -36,6 +36,7 @@ SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64
   problem.newest = cutter.take<int32_t>(int64_t{1} << num_bits);
   problem.best = cutter.take<uint32_t>(length + 1);
   problem.whole = cutter.take<uint32_t>(length + 1);
+  problem.mended_row = cutter.take<int32_t>(length + 1);
   for (int side = 0; side < 2; ++side) {
     problem.mends[side] = cutter.take<uint32_t>(num_flips + num_bits);
     problem.mended_list[side] = cutter.take<int32_t>(num_flips + num_bits);

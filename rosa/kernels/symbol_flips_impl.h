@@ -30,6 +30,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
       run_[k] = mended_[k] = differs_[k] = 0;
       reversed_[k] = k < length_ ? static_cast<Element>(problem.key[length_ - 1 - k]) : 0;
     }
+    for (int32_t k = 0; k <= length_; ++k) problem.mended_row[k] = -1;
     const int32_t num_flips = length_ * num_bits_;
     for (int side = 0; side < 2; ++side) {
       at_.active[side] = problem.active[side];
@@ -76,8 +77,12 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
       outer_row_ = false;
       sink_.begin_row(at_.row, problem_.positions[at_.row]);
       is_long_ = at_.base_length > kMaxAround;
-      const int32_t least = at_.base_length > 3 ? at_.base_length - 1 : 2;
-      list_mends(is_long_ ? tabulate_cut(least) : least);
+      if (is_long_) {
+        const int32_t least = tabulate_cut(at_.base_length);
+        list_mends(least, least);
+      } else {
+        list_mends(at_.base_length > 0 ? at_.base_length : 1, at_.base_length + 1);
+      }
       follow_queries(extends);
       follow_keys(extends);
       if (is_long_) report_long_match();
@@ -164,25 +169,17 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
     mend(kKey, plain + d, bit, offered);
   }
 
-  // Takes all mended runs of at least `least` rows into the tables, and of one row those that could be the longest.
-  void list_mends(int32_t least) {
-    const Vector zero = Lanes::broadcast(0), bound = Lanes::broadcast(least);
+  // Takes all mended runs of at least `least` rows into the tables, and below the match's distance those of at least
+  // `near_least`: with the match's length, these are all that are better.
+  void list_mends(int32_t near_least, int32_t least) {
+    const Vector zero = Lanes::broadcast(0);
     for (int32_t v = 0; v < num_vectors_; ++v) {
+      const Vector bound = Lanes::broadcast(v * kLanes < at_.base ? near_least : least);
       uint64_t found = Lanes::bits(Lanes::at_least(mended(v), bound));
       if (found != 0) found &= ~Lanes::bits(Lanes::equal(differs(v), zero));
       for (; found != 0; found &= found - 1) mend_at(v * kLanes + 1 + __builtin_ctzll(found));
     }
     least_mended_ = least;
-    if (least == 1 || at_.base_length > 1) return;
-    const int32_t end = at_.base_length == 0 ? at_.row : at_.base - 1;
-    for (int32_t v = 0; v * kLanes < end; ++v) {
-      uint64_t found = Lanes::bits(Lanes::equal(mended(v), Lanes::broadcast(1)));
-      found &= ~Lanes::bits(Lanes::equal(differs(v), zero));
-      for (; found != 0; found &= found - 1) {
-        const int32_t d = v * kLanes + 1 + __builtin_ctzll(found);
-        if (d <= end) mend_at(d);
-      }
-    }
   }
 
   void clear_mends() {
@@ -204,24 +201,45 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
 
   // Where the table holds only longer ones.
   uint32_t search_mended(int32_t a, int32_t bit) {
-    if (a == 0 && least_mended_ == 2) {
-      const int32_t position = problem_.newest[query_ ^ 1 << bit];
-      return position < 0 ? 0 : key(1, at_.row - position);
+    const uint32_t& listed = problem_.mends[kQuery][a * num_bits_ + bit];
+    const bool is_searched = problem_.mended_row[a] == at_.row;
+    if ((a > 0 || least_mended_ > 2) && !is_searched && ++num_misses_ == kMaxMisses) list_all_mends();
+    if (listed != 0 || least_mended_ == 1) return listed;
+    if (least_mended_ > 2 || a > 0) {
+      if (num_bits_ == 1) return search_only_bit(a);
+      if (!is_searched) list_query_mends(a);
+      problem_.mended_row[a] = at_.row;
+      if (listed != 0 || a > 0) return listed;
     }
-    if (++num_misses_ == kMaxMisses) {
-      list_all_mends();
-      return problem_.mends[kQuery][a * num_bits_ + bit];
-    }
-    const Vector rows = Lanes::broadcast(a), mask = Lanes::broadcast(1 << bit);
+    const int32_t position = problem_.newest[query_ ^ 1 << bit];  // a match of one row
+    return position < 0 ? 0 : key(1, at_.row - position);
+  }
+
+  uint32_t search_only_bit(int32_t a) {
+    const Vector rows = Lanes::broadcast(a), one = Lanes::broadcast(1);
     Vector longest = Lanes::broadcast(0);
     for (int32_t v = 0; v < num_vectors_; ++v) {
-      const Mask mends = Lanes::both(Lanes::equal(run(v), rows), Lanes::equal(differs(v), mask));
+      const Mask mends = Lanes::both(Lanes::equal(run(v), rows), Lanes::equal(differs(v), one));
       const Vector lengths = Lanes::keep(mends, mended(v));
       Lanes::store(lengths_ + v * kLanes, lengths);
       longest = Lanes::larger(longest, lengths);
     }
     const int32_t length = Lanes::largest(longest);
     return length == 0 ? 0 : key(length, first_distance(lengths_, length));
+  }
+
+  // Takes the runs of more than one row that the query `a` rows ago mends into its table.
+  void list_query_mends(int32_t a) {
+    const Vector rows = Lanes::broadcast(a), two = Lanes::broadcast(2), zero = Lanes::broadcast(0);
+    for (int32_t v = 0; v < num_vectors_; ++v) {
+      const Mask mends = Lanes::both(Lanes::equal(run(v), rows), Lanes::at_least(mended(v), two));
+      uint64_t found = Lanes::bits(mends);
+      if (found != 0) found &= ~Lanes::bits(Lanes::equal(differs(v), zero));
+      for (; found != 0; found &= found - 1) {
+        const int32_t k = v * kLanes + __builtin_ctzll(found);
+        mend(kQuery, a, __builtin_ctz(differs_[k]), key(mended_[k], k + 1));
+      }
+    }
   }
 
   // The nearest distance whose run is at least `least`, which is not more than the longest.
@@ -238,7 +256,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
 
   void list_all_mends() {
     clear_mends();
-    list_mends(1);
+    list_mends(1, 1);
   }
 
   // The best of this row without mending, with the key `e` rows ago changed. Only keys under the row's match matter.
@@ -336,8 +354,8 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
   void report_long_match() {
     constexpr uint32_t kByBit = 0xFFFFFFFF;  // bits differ
     for (int32_t k = 0; k < num_mends_[kKey]; ++k) {
-      const int32_t e = problem_.mended_list[kKey][k] / num_bits_;
-      if (e < at_.base || e > last_under_ || problem_.best[e] == kByBit) continue;
+      const int32_t entry = problem_.mended_list[kKey][k], e = entry / num_bits_;
+      if (e < at_.base || e > last_under_ || problem_.mends[kKey][entry] <= problem_.best[e]) continue;
       problem_.whole[e] = problem_.best[e];
       problem_.best[e] = kByBit;
     }
@@ -361,7 +379,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
   int32_t search_key(int32_t e, int32_t bit, uint32_t cut) {
     uint32_t best = cut;
     raise(best, problem_.mends[kKey][e * num_bits_ + bit]);
-    if (least_mended_ > static_cast<int32_t>(best >> 16)) best = raise_mended(best, e, bit);
+    if (best < base_key_ && least_mended_ > static_cast<int32_t>(best >> 16)) best = raise_mended(best, e, bit);
     return distance_of(best);
   }
 

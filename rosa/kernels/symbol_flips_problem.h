@@ -23,6 +23,7 @@ struct SymbolFlipProblem {
   void* runs[5];                 // T + 64 of 16 bits each
   int32_t* newest;               // 2^num_bits: the newest position of each key
   uint32_t *best, *whole;        // T + 1
+  int32_t* mended_row;           // T + 1: by rows since the query, the last row in which its mended runs were searched
   uint32_t* mends[2];            // F + num_bits each: best mended run by (rows since the query or key, bit)
   int32_t* mended_list[2];       // F + num_bits each: the entries of `mends` that hold one
   int32_t* searched[2];          // F each

@@ -78,6 +78,7 @@ std::vector<MatchChange> run_form(decltype(FlipVariant::list_match_changes) run,
   problem.newest = reinterpret_cast<int32_t*>(take(size_t{1} << num_bits));
   problem.best = take(length + 1);
   problem.whole = take(length + 1);
+  problem.mended_row = reinterpret_cast<int32_t*>(take(length + 1));
   for (int side = 0; side < 2; ++side) {
     problem.mends[side] = take(num_flips + num_bits);
     problem.mended_list[side] = reinterpret_cast<int32_t*>(take(num_flips + num_bits));
