@@ -1,6 +1,7 @@
 #include "rosa/kernels/symbol_flips.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/error.h"
 #include "rosa/kernels/flip_variants.h"
@@ -22,8 +23,30 @@ void check_symbols(const char* name, Symbols symbols, int64_t num_bits) {
           wrong == symbols.end() ? 0 : static_cast<int>(*wrong), ", expected at most ", num_bits, " bits");
 }
 
-SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64_t num_bits,
-                      std::span<int32_t> positions) {
+SymbolFlipProblem prepare(Symbols query, Symbols key, int64_t num_bits, std::span<int32_t> positions,
+                          std::vector<std::byte>& workspace) {
+  check_symbol_flips(query, key, num_bits, positions);
+  WorkspaceCutter measure(nullptr);
+  cut_symbol_flips(measure, query, key, num_bits, positions);
+  const auto size = static_cast<size_t>(measure.size());
+  if (workspace.size() < size) workspace.resize(size);
+  WorkspaceCutter cutter(workspace.data());
+  return cut_symbol_flips(cutter, query, key, num_bits, positions);
+}
+
+MatchRewardSums sums_of(const SymbolFlips::Rewards& rewards, double* effects) {
+  MatchRewardSums sums{};
+  sums.value = rewards.value.data();
+  sums.value_bits = static_cast<int32_t>(rewards.value_bits);
+  sums.gradient = rewards.gradient.data();
+  sums.effects[0] = effects;
+  return sums;
+}
+
+}  // namespace
+
+SymbolFlipProblem cut_symbol_flips(WorkspaceCutter& cutter, Symbols query, Symbols key, int64_t num_bits,
+                                   std::span<int32_t> positions) {
   const auto length = static_cast<int64_t>(query.size());
   const int64_t num_flips = length * num_bits;
   SymbolFlipProblem problem{};
@@ -33,7 +56,10 @@ SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64
   problem.num_bits = static_cast<int32_t>(num_bits);
   problem.positions = positions.data();
   for (void*& run : problem.runs) run = cutter.take<uint16_t>(length + kPadding);
-  problem.newest = cutter.take<int32_t>(int64_t{1} << num_bits);
+  // So long that few grams of random symbols are found.
+  const int64_t gram_bits = std::min<int64_t>(kMaxFlipBits, std::bit_width(static_cast<uint64_t>(length)) + 5);
+  problem.gram_order = static_cast<int32_t>(std::max<int64_t>(1, gram_bits / num_bits));
+  problem.newest = cutter.take<int32_t>(int64_t{2} << problem.gram_order * num_bits);
   problem.best = cutter.take<uint32_t>(length + 1);
   problem.whole = cutter.take<uint32_t>(length + 1);
   problem.mended_row = cutter.take<int32_t>(length + 1);
@@ -47,28 +73,6 @@ SymbolFlipProblem cut(WorkspaceCutter& cutter, Symbols query, Symbols key, int64
   problem.next = cutter.take<ActiveFlip>(num_flips);
   return problem;
 }
-
-SymbolFlipProblem prepare(Symbols query, Symbols key, int64_t num_bits, std::span<int32_t> positions,
-                          std::vector<std::byte>& workspace) {
-  check_symbol_flips(query, key, num_bits, positions);
-  WorkspaceCutter measure(nullptr);
-  cut(measure, query, key, num_bits, positions);
-  const auto size = static_cast<size_t>(measure.size());
-  if (workspace.size() < size) workspace.resize(size);
-  WorkspaceCutter cutter(workspace.data());
-  return cut(cutter, query, key, num_bits, positions);
-}
-
-MatchRewardSums sums_of(const SymbolFlips::Rewards& rewards, double* effects) {
-  MatchRewardSums sums{};
-  sums.value = rewards.value.data();
-  sums.value_bits = static_cast<int32_t>(rewards.value_bits);
-  sums.gradient = rewards.gradient.data();
-  sums.effects[0] = effects;
-  return sums;
-}
-
-}  // namespace
 
 void check_symbol_flips(Symbols query, Symbols key, int64_t num_bits, std::span<const int32_t> positions) {
   require(num_bits >= 1 && num_bits <= kMaxFlipBits, "SymbolFlips: got ", num_bits, " bits, expected 1 to ",

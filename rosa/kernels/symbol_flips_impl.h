@@ -40,7 +40,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
       }
       for (int32_t k = 0; k < num_flips + num_bits_; ++k) problem.mends[side][k] = 0;
     }
-    for (int32_t symbol = 0; symbol < 1 << num_bits_; ++symbol) problem.newest[symbol] = -1;
+    for (int32_t k = 0; k < (2 << problem.gram_order * num_bits_); ++k) problem.newest[k] = -1;
     at_.next = problem.next;
   }
   // From where bytes could hold no more.
@@ -62,7 +62,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
       }
       query_ = problem_.query[at_.row];
       num_vectors_ = (at_.row + kLanes - 1) / kLanes;
-      if (at_.row > 0) problem_.newest[problem_.key[at_.row - 1]] = at_.row - 1;
+      take_grams();
       const bool extends = at_.base_length > 0 && problem_.key[at_.row - at_.base] == query_;
       const Vector longest = advance_runs();
       if (extends) {
@@ -129,6 +129,23 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
   Vector run(int32_t v) const { return Lanes::load(run_ + v * kLanes); }
   Vector mended(int32_t v) const { return Lanes::load(mended_ + v * kLanes); }
   Vector differs(int32_t v) const { return Lanes::load(differs_ + v * kLanes); }
+
+  // The last keys up to the row before become the newest of their grams.
+  void take_grams() {
+    const uint32_t mask = (1U << problem_.gram_order * num_bits_) - 1;
+    at_.queries = (at_.queries << num_bits_ | static_cast<uint32_t>(query_)) & mask;
+    if (at_.row == 0) return;
+    at_.keys = (at_.keys << num_bits_ | problem_.key[at_.row - 1]) & mask;
+    for (int32_t order = 1; order <= problem_.gram_order && order <= at_.row; ++order) {
+      newest(order, at_.keys) = at_.row - 1;
+    }
+  }
+
+  // Where the last `order` of `symbols` were last seen as keys; -1: nowhere.
+  int32_t& newest(int32_t order, uint32_t symbols) const {
+    const uint32_t size = 1U << order * num_bits_;  // of the orders before there are fewer grams in all
+    return problem_.newest[size + (symbols & (size - 1))];
+  }
 
   // The runs of this row from those of the row before; returns their largest, lane by lane.
   Vector advance_runs() {
@@ -201,18 +218,21 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
 
   // Where the table holds only longer ones.
   uint32_t search_mended(int32_t a, int32_t bit) {
+    const int32_t longest = least_mended_ - 1 < at_.row ? least_mended_ - 1 : at_.row;
+    int32_t order = longest < problem_.gram_order ? longest : problem_.gram_order;
+    const uint32_t flipped = at_.queries ^ (order > a ? 1U << (a * num_bits_ + bit) : 0);
+    const bool is_exact = order > a && (order == longest || newest(order, flipped) < 0);
+    while (order > a && newest(order, flipped) < 0) --order;
+    const uint32_t short_match = order > a ? key(order, at_.row - newest(order, flipped)) : 0;
+    if (is_exact) return short_match;
     const uint32_t& listed = problem_.mends[kQuery][a * num_bits_ + bit];
     const bool is_searched = problem_.mended_row[a] == at_.row;
-    if ((a > 0 || least_mended_ > 2) && !is_searched && ++num_misses_ == kMaxMisses) list_all_mends();
+    if (!is_searched && ++num_misses_ == kMaxMisses) list_all_mends();
     if (listed != 0 || least_mended_ == 1) return listed;
-    if (least_mended_ > 2 || a > 0) {
-      if (num_bits_ == 1) return search_only_bit(a);
-      if (!is_searched) list_query_mends(a);
-      problem_.mended_row[a] = at_.row;
-      if (listed != 0 || a > 0) return listed;
-    }
-    const int32_t position = problem_.newest[query_ ^ 1 << bit];  // a match of one row
-    return position < 0 ? 0 : key(1, at_.row - position);
+    if (num_bits_ == 1) return search_only_bit(a);
+    if (!is_searched) list_query_mends(a);
+    problem_.mended_row[a] = at_.row;
+    return listed != 0 ? listed : short_match;
   }
 
   uint32_t search_only_bit(int32_t a) {
@@ -228,7 +248,8 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
     return length == 0 ? 0 : key(length, first_distance(lengths_, length));
   }
 
-  // Takes the runs of more than one row that the query `a` rows ago mends into its table.
+  // Takes the runs of more than one row that the query `a` rows ago mends into its table: where it matters whether they
+  // are longer than the longest grams.
   void list_query_mends(int32_t a) {
     const Vector rows = Lanes::broadcast(a), two = Lanes::broadcast(2), zero = Lanes::broadcast(0);
     for (int32_t v = 0; v < num_vectors_; ++v) {
@@ -244,6 +265,7 @@ class SymbolFlipRun : private FlipDistances<LanesOf<Element>, Element> {
 
   // The nearest distance whose run is at least `least`, which is not more than the longest.
   int32_t first_at_least(int32_t least) const {
+    if (least <= problem_.gram_order) return at_.row - newest(least, at_.queries);
     for (int32_t v = 0;; ++v) {
       const uint64_t found = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(least)));
       if (found != 0) return v * kLanes + 1 + __builtin_ctzll(found);

@@ -5,6 +5,8 @@
 
 namespace rosa::kernels {
 
+class WorkspaceCutter;
+
 // A flip whose row matches at another distance than without it.
 struct ActiveFlip {
   int32_t flip;  // symbol's position * num_bits + bit
@@ -21,7 +23,8 @@ struct SymbolFlipProblem {
   int32_t num_bits;
   int32_t* positions;
   void* runs[5];                 // T + 64 of 16 bits each
-  int32_t* newest;               // 2^num_bits: the newest position of each key
+  int32_t gram_order;            // the longest grams, strings of so many symbols, of which the newest is known
+  int32_t* newest;               // 2^(gram_order * num_bits + 1): where each gram last ended
   uint32_t *best, *whole;        // T + 1
   int32_t* mended_row;           // T + 1: by rows since the query, the last row in which its mended runs were searched
   uint32_t* mends[2];            // F + num_bits each: best mended run by (rows since the query or key, bit)
@@ -31,10 +34,15 @@ struct SymbolFlipProblem {
   ActiveFlip *active[2], *next;  // F each
 };
 
+// Cuts the memory of a sequence out of a workspace.
+SymbolFlipProblem cut_symbol_flips(WorkspaceCutter& cutter, std::span<const uint16_t> query,
+                                   std::span<const uint16_t> key, int64_t num_bits, std::span<int32_t> positions);
+
 // How far a sequence is done, and which flips match elsewhere in the last row done.
 struct SymbolFlipState {
   ActiveFlip *active[2], *next;
   int32_t num_active[2] = {0, 0};
+  uint32_t queries = 0, keys = 0;  // the last ones, as many as the longest grams have
   int32_t row = 0;
   int32_t base = 0, base_length = 0;  // the sequence's best distance and length; 0: no match
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <map>
 #include <random>
 #include <span>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "rosa/kernels/flip_variants.h"
+#include "rosa/kernels/workspace_cutter.h"
 
 namespace rosa::kernels {
 namespace {
@@ -62,31 +64,11 @@ Changes brute_force(Symbols query, Symbols key, const std::vector<Flip>& flips) 
 
 std::vector<MatchChange> run_form(decltype(FlipVariant::list_match_changes) run, const Symbols& query,
                                   const Symbols& key, int num_bits, Positions& positions) {
-  const size_t length = query.size(), num_flips = length * num_bits;
-  std::vector<std::vector<uint32_t>> memory;
-  const auto take = [&](size_t count) {
-    memory.emplace_back(count + 64);
-    return memory.back().data();
-  };
-  SymbolFlipProblem problem{};
-  problem.query = query.data();
-  problem.key = key.data();
-  problem.length = static_cast<int32_t>(length);
-  problem.num_bits = num_bits;
-  problem.positions = positions.data();
-  for (void*& each : problem.runs) each = take(length + 64);
-  problem.newest = reinterpret_cast<int32_t*>(take(size_t{1} << num_bits));
-  problem.best = take(length + 1);
-  problem.whole = take(length + 1);
-  problem.mended_row = reinterpret_cast<int32_t*>(take(length + 1));
-  for (int side = 0; side < 2; ++side) {
-    problem.mends[side] = take(num_flips + num_bits);
-    problem.mended_list[side] = reinterpret_cast<int32_t*>(take(num_flips + num_bits));
-    problem.searched[side] = reinterpret_cast<int32_t*>(take(num_flips));
-    problem.is_active[side] = reinterpret_cast<uint8_t*>(take(num_flips));
-    problem.active[side] = reinterpret_cast<ActiveFlip*>(take(3 * num_flips));
-  }
-  problem.next = reinterpret_cast<ActiveFlip*>(take(3 * num_flips));
+  WorkspaceCutter measure(nullptr);
+  cut_symbol_flips(measure, query, key, num_bits, positions);
+  std::vector<std::byte> workspace(measure.size());
+  WorkspaceCutter cutter(workspace.data());
+  const SymbolFlipProblem problem = cut_symbol_flips(cutter, query, key, num_bits, positions);
   std::vector<MatchChange> list;
   MatchChange buffer[7];
   MatchChangeList sink{.buffer = buffer,
