@@ -30,9 +30,12 @@ void LocalCounterfactual::effects(std::span<const uint16_t> query, std::span<con
   clear_effects(key_effects, query.size(), num_bits);
   const auto length = static_cast<int64_t>(query.size());
   run_starts_.resize(query.size());
+  is_key_.assign(size_t{1} << num_bits, false);
   automaton::OnlineAutomaton keys;  // those before the row
   automaton::Locus locus;           // the match of the row before
   const auto match = [&](uint16_t symbol, automaton::Locus& found) {
+    found = {};
+    if (!is_key_[symbol]) return -1;  // without trying every suffix
     found = keys.extend(locus, symbol);
     return found.length == 0 ? -1 : keys.latest_end(found);
   };
@@ -52,6 +55,7 @@ void LocalCounterfactual::effects(std::span<const uint16_t> query, std::span<con
     run_starts_[t] = t > 0 && key[t] == key[t - 1] ? run_starts_[t - 1] : static_cast<int32_t>(t);
     locus = hard;
     keys.append(key[t], locus);
+    is_key_[key[t]] = true;
   }
   SymbolFlips::value_effects(rewards, positions, value_effects);
 }

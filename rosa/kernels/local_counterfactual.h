@@ -27,7 +27,8 @@
 
 namespace rosa::kernels {
 
-// One per thread. A forward, and for each what-if the suffixes of the match that have to be tried.
+// One per thread. Takes an online automaton's forward, and for each what-if as many steps as suffixes of the match have
+// to be tried: few as a rule, half a sequence of period 2.
 class LocalCounterfactual {
  public:
   // Writes the positions where rows match and the effects: query and key [length, num_bits], value [length,
@@ -38,6 +39,7 @@ class LocalCounterfactual {
 
  private:
   std::vector<int32_t> run_starts_;  // of the key run at each position
+  std::vector<bool> is_key_;         // by symbol: whether a key is that
 };
 
 }  // namespace rosa::kernels

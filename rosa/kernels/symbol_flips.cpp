@@ -57,7 +57,7 @@ SymbolFlipProblem cut_symbol_flips(WorkspaceCutter& cutter, Symbols query, Symbo
   problem.positions = positions.data();
   for (void*& run : problem.runs) run = cutter.take<uint16_t>(length + kPadding);
   // So long that few grams of random symbols are found.
-  const int64_t gram_bits = std::min<int64_t>(kMaxFlipBits, std::bit_width(static_cast<uint64_t>(length)) + 5);
+  const int64_t gram_bits = std::min<int64_t>(kMaxFlipBits, std::bit_width(static_cast<uint64_t>(length)) + 3);
   problem.gram_order = static_cast<int32_t>(std::max<int64_t>(1, gram_bits / num_bits));
   problem.newest = cutter.take<int32_t>(int64_t{2} << problem.gram_order * num_bits);
   problem.best = cutter.take<uint32_t>(length + 1);
