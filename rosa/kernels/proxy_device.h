@@ -39,7 +39,7 @@ struct ProxyArguments {
   float *grad_query = nullptr, *grad_key = nullptr, *grad_value = nullptr;
   // Of every row [batch][num_heads][length], written by the forward where grad_output is given, read by the backward:
   double* log_totals = nullptr;     // log of the softmax's total
-  float* means = nullptr;           // mean over the weights of the gradients of the weights
+  double* means = nullptr;          // mean over the weights of the gradients of the weights
   float* confidences = nullptr;     // soft ROSA: min(1, largest S) ...
   float* grad_best_runs = nullptr;  // ... the gradient of the largest S, and at which distance it is
   int32_t* best_distances = nullptr;

@@ -67,12 +67,13 @@ ROSA_BLOCK_CODE float product_at(const ProxyArguments& p, const SegmentView& vie
   return sum;
 }
 
-// What a thread knows of its row: over its own distances, except for best_logit, which the row's threads share.
+// What a thread knows of its row: over its own distances, except for best_logit, which the row's threads share. The
+// sums are of the logits' type: where runs make the logits, what the sums are off is multiplied by the runs' length.
 template <class Logit, int kMaxValueBits>
 struct RowState {
   Logit best_logit;
-  float total;
-  float mixed[kMaxValueBits];
+  Logit total;
+  Logit mixed[kMaxValueBits];
   double best_run;  // soft ROSA: the largest S, and where
   int32_t best_distance;
 };
@@ -83,7 +84,7 @@ ROSA_BLOCK_CODE void begin_rows(Block& block, typename Block::template PerThread
     State& state = states[thread];
     state.best_logit = -1e30F;
     state.total = 0;
-    for (float& value : state.mixed) value = 0;
+    for (auto& value : state.mixed) value = 0;
     state.best_run = -1;
     state.best_distance = 0;
   });
@@ -130,9 +131,9 @@ ROSA_BLOCK_CODE void add_tile(Block& block, const ProxyArguments& p, const Segme
     const float shrink = expf(static_cast<float>(state.best_logit - best[thread]));
     state.best_logit = best[thread];
     state.total *= shrink;
-    for (float& value : state.mixed) value *= shrink;
+    for (auto& value : state.mixed) value *= shrink;
     for_each_logit(p, place, tile, thread, [&](int lane, int64_t delta, Value logit) {
-      const float weight = expf(static_cast<float>(logit - best[thread]));
+      const Value weight = expf(static_cast<float>(logit - best[thread]));
       state.total += weight;
       for (int bit = 0; bit < kMaxValueBits; ++bit) {
         if (bit < p.value_bits) state.mixed[bit] += weight * view.value[bit * view.pitch + t - delta];
@@ -150,10 +151,11 @@ ROSA_BLOCK_CODE void add_tile(Block& block, const ProxyArguments& p, const Segme
 template <int kMaxValueBits, bool kRuns, class Value, class Block>
 ROSA_BLOCK_CODE void finish_rows(Block& block, const ProxyArguments& p, const SegmentView& view, int64_t begin,
                                  typename Block::template PerThread<RowState<Value, kMaxValueBits>>& states) {
-  typename Block::template PerThread<float> sum, inverse, grad_confidence, confidence;
+  typename Block::template PerThread<Value> sum, inverse, grad_confidence;
+  typename Block::template PerThread<float> confidence;
   typename Block::template PerThread<double> best_run;
   typename Block::template PerThread<int32_t> best_distance;
-  const auto plus = [](float a, float b) { return a + b; };
+  const auto plus = [](Value a, Value b) { return a + b; };
   block.for_each_thread([&](int thread) {
     sum[thread] = states[thread].total;
     best_run[thread] = states[thread].best_run;
@@ -179,8 +181,8 @@ ROSA_BLOCK_CODE void finish_rows(Block& block, const ProxyArguments& p, const Se
     block.for_each_thread([&](int thread) {
       const int64_t t = begin + row_of(thread), at = bit * view.pitch + t;
       if (t >= view.length || part_of(thread) != 0) return;
-      const float mixed = sum[thread] * inverse[thread];
-      if (view.output != nullptr) view.output[at] = mixed * confidence[thread];
+      const Value mixed = sum[thread] * inverse[thread];
+      if (view.output != nullptr) view.output[at] = static_cast<float>(mixed * confidence[thread]);
       if (view.grad_output != nullptr) grad_confidence[thread] += mixed * view.grad_output[at];
     });
   }
@@ -190,7 +192,7 @@ ROSA_BLOCK_CODE void finish_rows(Block& block, const ProxyArguments& p, const Se
     p.means[view.rows + t] = grad_confidence[thread] * confidence[thread];
     if (!kRuns) return;
     p.confidences[view.rows + t] = confidence[thread];
-    p.grad_best_runs[view.rows + t] = best_run[thread] <= 1 ? grad_confidence[thread] : 0;
+    p.grad_best_runs[view.rows + t] = best_run[thread] <= 1 ? static_cast<float>(grad_confidence[thread]) : 0;
     p.best_distances[view.rows + t] = best_distance[thread];
   });
 }
@@ -202,14 +204,15 @@ ROSA_BLOCK_CODE float weight_of(const ProxyArguments& p, const SegmentView& view
   return expf(static_cast<float>(logit - p.log_totals[view.rows + t]));
 }
 
-// The gradient of a cell's logit; `confidence`: of the row.
-ROSA_BLOCK_CODE float grad_logit_of(const ProxyArguments& p, const SegmentView& view, int64_t t, int64_t delta,
-                                    float weight, float confidence) {
-  float grad = 0;
+// The gradient of a cell's logit; `confidence`: of the row. Sum: as the logits of RowState.
+template <class Sum>
+ROSA_BLOCK_CODE Sum grad_logit_of(const ProxyArguments& p, const SegmentView& view, int64_t t, int64_t delta,
+                                  float weight, float confidence) {
+  Sum grad = 0;
   for (int64_t bit = 0; bit < p.value_bits; ++bit) {
-    grad += view.grad_output[bit * view.pitch + t] * view.value[bit * view.pitch + t - delta];
+    grad += static_cast<Sum>(view.grad_output[bit * view.pitch + t]) * view.value[bit * view.pitch + t - delta];
   }
-  return weight * (grad * confidence - p.means[view.rows + t]);
+  return weight * (grad * confidence - static_cast<Sum>(p.means[view.rows + t]));
 }
 
 // Adds what a tile gives to the gradients. grad_products: of <query[t], key[t-1-delta]>, 0 where there is no cell;
@@ -224,11 +227,11 @@ ROSA_BLOCK_CODE void add_gradients(Block& block, const ProxyArguments& p, const 
     for (int64_t n = thread; view.grad_query != nullptr && n < kTileRows * p.query_bits; n += kBlockThreads) {
       const int64_t r = n % kTileRows, bit = n / kTileRows, t = begin + r;
       if (r >= rows) continue;
-      float sum = 0;
+      double sum = 0;
       for (int64_t lane = 0; lane < kBlockThreads && strip + lane < t; ++lane) {
-        sum += grad_products.values[r * kTilePitch + lane] * view.key[bit * view.pitch + t - 1 - strip - lane];
+        sum += static_cast<double>(grad_products.values[r * kTilePitch + lane]) * view.key[bit * view.pitch + t - 1 - strip - lane];
       }
-      block.add(&view.grad_query[bit * view.pitch + t], sum);
+      block.add(&view.grad_query[bit * view.pitch + t], static_cast<float>(sum));
     }
     for (int64_t n = thread; view.grad_key != nullptr && n < num_columns * p.query_bits; n += kBlockThreads) {
       const int64_t i = first_key + n % num_columns, bit = n / num_columns;

@@ -7,9 +7,9 @@ namespace rosa::kernels {
 int64_t soft_rosa_workspace_bytes(const SoftRosaProblem& problem) {
   const int64_t length = problem.length, distances = padded_length(length);
   const int64_t pitch = length + kSoftRosaStrip + padded_length(16);
-  return 3 * workspace_bytes<double>(distances) + workspace_bytes<double>(length) + 3 * workspace_bytes<float>(length) +
-         workspace_bytes<int32_t>(length) + workspace_bytes<float>(length * problem.value_bits) +
-         2 * workspace_bytes<float>(problem.query_bits * pitch) +
+  return 3 * workspace_bytes<double>(distances) + 2 * workspace_bytes<double>(length) +
+         workspace_bytes<double>(length * problem.query_bits) + 3 * workspace_bytes<float>(length) +
+         workspace_bytes<int32_t>(length) + 2 * workspace_bytes<float>(problem.query_bits * pitch) +
          2 * workspace_bytes<float>(problem.value_bits * pitch) + 2 * workspace_bytes<float>(length * kSoftRosaStrip);
 }
 

@@ -89,7 +89,7 @@ ROSA_BLOCK_CODE void soft_rosa_backward_of_tile(const ProxyArguments& p, const S
     const float smallest = signed_agreement < 0 ? -signed_agreement : signed_agreement;
     double grad = gradients.run;
     if (delta <= t) {
-      grad += grad_logit_of(p, view, t, delta, weights[at], p.confidences[row]) * p.logit_scale;
+      grad += grad_logit_of<double>(p, view, t, delta, weights[at], p.confidences[row]) * p.logit_scale;
       if (p.best_distances[row] == delta) grad += p.grad_best_runs[row];
     }
     double grad_agreement;
@@ -102,7 +102,7 @@ ROSA_BLOCK_CODE void soft_rosa_backward_of_tile(const ProxyArguments& p, const S
       gradients.run = grad;
     }
     sums.total -= agreement;
-    grad_products[at] = static_cast<float>(grad_agreement) * (smallest * (1 - smallest)) * p.bits_scale;
+    grad_products[at] = static_cast<float>(grad_agreement * (smallest * (1 - smallest)) * p.bits_scale);
     weights[at] *= p.confidences[row];
   }
 }

@@ -42,6 +42,12 @@ ROSA_INLINE double max_of(DoubleVec value) {
   return best;
 }
 
+ROSA_INLINE double sum_of(DoubleVec value) {
+  double sum = value[0];
+  for (int64_t i = 1; i < kLanes / 2; ++i) sum += value[i];
+  return sum;
+}
+
 // The agreement a of each lane's cell, exact at both ends: min(a, 1 - a), and whether a is the larger of the two.
 struct Agreement {
   Vec smaller;
@@ -117,6 +123,10 @@ struct RowSoftmax {
   float inverse;  // of the total of the weights exp(logit - best_logit)
 };
 
+ROSA_INLINE float confidence_of(const RowSoftmax& softmax) {
+  return softmax.best_run < 1 ? static_cast<float>(softmax.best_run) : 1.0F;
+}
+
 // Takes every diagonal to row t and writes the row's logits. Fills best_logit and best_run.
 template <int kBits>
 ROSA_INLINE RowSoftmax advance_row(const SoftRosaProblem& problem, const SoftRosaLayout& layout,
@@ -188,8 +198,7 @@ void soft_rosa_forward_of(const SoftRosaProblem& problem, ConstRows query, Const
       float* to = output.data + head * output.head_stride + t * output.row_stride;
       RowSoftmax softmax = advance_row<kQueryBits>(problem, layout, rows, row, t);
       mix_values<kValueBits>(problem, layout, rows, t, softmax, to);
-      const float confidence = softmax.best_run < 1 ? static_cast<float>(softmax.best_run) : 1.0F;
-      for (int64_t bit = 0; bit < problem.value_bits; ++bit) to[bit] *= confidence;
+      for (int64_t bit = 0; bit < problem.value_bits; ++bit) to[bit] *= confidence_of(softmax);
     }
   }
 }
@@ -198,50 +207,77 @@ void soft_rosa_forward_of(const SoftRosaProblem& problem, ConstRows query, Const
 struct SoftRosaBackwardArrays {
   SoftRosaBackwardArrays(const SoftRosaProblem& problem, const SoftRosaLayout& layout, std::byte*& workspace) {
     best_logits = take<double>(workspace, layout.length);
+    means = take<double>(workspace, layout.length);
+    grad_queries = take<double>(workspace, layout.length * problem.query_bits);
     inverses = take<float>(workspace, layout.length);
-    means = take<float>(workspace, layout.length);
+    confidences = take<float>(workspace, layout.length);
     grad_best_runs = take<float>(workspace, layout.length);
     best_distances = take<int32_t>(workspace, layout.length);
-    upstream = take<float>(workspace, layout.length * problem.value_bits);
     grad_keys = take<float>(workspace, problem.query_bits * layout.pitch);
     grad_values = take<float>(workspace, problem.value_bits * layout.pitch);
     agreements = take<float>(workspace, layout.length * kSoftRosaStrip);
     weights = take<float>(workspace, layout.length * kSoftRosaStrip);
   }
 
-  // Of each row: the softmax's largest logit and the inverse of its total; the mean of the gradients of the weights;
-  // the gradient of the largest run, and where that is.
-  double* best_logits;
-  float *inverses, *means, *grad_best_runs;
+  // Of each row: the softmax's largest logit and the inverse of its total; the mean of the gradients of the weights,
+  // before the confidence; the confidence; the gradient of the largest run, and where that is.
+  double *best_logits, *means;
+  float *inverses, *confidences, *grad_best_runs;
+  double* grad_queries;  // [t][bit], of one head
   int32_t* best_distances;
-  float* upstream;                 // [t][bit]: the gradient of the mixed values
   float *grad_keys, *grad_values;  // [bit][pitch], reversed in time
   float *agreements, *weights;     // [t][kSoftRosaStrip]; signs: see walk_up
 };
+
+// The gradients of the weights of a row: <its upstream gradient, values>. `values` at the first of the lanes'
+// distances.
+template <int kBits>
+ROSA_INLINE Vec grad_weights_of(const SoftRosaProblem& problem, const SoftRosaLayout& layout, const float* upstream,
+                                const float* values) {
+  const int64_t bits = kBits > 0 ? kBits : problem.value_bits;
+  Vec grad = upstream[0] * load(values);
+  for (int64_t bit = 1; bit < bits; ++bit) grad += upstream[bit] * load(values + bit * layout.pitch);
+  return grad;
+}
+
+// The softmax's mean of the gradients of its weights in row t. Fills `inverse`. What the
+// gradients of a row's logits are off in sum is multiplied by the sums along the diagonals: hence float64.
+template <int kBits>
+ROSA_INLINE double mean_gradient(const SoftRosaProblem& problem, const SoftRosaLayout& layout, const SoftRosaRows& rows,
+                                 int64_t t, const float* upstream, RowSoftmax& softmax) {
+  const float* values = rows.values + layout.length - 1 - t;
+  Wide total{}, weighted{};
+  for (int64_t e = 0; e < num_vecs(t + 1); ++e) {
+    Wide logits = load_wide(rows.logits + e * kLanes);
+    for (DoubleVec& part : logits.parts) part -= softmax.best_logit;
+    const Vec weight = exp_of(narrow(logits));  // beyond t: 2e-38
+    const Wide weights = widen(weight);
+    const Wide grads = widen(grad_weights_of<kBits>(problem, layout, upstream, values + e * kLanes));
+    for (int half = 0; half < 2; ++half) {
+      total.parts[half] += weights.parts[half];
+      weighted.parts[half] += weights.parts[half] * grads.parts[half];
+    }
+  }
+  const double sum = sum_of(total.parts[0] + total.parts[1]);
+  softmax.inverse = static_cast<float>(1 / sum);
+  return sum_of(weighted.parts[0] + weighted.parts[1]) / sum;
+}
 
 // First pass of the backward: everything about the rows of one head.
 template <int kQueryBits, int kValueBits>
 void find_row_softmax(const SoftRosaProblem& problem, const SoftRosaLayout& layout, const SoftRosaRows& rows,
                       const SoftRosaBackwardArrays& arrays, const float* query, int64_t query_stride,
                       const float* grad_output, int64_t grad_stride) {
-  const int64_t bits = kValueBits > 0 ? kValueBits : problem.value_bits;
   zero_wide(rows.totals, layout.distances);
   zero_wide(rows.runs, layout.distances);
   for (int64_t t = 0; t < layout.length; ++t) {
-    float mixed[64];
     RowSoftmax softmax = advance_row<kQueryBits>(problem, layout, rows, query + t * query_stride, t);
-    mix_values<kValueBits>(problem, layout, rows, t, softmax, mixed);
-    const float* grad = grad_output + t * grad_stride;
-    const float confidence = softmax.best_run < 1 ? static_cast<float>(softmax.best_run) : 1.0F;
-    float grad_confidence = 0;
-    for (int64_t bit = 0; bit < bits; ++bit) {
-      grad_confidence += grad[bit] * mixed[bit];
-      arrays.upstream[t * bits + bit] = grad[bit] * confidence;
-    }
+    const double mean = mean_gradient<kValueBits>(problem, layout, rows, t, grad_output + t * grad_stride, softmax);
     arrays.best_logits[t] = softmax.best_logit;
     arrays.inverses[t] = softmax.inverse;
-    arrays.means[t] = grad_confidence * confidence;
-    arrays.grad_best_runs[t] = softmax.best_run <= 1 ? grad_confidence : 0.0F;
+    arrays.means[t] = mean;
+    arrays.confidences[t] = confidence_of(softmax);
+    arrays.grad_best_runs[t] = softmax.best_run <= 1 ? static_cast<float>(mean) : 0.0F;
     int64_t distance = 0;
     while (distance < t && rows.runs[distance] != softmax.best_run) ++distance;
     arrays.best_distances[t] = static_cast<int32_t>(distance);
@@ -256,7 +292,8 @@ struct Strip {
   double grad_totals[kSoftRosaStrip], grad_runs[kSoftRosaStrip];
 };
 
-// Keeps min(a, 1 - a) of each cell, negative where a is the larger, and the weight, negative where the run began anew.
+// Keeps min(a, 1 - a) of each cell, negative where a is the larger, and the weight times the row's confidence, negative
+// where the run began anew.
 template <int kBits>
 ROSA_INLINE void walk_up(const SoftRosaProblem& problem, const SoftRosaLayout& layout, const SoftRosaRows& rows,
                          const SoftRosaBackwardArrays& arrays, const float* query, int64_t query_stride, Strip& strip) {
@@ -266,6 +303,7 @@ ROSA_INLINE void walk_up(const SoftRosaProblem& problem, const SoftRosaLayout& l
     const int64_t cells = smaller(t, problem.max_distance - 1) - strip.begin, seen = t + 1 - strip.begin;
     for (int64_t bit = 0; bit < bits; ++bit) scaled[bit] = query[t * query_stride + bit] * problem.bits_scale;
     const float* keys = rows.keys + layout.length - t + strip.begin;
+    const float weight_scale = arrays.inverses[t] * arrays.confidences[t];
     for (int64_t e = 0; e < strip.count; ++e) {
       const int64_t first = e * kLanes;
       float* at = arrays.agreements + t * kSoftRosaStrip + first;
@@ -280,7 +318,7 @@ ROSA_INLINE void walk_up(const SoftRosaProblem& problem, const SoftRosaLayout& l
       }
       Wide logits = logits_of(problem, run, problem.bias + strip.begin + first);
       for (DoubleVec& part : logits.parts) part -= arrays.best_logits[t];
-      Vec weight = exp_of(narrow(logits)) * arrays.inverses[t];
+      Vec weight = exp_of(narrow(logits)) * weight_scale;
       if (first + kLanes > seen) weight = lanes_below(seen - first) ? weight : Vec{};
       store(arrays.weights + t * kSoftRosaStrip + first, narrow(anew) > 0.5F ? -weight : weight);
     }
@@ -288,8 +326,8 @@ ROSA_INLINE void walk_up(const SoftRosaProblem& problem, const SoftRosaLayout& l
 }
 
 // One step down: the gradient of the agreements, given that of the runs of this row. `anew`: 1 or 0.
-ROSA_INLINE Vec step_down(Vec agreement, Vec anew, Vec grad_run_of_row, Strip& strip, int64_t first) {
-  const Wide a = widen(agreement), begun = widen(anew), grad_row = widen(grad_run_of_row);
+ROSA_INLINE Wide step_down(Vec agreement, Vec anew, const Wide& grad_row, Strip& strip, int64_t first) {
+  const Wide a = widen(agreement), begun = widen(anew);
   Wide total = load_wide(strip.totals + first), grad_total = load_wide(strip.grad_totals + first);
   Wide grad_run = load_wide(strip.grad_runs + first), grad_agreement;
   for (int half = 0; half < 2; ++half) {
@@ -303,51 +341,55 @@ ROSA_INLINE Vec step_down(Vec agreement, Vec anew, Vec grad_run_of_row, Strip& s
   store_wide(strip.totals + first, total);
   store_wide(strip.grad_totals + first, grad_total);
   store_wide(strip.grad_runs + first, grad_run);
-  return narrow(grad_agreement);
+  return grad_agreement;
 }
 
-// One row of the walk down: what the strip's cells give to the gradients. grad_query: this row's, or null.
+// One row of the walk down: what the strip's cells give to the gradients. grad_query: this row's before bits_scale, or
+// null. Strips' sums can be much larger than what is left of them in the end: hence float64.
 template <int kQueryBits, int kValueBits>
 ROSA_INLINE void walk_down_row(const SoftRosaProblem& problem, const SoftRosaLayout& layout, const SoftRosaRows& rows,
-                               const SoftRosaBackwardArrays& arrays, const float* query, int64_t t, bool want_values,
-                               float* grad_query, Strip& strip) {
+                               const SoftRosaBackwardArrays& arrays, const float* query, const float* upstream,
+                               int64_t t, bool want_values, double* grad_query, Strip& strip) {
   const int64_t bits = kQueryBits > 0 ? kQueryBits : problem.query_bits;
   const int64_t value_bits = kValueBits > 0 ? kValueBits : problem.value_bits;
   const int64_t cells = smaller(t, problem.max_distance - 1) - strip.begin;
   const int64_t used = smaller(strip.count, num_vecs(t + 1 - strip.begin));
   const int64_t at_key = layout.length - t + strip.begin;
-  const float* upstream = arrays.upstream + t * value_bits;
   float scaled[64];
   for (int64_t bit = 0; bit < bits; ++bit) scaled[bit] = query[bit] * problem.bits_scale;
-  Vec sums[kQueryBits > 0 ? kQueryBits : 64];
-  for (int64_t bit = 0; bit < bits; ++bit) sums[bit] = Vec{};
-  const auto logit_scale = static_cast<float>(problem.logit_scale);
+  Wide sums[kQueryBits > 0 ? kQueryBits : 64];
+  for (int64_t bit = 0; bit < bits; ++bit) sums[bit] = Wide{};
   for (int64_t e = 0; e < used; ++e) {
     const int64_t first = e * kLanes, cell = t * kSoftRosaStrip + first, at_value = at_key - 1 + first;
     const Vec signed_weight = load(arrays.weights + cell);
     const IntVec is_anew = (IntVec)signed_weight < 0;
     const Vec weight = is_anew ? -signed_weight : signed_weight;
-    Vec grad = Vec{} - arrays.means[t];
-    for (int64_t bit = 0; bit < value_bits; ++bit) {
-      const int64_t offset = bit * layout.pitch + at_value;
-      grad += upstream[bit] * load(rows.values + offset);
-      if (want_values) store(arrays.grad_values + offset, load(arrays.grad_values + offset) + upstream[bit] * weight);
+    for (int64_t bit = 0; want_values && bit < value_bits; ++bit) {
+      float* to = arrays.grad_values + bit * layout.pitch + at_value;
+      store(to, load(to) + upstream[bit] * weight);
     }
     if (grad_query == nullptr || first >= cells) continue;
     const Vec signed_smaller = load(arrays.agreements + cell);
     const IntVec is_large = (IntVec)signed_smaller < 0;
     const Vec low = is_large ? -signed_smaller : signed_smaller;
-    const Vec grad_agreement = step_down(is_large ? 1.0F - low : low, is_anew ? Vec{} + 1.0F : Vec{},
-                                         weight * grad * logit_scale, strip, first);
-    const Vec grad_logit = grad_agreement * (low * (1.0F - low));
+    Wide grad_run = widen(grad_weights_of<kValueBits>(problem, layout, upstream, rows.values + at_value));
+    const Wide weights = widen(weight);
+    for (int half = 0; half < 2; ++half) {
+      grad_run.parts[half] = (grad_run.parts[half] - arrays.means[t]) * weights.parts[half] * problem.logit_scale;
+    }
+    Wide grad_logits = step_down(is_large ? 1.0F - low : low, is_anew ? Vec{} + 1.0F : Vec{}, grad_run, strip, first);
+    const Wide slopes = widen(low * (1.0F - low));
+    for (int half = 0; half < 2; ++half) grad_logits.parts[half] *= slopes.parts[half];
+    const Vec grad_logit = narrow(grad_logits);
     for (int64_t bit = 0; bit < bits; ++bit) {
       const int64_t offset = bit * layout.pitch + at_key + first;
-      sums[bit] += grad_logit * load(rows.keys + offset);
+      const Wide keys = widen(load(rows.keys + offset));
+      for (int half = 0; half < 2; ++half) sums[bit].parts[half] += grad_logits.parts[half] * keys.parts[half];
       store(arrays.grad_keys + offset, load(arrays.grad_keys + offset) + scaled[bit] * grad_logit);
     }
   }
   if (grad_query == nullptr) return;
-  for (int64_t bit = 0; bit < bits; ++bit) grad_query[bit] += sum_of(sums[bit]) * problem.bits_scale;
+  for (int64_t bit = 0; bit < bits; ++bit) grad_query[bit] += sum_of(sums[bit].parts[0] + sums[bit].parts[1]);
 }
 
 template <int kQueryBits, int kValueBits>
@@ -363,12 +405,10 @@ void soft_rosa_backward_of(const SoftRosaProblem& problem, ConstRows query, Cons
   zero(arrays.grad_values, problem.value_bits * layout.pitch);
   for (int64_t head = 0; head < problem.num_heads; ++head) {
     const float* head_query = query.data + head * query.head_stride;
-    float* head_grad = grad_query.data == nullptr ? nullptr : grad_query.data + head * grad_query.head_stride;
+    const bool want_query = grad_query.data != nullptr;
     find_row_softmax<kQueryBits, kValueBits>(problem, layout, rows, arrays, head_query, query.row_stride,
                                              grad_output.data + head * grad_output.head_stride, grad_output.row_stride);
-    for (int64_t t = 0; head_grad != nullptr && t < layout.length; ++t) {
-      zero(head_grad + t * grad_query.row_stride, problem.query_bits);
-    }
+    zero_wide(arrays.grad_queries, want_query ? layout.length * problem.query_bits : 0);
     for (int64_t begin = 0; begin < layout.length; begin += kSoftRosaStrip) {
       Strip strip{begin, smaller(kSoftRosaStrip, layout.distances - begin) / kLanes, {}, {}, {}, {}};
       walk_up<kQueryBits>(problem, layout, rows, arrays, head_query, query.row_stride, strip);
@@ -376,8 +416,15 @@ void soft_rosa_backward_of(const SoftRosaProblem& problem, ConstRows query, Cons
         const int64_t best = arrays.best_distances[t] - begin;
         if (best >= 0 && best < kSoftRosaStrip) strip.grad_runs[best] += arrays.grad_best_runs[t];
         walk_down_row<kQueryBits, kValueBits>(
-            problem, layout, rows, arrays, head_query + t * query.row_stride, t, grad_value.data != nullptr,
-            head_grad == nullptr ? nullptr : head_grad + t * grad_query.row_stride, strip);
+            problem, layout, rows, arrays, head_query + t * query.row_stride,
+            grad_output.data + head * grad_output.head_stride + t * grad_output.row_stride, t,
+            grad_value.data != nullptr, want_query ? arrays.grad_queries + t * problem.query_bits : nullptr, strip);
+      }
+    }
+    for (int64_t t = 0; want_query && t < layout.length; ++t) {
+      for (int64_t bit = 0; bit < problem.query_bits; ++bit) {
+        grad_query.data[head * grad_query.head_stride + t * grad_query.row_stride + bit] =
+            static_cast<float>(arrays.grad_queries[t * problem.query_bits + bit] * problem.bits_scale);
       }
     }
   }

@@ -59,7 +59,7 @@ ROSA_BLOCK_CODE void sufa_backward_of_tile(const ProxyArguments& p, const Segmen
     const bool is_visible = delta <= t && delta < p.max_distance;
     const float weight = is_visible ? weight_of(p, view, t, delta, score) : 0.0F;
     weights[r * kTilePitch] = weight;
-    ring_at(t) = is_visible ? grad_logit_of(p, view, t, delta, weight, 1) : 0.0F;
+    ring_at(t) = is_visible ? grad_logit_of<float>(p, view, t, delta, weight, 1) : 0.0F;
   });
   // The product of row t is in the scores of the rows t ... t + num_symbols - 1.
   float sum = 0;

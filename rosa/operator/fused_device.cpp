@@ -62,12 +62,12 @@ class DeviceCall {
                                      const ProxyLauncher& launcher) {
     const at::Tensor upstream = by_bit(grad_output.to(at::kFloat));
     const std::array<int64_t, 3> rows{query_.size(0), query_.size(1), query_.size(3)};
-    const at::Tensor log_totals = empty(rows, at::kDouble), means = empty(rows, at::kFloat);
+    const at::Tensor log_totals = empty(rows, at::kDouble), means = empty(rows, at::kDouble);
     const at::Tensor confidences = empty(rows, at::kFloat), grad_best_runs = empty(rows, at::kFloat);
     const at::Tensor best_distances = empty(rows, at::kInt);
     arguments_.grad_output = floats_of(upstream);
     arguments_.log_totals = log_totals.mutable_data_ptr<double>();
-    arguments_.means = floats_of(means);
+    arguments_.means = means.mutable_data_ptr<double>();
     arguments_.confidences = floats_of(confidences);
     arguments_.grad_best_runs = floats_of(grad_best_runs);
     arguments_.best_distances = best_distances.mutable_data_ptr<int32_t>();

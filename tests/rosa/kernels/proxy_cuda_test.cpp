@@ -23,8 +23,8 @@ class ProxyOnDevice : public testing::DeviceTest {
     const DeviceArray<float> output(zeros(arrays.output.size())), bias(arrays.bias);
     const DeviceArray<float> grad_query(zeros(arrays.query.size())), grad_key(zeros(arrays.key.size()));
     const DeviceArray<float> grad_value(zeros(arrays.value.size()));
-    const DeviceArray<float> means(zeros(rows)), confidences(zeros(rows)), grad_best_runs(zeros(rows));
-    const DeviceArray<double> log_totals(std::vector<double>(rows, 0));
+    const DeviceArray<float> confidences(zeros(rows)), grad_best_runs(zeros(rows));
+    const DeviceArray<double> log_totals(std::vector<double>(rows, 0)), means(std::vector<double>(rows, 0));
     const DeviceArray<int32_t> best_distances(std::vector<int32_t>(rows, 0));
     const DeviceArray<Segment> segments(arrays.segments);
     const DeviceArray<std::byte> workspace(
