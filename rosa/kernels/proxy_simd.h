@@ -24,22 +24,27 @@ ROSA_INLINE void store(float* to, Vec value) { *reinterpret_cast<UnalignedVec*>(
 ROSA_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 ROSA_INLINE int64_t num_vecs(int64_t size) { return (size + kLanes - 1) / kLanes; }
 
-ROSA_INLINE float sum_of(Vec value) {
-  float lanes[kLanes];
-  store(lanes, value);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+// Combines the lanes by halves: i with i + kCount / 2, and so on.
+template <int64_t kCount, class Lanes, class Combine>
+ROSA_INLINE float combined(const Lanes& value, const Combine& combine) {
+  if constexpr (kCount == 2) {
+    return combine(value[0], value[1]);
+  } else {
+    typedef float Half __attribute__((vector_size(kCount * 2)));
+    struct Halves {
+      Half low, high;
+    };
+    const auto halves = __builtin_bit_cast(Halves, value);
+    return combined<kCount / 2>(combine(halves.low, halves.high), combine);
   }
-  return lanes[0];
+}
+
+ROSA_INLINE float sum_of(Vec value) {
+  return combined<kLanes>(value, [](auto a, auto b) { return a + b; });
 }
 
 ROSA_INLINE float max_of(Vec value) {
-  float lanes[kLanes];
-  store(lanes, value);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  }
-  return lanes[0];
+  return combined<kLanes>(value, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // exp(x) for x <= 0, to 2 ulp; what is below -87 counts as -87. Range reduction and polynomial of Cephes' expf.
@@ -58,6 +63,18 @@ ROSA_INLINE Vec exp_of(Vec x) {
   y = y * (x * x) + (x + 1.0F);
   const IntVec exponent = (__builtin_convertvector(n, IntVec) + 127) << 23;
   return y * (Vec)exponent;  // the cast keeps the bits
+}
+
+// 2^x for |x| <= 120, to 2 ulp: a minimax polynomial of degree 5.
+ROSA_INLINE Vec exp2_of(Vec x) {
+  const Vec rounded = x + 12582912.0F;  // 1.5 * 2^23: the lowest bits are the integer now
+  x = x - (rounded - 12582912.0F);
+  Vec y = x * 1.327647217e-3F + 9.675541331e-3F;
+  y = y * x + 5.550713273e-2F;
+  y = y * x + 2.402211972e-1F;
+  y = y * x + 6.931469671e-1F;
+  y = y * x + 1.000000072F;
+  return (Vec)((IntVec)y + ((IntVec)rounded << 23));  // the casts keep the bits
 }
 
 // All ones in the lanes whose index is below `count`.

@@ -12,7 +12,8 @@ int64_t sufa_workspace_bytes(const SufaProblem& problem) {
   const int64_t pitch = problem.length + 2 * block + padded_length(32);
   return 2 * workspace_bytes<float>(problem.query_bits * pitch) +
          2 * workspace_bytes<float>(problem.value_bits * pitch) + 5 * workspace_bytes<float>(block * distances) +
-         3 * workspace_bytes<float>(distances);
+         3 * workspace_bytes<float>(distances) +
+         workspace_bytes<float>(block * (problem.value_bits + 1) * padded_length(1));
 }
 
 void sufa_forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, Rows output,

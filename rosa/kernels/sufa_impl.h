@@ -80,55 +80,193 @@ ROSA_INLINE float logits_of_row(const float* products, const float* suffix, cons
   return max_of(best);
 }
 
+// The arrays of the forward.
+struct ForwardArrays {
+  ForwardArrays(const SufaProblem& problem, const Layout& layout, std::byte* workspace) {
+    keys = take<float>(workspace, problem.query_bits * layout.pitch);
+    values = take<float>(workspace, problem.value_bits * layout.pitch);
+    products = take<float>(workspace, layout.block * layout.distances);
+    suffixes = take<float>(workspace, layout.block * layout.distances);
+    prefix = take<float>(workspace, layout.distances);
+    logits = take<float>(workspace, layout.distances);
+    sums = take<float>(workspace, layout.block * (problem.value_bits + 1) * kLanes);
+  }
+
+  float *keys, *values;        // [bit][pitch], reversed in time
+  float *products, *suffixes;  // of the current block; of the products of the block before
+  float *prefix, *logits;      // one row
+  float* sums;                 // of the rows of the current block
+};
+
+// The sums over a row: of its weights, and of these times the values.
+template <int kBits>
+struct RowSums {
+  Vec total = Vec{};
+  Vec mixed[kBits > 0 ? kBits : 64] = {};
+
+  // `values` at the first of the lanes' distances.
+  __attribute__((always_inline)) void add(Vec weight, const float* values, int64_t num_bits, int64_t pitch) {
+    const int64_t bits = kBits > 0 ? kBits : num_bits;
+    total += weight;
+    for (int64_t bit = 0; bit < bits; ++bit) mixed[bit] += weight * load(values + bit * pitch);
+  }
+  // To and from (bits + 1) * kLanes floats.
+  __attribute__((always_inline)) void keep(float* to, int64_t num_bits) const {
+    const int64_t bits = kBits > 0 ? kBits : num_bits;
+    store(to, total);
+    for (int64_t bit = 0; bit < bits; ++bit) store(to + (bit + 1) * kLanes, mixed[bit]);
+  }
+  __attribute__((always_inline)) void go_on(const float* from, int64_t num_bits) {
+    const int64_t bits = kBits > 0 ? kBits : num_bits;
+    total = load(from);
+    for (int64_t bit = 0; bit < bits; ++bit) mixed[bit] = load(from + (bit + 1) * kLanes);
+  }
+  __attribute__((always_inline)) void write(float* row, int64_t num_bits) const {
+    const int64_t bits = kBits > 0 ? kBits : num_bits;
+    const float inverse = 1.0F / sum_of(total);
+    for (int64_t bit = 0; bit < bits; ++bit) row[bit] = sum_of(mixed[bit]) * inverse;
+  }
+};
+
+// Rows begin ... end-1 for any logits: the softmax subtracts the largest one, which takes a pass of its own.
+template <int kQueryBits, int kValueBits>
+ROSA_INLINE void forward_block(const SufaProblem& problem, const Layout& layout, const ForwardArrays& arrays,
+                               const float* query, int64_t query_stride, int64_t begin, int64_t end, float* output,
+                               int64_t output_stride) {
+  const int64_t count = num_vecs(smaller(problem.max_distance, end));
+  diagonal_products<kQueryBits>(problem, layout, query, query_stride, arrays.keys, begin, end, count, arrays.products);
+  for (int64_t t = begin; t < end; ++t) {
+    const int64_t r = t - begin, visible = smaller(t + 1, problem.max_distance), filled = num_vecs(visible);
+    const float* suffix = r + 1 < layout.block ? arrays.suffixes + (r + 1) * layout.distances : nullptr;
+    const float best = logits_of_row(arrays.products + r * layout.distances, suffix, problem.bias, visible,
+                                     arrays.prefix, count, arrays.logits);
+    const float* values = arrays.values + layout.length - 1 - t;
+    RowSums<kValueBits> sums;
+    for (int64_t e = 0; e < filled; ++e) {
+      Vec weight = exp_of(load(arrays.logits + e * kLanes) - best);
+      if (e == filled - 1) weight = lanes_below(visible - e * kLanes) ? weight : Vec{};
+      sums.add(weight, values + e * kLanes, problem.value_bits, layout.pitch);
+    }
+    sums.write(output + t * output_stride, problem.value_bits);
+  }
+}
+
+// One row and the vectors [begin, end) of it, where no logit is beyond what exp takes: everything in one pass. Scores
+// and logits are kept in powers of 2.
+template <int kQueryBits, int kValueBits>
+ROSA_INLINE void forward_tile_of_row(const SufaProblem& problem, const Layout& layout, const ForwardArrays& arrays,
+                                     const float* query, int64_t t, int64_t r, int64_t begin, int64_t end,
+                                     RowSums<kValueBits>& sums) {
+  constexpr float kLog2OfE = 1.44269504F;
+  const int64_t bits = kQueryBits > 0 ? kQueryBits : problem.query_bits;
+  const int64_t visible = smaller(t + 1, problem.max_distance);
+  const float* suffix = r + 1 < layout.block ? arrays.suffixes + (r + 1) * layout.distances : nullptr;
+  float* products = arrays.products + r * layout.distances;
+  const float* keys = arrays.keys + layout.length - t;
+  const float* values = arrays.values + layout.length - 1 - t;
+  float scaled[64];
+  for (int64_t bit = 0; bit < bits; ++bit) scaled[bit] = query[bit] * (problem.scale * kLog2OfE);
+  for (int64_t first = begin * kLanes; first < end * kLanes; first += kLanes) {
+    // Beyond delta = t - 1 the keys are 0.
+    Vec product = scaled[0] * load(keys + first);
+    for (int64_t bit = 1; bit < bits; ++bit) product += scaled[bit] * load(keys + bit * layout.pitch + first);
+    store(products + first, product);
+    Vec running = load(arrays.prefix + first) + product;
+    store(arrays.prefix + first, running);
+    if (suffix != nullptr) running += load(suffix + first);
+    Vec weight = exp2_of(running + load(problem.bias + first) * kLog2OfE);
+    if (first + kLanes > visible) weight = lanes_below(visible - first) ? weight : Vec{};
+    sums.add(weight, values + first, problem.value_bits, layout.pitch);
+  }
+}
+
+// As forward_block, where no logit is beyond what exp takes. Goes over the rows in tiles of distances, whose keys and
+// values stay in the first cache, and leaves the suffix sums in place of the products.
+template <int kQueryBits, int kValueBits>
+ROSA_INLINE void forward_block_bounded(const SufaProblem& problem, const Layout& layout, const ForwardArrays& arrays,
+                                       const float* query, int64_t query_stride, int64_t begin, int64_t end,
+                                       float* output, int64_t output_stride) {
+  constexpr int64_t kTileVecs = 256 / kLanes;
+  const int64_t count = num_vecs(smaller(problem.max_distance, end));
+  const int64_t sums_size = (problem.value_bits + 1) * kLanes;
+  for (int64_t tile = 0; tile < count; tile += kTileVecs) {
+    const int64_t tile_end = smaller(tile + kTileVecs, count);
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t r = t - begin, filled = smaller(num_vecs(smaller(t + 1, problem.max_distance)), tile_end);
+      float* kept = arrays.sums + r * sums_size;
+      RowSums<kValueBits> sums;
+      if (tile > 0) sums.go_on(kept, problem.value_bits);
+      if (tile < filled) {
+        forward_tile_of_row<kQueryBits>(problem, layout, arrays, query + t * query_stride, t, r, tile, filled, sums);
+      }
+      sums.keep(kept, problem.value_bits);
+      const int64_t rest = filled > tile ? filled : tile;
+      zero(arrays.products + r * layout.distances + rest * kLanes, (tile_end - rest) * kLanes);
+    }
+    float* products = arrays.products + tile * kLanes;
+    suffix_sums(layout, products, end - begin, tile_end - tile, products);
+  }
+  for (int64_t t = begin; t < end; ++t) {
+    RowSums<kValueBits> sums;
+    sums.go_on(arrays.sums + (t - begin) * sums_size, problem.value_bits);
+    sums.write(output + t * output_stride, problem.value_bits);
+  }
+}
+
+ROSA_INLINE float largest_magnitude(const ConstRows& rows, int64_t num_heads, int64_t length, int64_t num_bits) {
+  float largest = 0;
+  for (int64_t head = 0; head < num_heads; ++head) {
+    for (int64_t t = 0; t < length; ++t) {
+      const float* row = rows.data + head * rows.head_stride + t * rows.row_stride;
+      for (int64_t bit = 0; bit < num_bits; ++bit) {
+        const float magnitude = row[bit] < 0 ? -row[bit] : row[bit];
+        largest = magnitude > largest ? magnitude : largest;
+      }
+    }
+  }
+  return largest;
+}
+
+// Whether every logit is so small that its power neither overflows nor vanishes, however many are added.
+ROSA_INLINE bool is_bounded(const SufaProblem& problem, const ConstRows& query, const ConstRows& key) {
+  constexpr float kMaxLogit = 40;
+  const float products = largest_magnitude(query, problem.num_heads, problem.length, problem.query_bits) *
+                         largest_magnitude(key, 1, problem.length, problem.query_bits);
+  const float scale = problem.scale < 0 ? -problem.scale : problem.scale;
+  const auto num_products = static_cast<float>(problem.query_bits * smaller(problem.num_symbols, problem.length));
+  const float bias = largest_magnitude({problem.bias, 0, 1}, 1, smaller(problem.max_distance, problem.length), 1);
+  return scale * num_products * products + bias <= kMaxLogit;
+}
+
 template <int kQueryBits, int kValueBits>
 void forward(const SufaProblem& problem, ConstRows query, ConstRows key, ConstRows value, Rows output,
              std::byte* workspace) {
   const Layout layout(problem);
-  const int64_t length = layout.length, value_bits = kValueBits > 0 ? kValueBits : problem.value_bits;
-  float* keys = take<float>(workspace, problem.query_bits * layout.pitch);
-  float* values = take<float>(workspace, value_bits * layout.pitch);
-  float* products = take<float>(workspace, layout.block * layout.distances);
-  float* suffixes = take<float>(workspace, layout.block * layout.distances);
-  float* prefix = take<float>(workspace, layout.distances);
-  float* logits = take<float>(workspace, layout.distances);
-  reverse_rows(key, problem.query_bits, layout.length, layout.pitch, keys);
-  reverse_rows(value, value_bits, layout.length, layout.pitch, values);
+  ForwardArrays arrays(problem, layout, workspace);
+  reverse_rows(key, problem.query_bits, layout.length, layout.pitch, arrays.keys);
+  reverse_rows(value, problem.value_bits, layout.length, layout.pitch, arrays.values);
+  const bool bounded = is_bounded(problem, query, key);
   for (int64_t head = 0; head < problem.num_heads; ++head) {
     // Beyond the distances of a block its arrays must be 0: the next block reads on.
-    zero(products, layout.block * layout.distances);
-    zero(suffixes, layout.block * layout.distances);
-    for (int64_t begin = 0; begin < length; begin += layout.block) {
-      const int64_t end = smaller(begin + layout.block, length);
+    zero(arrays.products, layout.block * layout.distances);
+    zero(arrays.suffixes, layout.block * layout.distances);
+    const float* head_query = query.data + head * query.head_stride;
+    float* head_output = output.data + head * output.head_stride;
+    for (int64_t begin = 0; begin < layout.length; begin += layout.block) {
+      const int64_t end = smaller(begin + layout.block, layout.length);
       const int64_t count = num_vecs(smaller(problem.max_distance, end));
-      diagonal_products<kQueryBits>(problem, layout, query.data + head * query.head_stride, query.row_stride, keys,
-                                    begin, end, count, products);
-      zero(prefix, count * kLanes);
-      for (int64_t t = begin; t < end; ++t) {
-        const int64_t r = t - begin, visible = smaller(t + 1, problem.max_distance);
-        const float* suffix = r + 1 < layout.block ? suffixes + (r + 1) * layout.distances : nullptr;
-        const float best =
-            logits_of_row(products + r * layout.distances, suffix, problem.bias, visible, prefix, count, logits);
-        const float* shifted = values + length - 1 - t;
-        Vec total = Vec{};
-        Vec sums[kValueBits > 0 ? kValueBits : 64];
-        for (int64_t bit = 0; bit < value_bits; ++bit) sums[bit] = Vec{};
-        const int64_t filled = num_vecs(visible);
-        for (int64_t e = 0; e < filled; ++e) {
-          Vec weight = exp_of(load(logits + e * kLanes) - best);
-          if (e == filled - 1) weight = lanes_below(visible - e * kLanes) ? weight : Vec{};
-          total += weight;
-          for (int64_t bit = 0; bit < value_bits; ++bit) {
-            sums[bit] += weight * load(shifted + bit * layout.pitch + e * kLanes);
-          }
-        }
-        const float inverse = 1.0F / sum_of(total);
-        float* row = output.data + head * output.head_stride + t * output.row_stride;
-        for (int64_t bit = 0; bit < value_bits; ++bit) row[bit] = sum_of(sums[bit]) * inverse;
+      zero(arrays.prefix, count * kLanes);
+      if (bounded) {
+        forward_block_bounded<kQueryBits, kValueBits>(problem, layout, arrays, head_query, query.row_stride, begin, end,
+                                                      head_output, output.row_stride);
+      } else {
+        forward_block<kQueryBits, kValueBits>(problem, layout, arrays, head_query, query.row_stride, begin, end,
+                                              head_output, output.row_stride);
+        suffix_sums(layout, arrays.products, end - begin, count, arrays.products);
       }
-      suffix_sums(layout, products, end - begin, count, products);
-      float* swapped = products;
-      products = suffixes;
-      suffixes = swapped;
+      float* swapped = arrays.products;
+      arrays.products = arrays.suffixes;
+      arrays.suffixes = swapped;
     }
   }
 }
