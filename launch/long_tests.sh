@@ -26,7 +26,7 @@ extra_packages() {
   (apt_install "${missing[@]}") || note "without these packages some tests are skipped: ${missing[*]}"
 }
 
-(prepare all)
+(prepare "rosa slow_tests")
 extra_packages
 folder=$(build_folder release)
 log=$folder/long_tests.log

@@ -212,7 +212,7 @@ configure_and_build() {
   ) 9>"$folder/.build.lock" || exit 1
 }
 
-# prepare TARGET: everything up to a built TARGET in build/.
+# prepare "TARGET...": everything up to built targets in build/.
 prepare() {
   local kind=cpu cuda=OFF
   install_packages
