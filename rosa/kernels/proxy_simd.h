@@ -77,6 +77,11 @@ ROSA_INLINE Vec exp2_of(Vec x) {
   return (Vec)((IntVec)y + ((IntVec)rounded << 23));  // the casts keep the bits
 }
 
+ROSA_INLINE Vec sqrt_of(Vec value) {
+  for (int64_t i = 0; i < kLanes; ++i) value[i] = __builtin_sqrtf(value[i]);
+  return value;
+}
+
 // All ones in the lanes whose index is below `count`.
 ROSA_INLINE IntVec lanes_below(int64_t count) {
   IntVec index;
