@@ -43,10 +43,10 @@ std::string date_today() {
 }
 
 // The lines of a configuration that say what its runs compute: not which arms and seeds there are, nor where and on
-// how many threads and ranks. Comments, which name sources, are left out.
+// how many ranks and automaton threads. Comments, which name sources, are left out.
 std::set<std::string> deciding_lines(const std::string& yaml) {
   static const std::set<std::string> free_keys = {
-      "folder:",       "title:",    "description:", "estimators:", "seeds:", "threads:", "automaton_threads:",
+      "folder:",       "title:",    "description:", "estimators:", "seeds:", "automaton_threads:",
       "save_seconds:", "log_every:"};
   std::set<std::string> lines;
   std::istringstream in(yaml);
@@ -178,14 +178,17 @@ class Experiment {
     return true;
   }
 
+  // A study is kept in a file of its own, so that it is made once, however often its step is done again.
   ExperimentRun::BeforeStep study() const {
-    return [this](ExperimentTask& task, int64_t step) {
+    return [this](ExperimentTask& task, int64_t step) -> std::string {
       const std::vector<int64_t>& steps = config_.study.steps;
-      if (std::find(steps.begin(), steps.end(), step) == steps.end()) return;
-      if (agreed(fs::exists(study_file(step)))) return;
+      if (std::find(steps.begin(), steps.end(), step) == steps.end()) return {};
       const base::PhaseScope phase(base::Phase::evaluation);
-      if (is_main_rank()) write_study(task, step);
-      context_.communicator.barrier();
+      if (!agreed(fs::exists(study_file(step)))) {
+        if (is_main_rank()) write_study(task, step);
+        context_.communicator.barrier();
+      }
+      return is_main_rank() ? linearisation_line(read_text(study_file(step))) : std::string();
     };
   }
 
@@ -199,6 +202,14 @@ class Experiment {
     for (const int64_t other : config_.study.steps) all += read_text(study_file(other));
     base::write_file_atomically(folder_ / "studies.jsonl", all);
     notice(base::concat("studied the gradients of all estimators before step ", step));
+  }
+
+  static std::string linearisation_line(const std::string& study) {
+    std::istringstream lines(study);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find("\"linearisation\"") != std::string::npos) return line;
+    }
+    return {};
   }
 
   const ExperimentConfig& config_;

@@ -71,7 +71,10 @@ bool ExperimentRun::run(const std::function<bool()>& stop_requested, const Befor
       save_and_wait();
       return false;
     }
-    if (before_step) before_step(*task_, progress_.num_steps);
+    if (before_step) {
+      const std::string line = before_step(*task_, progress_.num_steps);
+      if (!line.empty() && is_main_rank()) metrics_.write(line);
+    }
     after_step(step(progress_.num_steps));
     save_if_due();
   }

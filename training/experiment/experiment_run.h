@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "parallel/communicator.h"
 #include "parallel/gradient_reducer.h"
@@ -27,8 +28,9 @@ class ExperimentRun {
   ExperimentRun(const ExperimentConfig& config, const ExperimentArm& arm, int64_t seed, std::filesystem::path folder,
                 parallel::Communicator& communicator, HostExecutor& executor);
 
-  // Called on every rank before a step, outside the measured time.
-  using BeforeStep = std::function<void(ExperimentTask& task, int64_t step)>;
+  // Called on every rank before a step, outside the measured time. What rank 0 returns, if anything, is added to
+  // metrics.jsonl as a line.
+  using BeforeStep = std::function<std::string(ExperimentTask& task, int64_t step)>;
 
   // Trains to the end, or saves and returns false where a rank wants to stop. Collective: every rank calls it. Throws
   // NumericError where a loss is not finite, and what checkpoints throw.

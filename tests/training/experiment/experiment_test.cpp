@@ -5,7 +5,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "parallel/thread_communicator.h"
@@ -122,8 +124,10 @@ TEST_F(Experiments, FinishedRunsAreNotDoneAgainAndOthersMayBeAdded) {
 
 TEST_F(Experiments, OtherSettingsInTheSameFolderAreRefused) {
   const ExperimentConfig config = small_experiment((folder_ / "e").string());
-  run(config, {gate_arm("none")}, 1, -1, "experiment:\n  num_steps: 8\n  seeds: [0] # --set\ncompute:\n  threads: 1\n");
-  run(config, {gate_arm("none")}, 1, -1, "experiment:\n  num_steps: 8\n  seeds: [0, 1]\ncompute:\n  threads: 2\n");
+  run(config, {gate_arm("none")}, 1, -1,
+      "experiment:\n  num_steps: 8\n  seeds: [0]  # --set\ncompute:\n  automaton_threads: 1\n");
+  run(config, {gate_arm("none")}, 1, -1,
+      "experiment:\n  num_steps: 8\n  seeds: [0, 1]\ncompute:\n  automaton_threads: 2\n");
   try {
     run(config, {gate_arm("none")}, 1, -1, "experiment:\n  num_steps: 9\n  seeds: [0]\n");
     FAIL() << "expected a ConfigError";
@@ -142,6 +146,45 @@ TEST_F(Experiments, TimeBudgetGoesOnAfterTheSteps) {
   EXPECT_EQ(result.at("equal_steps").at("steps"), 1);
   EXPECT_GE(result.at("equal_time").at("seconds").get<double>(), 0.05);
   EXPECT_GE(result.at("num_steps").get<int64_t>(), result.at("equal_time").at("steps").get<int64_t>());
+}
+
+TEST_F(Experiments, StudiesAreMadeOnceAndLeaveALineInTheRun) {
+  ExperimentConfig config = small_experiment((folder_ / "e").string());
+  config.data.embedding_scale = 0.5;
+  config.study = {.arm = "leg",
+                  .steps = {0, 5},
+                  .num_draws = 40,
+                  .num_rows = 2,
+                  .reference_draws = 200,
+                  .num_samples = {2, 4},
+                  .num_flips = 20};
+  const std::vector<ExperimentArm> arms = {gate_arm("none"), gate_arm("flip_mode"), gate_arm("disarm"),
+                                           gate_arm("leg")};
+  EXPECT_EQ(run(config, arms, 2, 3 * 8 + 6), RunOutcome::stopped);  // in the last arm, after both studies
+  EXPECT_EQ(run(config, arms, 1), RunOutcome::finished);
+  std::map<std::string, std::vector<nlohmann::json>> studies;
+  std::ifstream in(folder_ / "e" / "studies.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.at("kind") == "variance") studies[json.at("label")].push_back(json);
+  }
+  ASSERT_EQ(studies.size(), 4u);  // disarm with 2 and 4 samples, and no none
+  for (const auto& [label, lines] : studies) EXPECT_EQ(lines.size(), 2u) << label;
+  EXPECT_LT(std::abs(studies.at("flip_mode")[0].at("variance").get<double>()), 1e-9);
+  const double two = studies.at("disarm")[0].at("variance"),
+               four = studies.at("disarm num_samples=4")[0].at("variance");
+  EXPECT_GT(two / four, 1.4);
+  EXPECT_LT(two / four, 2.8);
+  EXPECT_GT(two, studies.at("leg")[0].at("variance").get<double>());
+  std::set<int64_t> steps;
+  std::ifstream metrics(folder_ / "e" / "leg-seed0" / "metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.at("kind") != "linearisation") continue;
+    steps.insert(json.at("step").get<int64_t>());
+    EXPECT_GT(json.at("correlation").get<double>(), 0.8);
+  }
+  EXPECT_EQ(steps, (std::set<int64_t>{0, 5}));
 }
 
 TEST_F(Experiments, RecallRunsThroughTheAdapter) {
