@@ -32,6 +32,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kNumSteps = 24;
+constexpr int kExitConfiguration = 2;
 
 int64_t number_of_environment(const char* name, int64_t otherwise) {
   const char* text = std::getenv(name);
@@ -75,8 +76,8 @@ class Dice {
 
 Fault draw_fault(Dice& dice, int num_ranks, int64_t first_step) {
   static constexpr std::array kInside = {"kill", "stop", "throw", "segv", "exit", "loop", "usr1", "term", "int"};
-  static constexpr std::array kPhases = {"data",      "teacher_forward", "student_forward", "backward", "reduce",
-                                         "optimizer", "saving",          "ending",          "left"};
+  static constexpr std::array kPhases = {
+      "data", "teacher_forward", "student_forward", "backward", "reduce", "optimizer", "saving", "end", "left"};
   static constexpr std::array kOutside = {SIGKILL, SIGSTOP, SIGUSR1, SIGTERM, SIGINT};
   Fault fault;
   fault.rank = static_cast<int>(dice.below(num_ranks));
@@ -141,6 +142,7 @@ TEST(Soak, NoFaultHangsTheJobOrLosesACheckpoint) {
                 << std::endl;
       SCOPED_TRACE(result.output);
       ASSERT_FALSE(result.timed_out);
+      ASSERT_NE(result.exit_code, kExitConfiguration) << "the fault was not understood";
       ASSERT_THAT(result.orphans, ::testing::IsEmpty());
       ASSERT_GE(saved_after, saved_before);
       std::smatch resumed;
