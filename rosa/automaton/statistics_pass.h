@@ -24,10 +24,12 @@ void add_length_block(const int32_t* lengths, int32_t size, MatchStatistics& sta
   int32_t max = 0;
   int32_t min = lengths[0];
   uint32_t total = 0;
+  // std::max would take references, with which the compiler finds no vectors.
   for (int32_t i = 0; i < size; ++i) {
-    max = std::max(max, lengths[i]);
-    min = std::min(min, lengths[i]);
-    total += static_cast<uint32_t>(lengths[i]);
+    const int32_t length = lengths[i];
+    max = length > max ? length : max;
+    min = length < min ? length : min;
+    total += static_cast<uint32_t>(length);
   }
   statistics.total_length += max <= kMaxSummed ? total : std::accumulate(lengths, lengths + size, int64_t{0});
   statistics.max_length = std::max(statistics.max_length, max);
@@ -45,13 +47,14 @@ void add_length_block(const int32_t* lengths, int32_t size, MatchStatistics& sta
   }
 }
 
-template <class Level, class Symbol>
-int64_t count_equal(const Symbol* a, const Symbol* b, size_t size) {
+// Returns for how many i below `size` condition(i) holds.
+template <class Level, class Condition>
+int64_t count_true(size_t size, const Condition& condition) {
   int64_t total = 0;
   for (size_t block = 0; block < size; block += kStatisticsBlock) {
     const size_t end = std::min(size, block + kStatisticsBlock);
     uint16_t count = 0;
-    for (size_t i = block; i < end; ++i) count = static_cast<uint16_t>(count + (a[i] == b[i] ? 1 : 0));
+    for (size_t i = block; i < end; ++i) count = static_cast<uint16_t>(count + (condition(i) ? 1 : 0));
     total += count;
   }
   return total;
@@ -97,10 +100,27 @@ inline void add_count(uint64_t symbol, int64_t count, SymbolStatistics& statisti
   statistics.bits_always_set &= symbol | ~occurs;
 }
 
+// Adds the counts of symbols below 4: a pass for each of them takes less than a table of counts.
+template <class Level>
+void add_few_symbols(const uint8_t* symbols, size_t size, uint8_t all, SymbolStatistics& statistics) {
+  auto num_zeros = static_cast<int64_t>(size);
+  for (uint8_t symbol = 1; symbol <= all; ++symbol) {
+    const int64_t count = count_true<Level>(size, [&](size_t i) { return symbols[i] == symbol; });
+    add_count(symbol, count, statistics);
+    num_zeros -= count;
+  }
+  add_count(0, num_zeros, statistics);
+}
+
 template <class Level>
 void add_symbols(const uint8_t* query, const uint8_t* key, size_t size, bool are_equal, MatchStatistics& statistics) {
   uint8_t all = 0;
   for (size_t i = 0; i < size; ++i) all |= query[i] | key[i];
+  if (all < 4) {
+    add_few_symbols<Level>(query, size, all, statistics.query);
+    add_few_symbols<Level>(key, size, all, statistics.key);
+    return;
+  }
   if (all < 16) {
     // Both in one pass: pairs of symbols are bytes.
     const auto counts = count_bytes<Level>(size, [&](auto word, size_t i) {
@@ -150,7 +170,7 @@ void add_statistics(std::span<const Symbol> query, std::span<const Symbol> key, 
   const auto num_positions = static_cast<int64_t>(size);
   statistics.num_positions += num_positions;
   statistics.num_matched += num_positions - (statistics.length_counts[0] - num_unmatched_before);
-  const int64_t num_agreeing = count_equal<Level>(query.data(), key.data(), size);
+  const int64_t num_agreeing = count_true<Level>(size, [&](size_t i) { return query[i] == key[i]; });
   statistics.num_agreeing += num_agreeing;
   statistics.query.num_symbols += num_positions;
   statistics.key.num_symbols += num_positions;
