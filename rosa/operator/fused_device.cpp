@@ -21,7 +21,7 @@ class DeviceCall {
  public:
   DeviceCall(Proxy proxy, const OperatorInput& input, const OperatorOptions& options)
       : kind_(proxy == Proxy::sufa ? kernels::ProxyKind::sufa : kernels::ProxyKind::soft_rosa),
-        rows_(input, options),
+        rows_(proxy, input, options),
         query_(by_bit(rows_.query)),
         key_(by_bit(rows_.key)),
         value_(by_bit(rows_.value)) {

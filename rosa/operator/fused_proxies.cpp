@@ -7,6 +7,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/error.h"
+#include "rosa/kernels/dense_surrogate.h"
 #include "rosa/kernels/soft_rosa.h"
 #include "rosa/kernels/sufa.h"
 #include "rosa/operator/document_runs.h"
@@ -33,6 +35,17 @@ template <class... Arguments>
 void run_backward(const kernels::SoftRosaProblem& problem, const Arguments&... arguments) {
   kernels::soft_rosa_backward(problem, arguments...);
 }
+int64_t workspace_bytes(const kernels::DenseSurrogateProblem& problem) {
+  return kernels::dense_surrogate_workspace_bytes(problem);
+}
+template <class... Arguments>
+void run_forward(const kernels::DenseSurrogateProblem&, const Arguments&...) {
+  throw base::ArgumentError("fused_forward: the dense surrogate has no fused forward; take proxy_blocks_forward");
+}
+template <class... Arguments>
+void run_backward(const kernels::DenseSurrogateProblem& problem, const Arguments&... arguments) {
+  kernels::dense_surrogate_backward(problem, arguments...);
+}
 
 // The kernels want the bits of a row side by side.
 at::Tensor dense_rows(const at::Tensor& tensor) {
@@ -43,7 +56,7 @@ at::Tensor dense_rows(const at::Tensor& tensor) {
 class Pieces {
  public:
   Pieces(Proxy proxy, const OperatorInput& input, const OperatorOptions& options)
-      : rows(input, options), proxy_(proxy), options_(options), length_(input.query.size(2)) {
+      : rows(proxy, input, options), proxy_(proxy), options_(options), length_(input.query.size(2)) {
     for (at::Tensor* tensor : {&rows.query, &rows.key, &rows.value}) *tensor = dense_rows(*tensor);
     bias_ = fused_bias(proxy, options, length_, kernels::padded_length(length_));
     for (int64_t row = 0; row < input.query.size(0); ++row) {
@@ -57,11 +70,11 @@ class Pieces {
   // key/value head.
   template <class Body>
   void for_each(const Body& body) const {
-    if (proxy_ == Proxy::sufa) {
-      for_each_with(sufa_problem(), body);
-    } else {
-      for_each_with(soft_rosa_problem(), body);
-    }
+    if (proxy_ == Proxy::sufa) return for_each_with(sufa_problem(), body);
+    if (proxy_ == Proxy::soft_rosa) return for_each_with(soft_rosa_problem(), body);
+    auto problem = sized<kernels::DenseSurrogateProblem>();
+    problem.scale = static_cast<float>(1 / options_.attn_tau);
+    for_each_with(problem, body);
   }
 
   FusedRows rows;
@@ -71,6 +84,7 @@ class Pieces {
     kernels::SufaProblem problem = sized<kernels::SufaProblem>();
     problem.num_symbols = options_.sufa_head_dim / problem.query_bits;
     problem.scale = static_cast<float>(sufa_scale(options_));
+    problem.bias = bias_.data();
     return problem;
   }
 
@@ -79,6 +93,7 @@ class Pieces {
     problem.bits_scale = static_cast<float>(1 / options_.bits_tau);
     problem.bits_offset = static_cast<float>(soft_rosa_offset(options_, problem.query_bits));
     problem.logit_scale = 1 / options_.attn_tau;
+    problem.bias = bias_.data();
     return problem;
   }
 
@@ -90,7 +105,6 @@ class Pieces {
     problem.query_bits = rows.query.size(3);
     problem.value_bits = rows.value.size(3);
     problem.max_distance = visible_distance(options_, length_);
-    problem.bias = bias_.data();
     return problem;
   }
 
@@ -159,14 +173,31 @@ int64_t visible_distance(const OperatorOptions& options, int64_t length) {
   return options.proxy_mask == ProxyMask::sliding_window ? std::min(options.sliding_window, length) : length;
 }
 
-FusedRows::FusedRows(const OperatorInput& input, const OperatorOptions& options)
-    : query(at::tanh(input.query.to(at::kFloat) / options.bits_tau)),
-      key(at::tanh(input.key.to(at::kFloat) / options.bits_tau)),
-      value(at::sigmoid(input.value.to(at::kFloat) / options.bits_tau)) {}
+FusedRows::FusedRows(Proxy kind, const OperatorInput& input, const OperatorOptions& options) : proxy(kind) {
+  if (proxy == Proxy::dense_surrogate) {
+    const auto signs = [](const at::Tensor& logits) { return at::where(logits > 0, 1.0, -1.0).to(at::kFloat); };
+    query = signs(input.query), key = signs(input.key), value = signs(input.value);
+    return;
+  }
+  query = at::tanh(input.query.to(at::kFloat) / options.bits_tau);
+  key = at::tanh(input.key.to(at::kFloat) / options.bits_tau);
+  value = at::sigmoid(input.value.to(at::kFloat) / options.bits_tau);
+}
 
 std::array<at::Tensor, 3> FusedRows::logit_gradients(const std::array<at::Tensor, 3>& gradients,
                                                      const OperatorInput& input, const OperatorOptions& options) const {
   std::array<at::Tensor, 3> result;
+  if (proxy == Proxy::dense_surrogate) {
+    // The output is (1 + carrier) / 2.
+    const at::Tensor* const logits[] = {&input.query, &input.key, &input.value};
+    for (size_t i = 0; i < 3; ++i) {
+      if (!gradients[i].defined()) continue;
+      const at::Tensor x = logits[i]->to(at::kFloat) / options.bits_tau;
+      const at::Tensor slopes = (2 * options.bits_tau * (1 + x.abs()).square()).reciprocal();
+      result[i] = (gradients[i] * slopes).to(logits[i]->scalar_type());
+    }
+    return result;
+  }
   const auto finish = [&](const at::Tensor& gradient, const at::Tensor& like) {
     return (options.bits_tau == 1 ? gradient : gradient / options.bits_tau).to(like.scalar_type());
   };

@@ -1,5 +1,5 @@
-// The proxies through the fused CPU kernels (rosa/kernels/sufa.h, soft_rosa.h): for float32 and below on the CPU,
-// without a general mask. Memory O(T) a thread.
+// The proxies through the fused CPU kernels (rosa/kernels/sufa.h, soft_rosa.h, dense_surrogate.h): for float32 and
+// below on the CPU, without a general mask. Memory O(T) a thread.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -14,8 +14,8 @@ namespace rosa {
 // Whether the two functions below can do this call.
 bool can_fuse(const OperatorInput& input, const OperatorOptions& options);
 
-// As proxy_forward and proxy_backward. Sequences and key/value heads are spread over ATen's threads; the result does
-// not depend on their number.
+// As proxy_forward (which has no fused form of the dense surrogate) and proxy_backward. Sequences and key/value heads
+// are spread over ATen's threads; the result does not depend on their number.
 at::Tensor fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 std::array<at::Tensor, 3> fused_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed);
@@ -31,14 +31,16 @@ double soft_rosa_offset(const OperatorOptions& options, int64_t query_bits);
 // How far back the proxy sees: the sliding window, or `length`.
 int64_t visible_distance(const OperatorOptions& options, int64_t length);
 
-// The logits as the kernels take them: float32 tanh(query / bits_tau), tanh(key / bits_tau), sigmoid(value / bits_tau).
+// The logits as the kernels take them: float32 tanh(query / bits_tau), tanh(key / bits_tau), sigmoid(value / bits_tau);
+// of the dense surrogate the signs.
 struct FusedRows {
-  FusedRows(const OperatorInput& input, const OperatorOptions& options);
+  FusedRows(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 
   // From the gradients for these rows to those for the logits, in the logits' dtypes; undefined stays undefined.
   std::array<at::Tensor, 3> logit_gradients(const std::array<at::Tensor, 3>& gradients, const OperatorInput& input,
                                             const OperatorOptions& options) const;
 
+  Proxy proxy;
   at::Tensor query, key, value;
 };
 

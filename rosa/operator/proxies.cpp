@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "rosa/kernels/dense_surrogate.h"
 #include "rosa/operator/document_runs.h"
 #include "rosa/operator/fused_device.h"
 #include "rosa/operator/fused_proxies.h"
@@ -153,8 +154,54 @@ at::Tensor soft_rosa(const OperatorInput& input, const OperatorOptions& options)
   return confidence * at::matmul(by_column, value);
 }
 
+// Of the logits; 1 or -1, with the derivative of softsign.
+at::Tensor signs(const at::Tensor& logits, const OperatorOptions& options) {
+  const at::Tensor x = logits.to(compute_dtype(logits)) / options.bits_tau;
+  const at::Tensor soft = x / (1 + x.abs());
+  return at::where(x > 0, 1.0, -1.0).to(x.scalar_type()) + (soft - soft.detach());
+}
+
+// Entry (t, delta) becomes that of (t - count, delta), 0 in the first rows.
+at::Tensor down_by(const at::Tensor& cells, int64_t count) {
+  const int64_t length = cells.size(2), kept = std::max<int64_t>(length - count, 0);
+  return at::constant_pad_nd(cells.narrow(2, 0, kept), {0, 0, length - kept, 0});
+}
+
+// One document a batch row. On diagonals, as soft ROSA; the window of 32 symbols by doubling.
+at::Tensor dense_surrogate(const OperatorInput& input, const OperatorOptions& options) {
+  const int64_t heads = input.query.size(1), length = input.query.size(2);
+  const auto num_bits = static_cast<double>(input.query.size(3));
+  const at::Tensor query = signs(input.query, options);
+  const at::Tensor key = widen_heads(signs(input.key, options), heads);
+  const at::Tensor value = widen_heads(signs(input.value, options), heads);
+  const at::Tensor agreement = at::matmul(query, key.transpose(2, 3)) / num_bits;
+  at::Tensor visible = visible_cells(length, options, query.device()).tril(-1).expand_as(agreement);
+  if (input.mask.defined()) visible = visible.logical_and(input.mask);
+
+  const at::Tensor columns = diagonal_columns(length, query.device()).expand_as(agreement);
+  const at::Tensor exists = at::ones({length, length}, at::TensorOptions(at::kBool).device(query.device())).tril();
+  const at::Tensor is_route = visible.gather(3, columns).logical_and(exists);  // (t, delta): i = t - delta, a = i + 1
+  const at::Tensor match = ((agreement - 1) * (kernels::kMismatchScale / 2)).exp();
+  at::Tensor product = match.gather(3, columns).masked_fill(is_route.logical_not(), 0), run = product;
+  for (int64_t symbols = 1; symbols < kernels::kSurrogateSymbols; symbols *= 2) {
+    run = run + product * down_by(run, symbols);
+    product = product * down_by(product, symbols);
+  }
+  const at::Tensor utility = kernels::kUtilityScale * ((1 + run).sqrt() - 1) / options.attn_tau;
+  const at::Tensor log_count = is_route.sum(-1, true).clamp_min(1).to(utility.scalar_type()).log();
+  const at::Tensor logits =
+      (utility - log_count).masked_fill(is_route.logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor null_logit = at::full_like(logits.narrow(3, 0, 1), kernels::kNullUtility / options.attn_tau);
+  const at::Tensor weights = at::softmax(at::cat({logits, null_logit}, 3), -1).narrow(3, 0, length);
+  const at::Tensor by_column = weights.gather(3, columns).masked_fill(exists.logical_not(), 0);
+  const at::Tensor carrier =
+      at::matmul(by_column.narrow(3, 0, length - 1), value.narrow(2, 1, length - 1));  // cell i carries row i + 1
+  return (1 + carrier) / 2;
+}
+
 at::Tensor one_block(Proxy proxy, const OperatorInput& block, const OperatorOptions& options) {
   if (proxy == Proxy::soft_rosa) return soft_rosa(block, options);
+  if (proxy == Proxy::dense_surrogate) return dense_surrogate(block, options);
   return options.proxy_kernel == ProxyKernel::sdpa ? sufa_by_sdpa(block, options) : sufa(block, options);
 }
 
@@ -267,8 +314,9 @@ std::array<at::Tensor, 3> proxy_blocks_backward(Proxy proxy, const OperatorInput
 
 at::Tensor proxy_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   const at::NoGradGuard no_grad;
-  if (can_fuse(input, options)) return fused_forward(proxy, input, options);
-  if (can_fuse_on_device(input, options)) {
+  const bool has_fused_form = proxy != Proxy::dense_surrogate;
+  if (has_fused_form && can_fuse(input, options)) return fused_forward(proxy, input, options);
+  if (has_fused_form && can_fuse_on_device(input, options)) {
     return device_fused_forward(proxy, input, options, device_launcher(input.query.device()));
   }
   return proxy_blocks_forward(proxy, input, options);

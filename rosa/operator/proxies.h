@@ -1,4 +1,5 @@
-// The differentiable stand-ins of the hard operator, after rosa_soft: SUFA and soft ROSA. Not the hard operator.
+// The differentiable stand-ins of the hard operator, after rosa_soft: SUFA, soft ROSA and the dense surrogate, whose
+// gradient alone is meant to be used. Not the hard operator.
 #pragma once
 
 // With q^ = tanh(q / tau_b), k^ = tanh(k / tau_b), v^ = sigmoid(v / tau_b), p(t,j) = exp((j - t - 1) / 8192), head size
@@ -10,6 +11,11 @@
 //              along every diagonal c = running sum of a, r = running maximum of c (1 - a);
 //              S(t,0) = 0, S(t,i+1) = (c - r)(t,i)
 //              out(t) = min(1, max_j S(t,j)) sum over j <= t of softmax_j((S(t,j) + p(t,j)) / tau_a) v^[j]
+//   dense      sg(x) = 1 where x > 0, else -1, with the derivative 1 / (1 + |x|)^2, of the logits / tau_b;
+//   surrogate  m(t,i) = exp(-3 (1 - <sg(q)[t], sg(k)[i]> / D) / 2) for i < t, 0 where masked;
+//              S(t,a) = sum over l = 1 ... 32 of the product over u < l of m(t-u, a-1-u), U = (sqrt 2 + 1)(sqrt(1+S) -
+//              1) out(t) = (1 + sum over a of P(t,a) sg(v)[a]) / 2, P(t,.) = softmax over the n routes a = 1 ... t that
+//              are not masked, with logits U / tau_a - log n, and a route that carries 0, with logit 1 / (2 tau_a)
 // Every document of a packed sequence is as if alone.
 
 #include <ATen/ATen.h>
@@ -23,7 +29,7 @@ namespace rosa {
 // Position bias: p(t, j) = exp((j - t - 1) / kPositionScale).
 constexpr double kPositionScale = 8192;
 
-enum class Proxy { sufa, soft_rosa };
+enum class Proxy { sufa, soft_rosa, dense_surrogate };
 
 // The proxy as a plain composition of tensor operations, on any device and in any floating dtype (below float32:
 // computed in float32), differentiable by autograd. Memory O(B H T^2). The oracle of the faster forms below. Returns

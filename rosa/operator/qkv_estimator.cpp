@@ -10,6 +10,7 @@ using base::concat;
 #define ROSA_QKV_ESTIMATORS(ENTRY) \
   ENTRY(sufa)                      \
   ENTRY(soft_rosa)                 \
+  ENTRY(dense_surrogate)           \
   ENTRY(bit_flip)                  \
   ENTRY(none)
 

@@ -19,6 +19,7 @@ using testing::make_input;
 using testing::Sizes;
 
 constexpr std::array<bool, 3> kAll{true, true, true};
+constexpr std::array<Proxy, 3> kProxies{Proxy::sufa, Proxy::soft_rosa, Proxy::dense_surrogate};
 
 OperatorOptions options_of(const Sizes& sizes) {
   OperatorOptions options;
@@ -101,10 +102,78 @@ TEST(Proxies, SoftRosaIsItsDefinition) {
   }
 }
 
+// sign, with the derivative of softsign at x.
+at::Tensor plain_sign(const at::Tensor& x) {
+  return x.sign() + ((x.abs() - x.abs().detach()) * x.sign()) / (1 + x.abs().detach()).square();
+}
+
+// One head, one document, straight from the definition: every product of matches for itself.
+at::Tensor plain_dense_surrogate(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                 const OperatorOptions& options, const at::Tensor& allowed) {
+  const at::Tensor q = plain_sign(query / options.bits_tau), k = plain_sign(key / options.bits_tau);
+  const at::Tensor v = plain_sign(value / options.bits_tau);
+  const int64_t length = query.size(0);
+  const auto match = [&](int64_t t, int64_t i) { return (-3 * (1 - (q[t] * k[i]).mean()) / 2).exp(); };
+  std::vector<at::Tensor> rows;
+  for (int64_t t = 0; t < length; ++t) {
+    std::vector<at::Tensor> utilities, values;
+    for (int64_t a = 1; a <= t; ++a) {
+      if (!allowed[t][a - 1].item<bool>()) continue;
+      at::Tensor run = at::zeros({}, at::kDouble), product = at::ones({}, at::kDouble);
+      for (int64_t u = 0; u < 32 && a - 1 - u >= 0 && allowed[t - u][a - 1 - u].item<bool>(); ++u) {
+        product = product * match(t - u, a - 1 - u);
+        run = run + product;
+      }
+      utilities.push_back((std::sqrt(2.0) + 1) * ((1 + run).sqrt() - 1) / options.attn_tau);
+      values.push_back(v[a]);
+    }
+    at::Tensor carrier = at::zeros({value.size(1)}, at::kDouble);
+    if (!values.empty()) {
+      const at::Tensor logits = at::stack(utilities) - std::log(static_cast<double>(values.size()));
+      const at::Tensor null = at::full({1}, 0.5 / options.attn_tau, at::kDouble);
+      const at::Tensor weights = at::softmax(at::cat({logits, null}), 0).narrow(0, 0, logits.size(0));
+      carrier = at::matmul(weights, at::stack(values));
+    }
+    rows.push_back((1 + carrier) / 2);
+  }
+  return at::stack(rows);
+}
+
+TEST(Proxies, DenseSurrogateIsItsDefinition) {
+  at::manual_seed(11);
+  for (const bool restricted : {false, true}) {
+    const Sizes sizes{1, 2, 1, 40, 3, 2};
+    OperatorInput input = make_input("random", sizes, at::kDouble, true);
+    for (at::Tensor* tensor : {&input.query, &input.key, &input.value}) *tensor = tensor->detach().requires_grad_();
+    OperatorOptions options = options_of(sizes);
+    const at::Tensor distance = at::arange(40).unsqueeze(1) - at::arange(40).unsqueeze(0);
+    at::Tensor allowed = distance > 0;
+    if (restricted) {
+      options.proxy_mask = ProxyMask::sliding_window;
+      options.sliding_window = 17;
+      input.mask = at::rand({1, 1, 40, 40}) < 0.9;
+      allowed = allowed.logical_and(distance < 17).logical_and(input.mask[0][0]);
+    }
+    const at::Tensor upstream = at::randn({1, 2, 40, 2}, at::kDouble);
+    const std::vector<at::Tensor> leaves{input.query, input.key, input.value};
+    std::vector<at::Tensor> heads;
+    for (int64_t head = 0; head < 2; ++head) {
+      heads.push_back(
+          plain_dense_surrogate(input.query[0][head], input.key[0][0], input.value[0][0], options, allowed));
+    }
+    const at::Tensor expected = at::stack(heads).unsqueeze(0);
+    expect_close(proxy_composition(Proxy::dense_surrogate, input, options), expected, 1e-12);
+    const auto expected_gradients = torch::autograd::grad({expected}, leaves, {upstream});
+    const auto actual = proxy_backward(Proxy::dense_surrogate, input, options, upstream, kAll);
+    for (size_t i = 0; i < 3; ++i) expect_close(actual[i], expected_gradients[i], 1e-12);
+  }
+}
+
 // Where everything cancels (constant inputs) the gradient itself is rounding: measured by the upstream.
-void expect_gradients(const std::array<at::Tensor, 3>& actual, const std::array<at::Tensor, 3>& expected) {
+void expect_gradients(const std::array<at::Tensor, 3>& actual, const std::array<at::Tensor, 3>& expected,
+                      double floor = 1e-2) {
   for (size_t i = 0; i < 3; ++i) {
-    const double largest = std::max(expected[i].abs().max().item<double>(), 1e-2);
+    const double largest = std::max(expected[i].abs().max().item<double>(), floor);
     EXPECT_LE((actual[i] - expected[i]).abs().max().item<double>(), 1e-5 * largest) << "gradient " << i;
   }
 }
@@ -119,7 +188,7 @@ void check_sdpa(const OperatorInput& input, OperatorOptions options, const at::T
 TEST(Proxies, FastFormsEqualTheComposition) {
   at::set_num_threads(1);  // many small tensors: waking threads would be most of the time
   at::manual_seed(2);
-  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+  for (const Proxy proxy : kProxies) {
     for (const char* kind : {"random", "constant", "zero", "periodic"}) {
       for (const Sizes& sizes :
            {Sizes{}, Sizes{3, 2, 2, 1, 8, 8}, Sizes{1, 6, 2, 70, 8, 8}, Sizes{2, 2, 1, 45, 1, 1}}) {
@@ -138,7 +207,10 @@ TEST(Proxies, FastFormsEqualTheComposition) {
           expect_close(proxy_blocks_forward(proxy, input, options), expected, 1e-5);
           if (proxy == Proxy::sufa) check_sdpa(input, options, upstream, expected, expected_gradients);
           if (proxy == Proxy::soft_rosa && kind != std::string("random")) continue;  // ties in the maxima
-          expect_gradients(proxy_backward(proxy, input, options, upstream, kAll), expected_gradients);
+          // The dense surrogate's routes of equal symbols cancel in the gradients of queries and keys.
+          const bool cancels = proxy == Proxy::dense_surrogate && kind != std::string("random");
+          expect_gradients(proxy_backward(proxy, input, options, upstream, kAll), expected_gradients,
+                           cancels ? 2 : 1e-2);
         }
       }
     }
@@ -152,7 +224,7 @@ TEST(Proxies, EveryFormTakesAMask) {
   input.mask = at::rand({1, sizes.heads, sizes.length, sizes.length}) < 0.5;
   input.mask.select(2, 7).fill_(false);
   const at::Tensor upstream = random_like_output(input);
-  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+  for (const Proxy proxy : kProxies) {
     OperatorOptions options = options_of(sizes);
     const at::Tensor expected = proxy_composition(proxy, to_double(input), options);
     const auto expected_gradients = composition_gradients(proxy, to_double(input), options, upstream.to(at::kDouble));
@@ -166,7 +238,7 @@ TEST(Proxies, LowPrecisionIsReadAsItIsAndComputedInFloat32) {
   at::manual_seed(9);
   const Sizes sizes{2, 4, 2, 53, 8, 8};
   for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
-    for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    for (const Proxy proxy : kProxies) {
       OperatorInput input = make_input("random", sizes);
       for (at::Tensor* tensor : {&input.query, &input.key, &input.value}) *tensor = tensor->to(dtype);
       OperatorInput widened = input;
@@ -212,7 +284,7 @@ TEST(Proxies, PackedDocumentsAreEachAlone) {
   at::manual_seed(4);
   const Sizes sizes{2, 4, 2, 60, 8, 8};
   const std::vector<int64_t> lengths{1, 17, 2, 40};
-  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+  for (const Proxy proxy : kProxies) {
     OperatorOptions options = options_of(sizes);
     options.sufa_head_dim = 64;
     OperatorInput input = make_input("random", sizes);
@@ -271,7 +343,7 @@ TEST(Proxies, OnlyNeededGradients) {
   at::manual_seed(7);
   const Sizes sizes;
   const OperatorInput input = make_input("random", sizes);
-  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+  for (const Proxy proxy : kProxies) {
     const OperatorOptions options = options_of(sizes);
     const at::Tensor upstream = random_like_output(input);
     const auto all = proxy_backward(proxy, input, options, upstream, kAll);
