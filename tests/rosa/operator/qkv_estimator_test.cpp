@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "rosa/kernels/local_counterfactual.h"
 #include "tests/rosa/operator/inputs.h"
 #include "tests/support/tensors.h"
 
@@ -148,6 +149,56 @@ TEST(BitFlip, AnyNumberOfThreadsGivesTheSameBits) {
     for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(is_equal(actual[i], expected[i]));
   }
   at::set_num_threads(1);
+}
+
+// Head by head through the kernel, whose own test has the definition; documents, groups and scales are the estimator's.
+TEST(LocalCounterfactual, IsTheKernelOfEachHeadAndDocument) {
+  at::manual_seed(7);
+  const std::vector<int64_t> lengths{1, 20, 19};
+  OperatorInput input = make_input("random", {2, 4, 2, 40, 2, 3}, at::kDouble, true);
+  input.documents = testing::documents_of(2, lengths);
+  const at::Tensor upstream = random_like_output(input).to(at::kFloat).to(at::kDouble);
+  const OperatorOptions options = options_of("local_counterfactual");
+  const auto actual = gradients_of(input, options, upstream);
+  at::Tensor query_effects = at::zeros_like(input.query), key_effects = at::zeros_like(input.key);
+  const auto symbols_of = [](const at::Tensor& logits) {
+    std::vector<uint16_t> symbols;
+    for (int64_t t = 0; t < logits.size(0); ++t) {
+      uint16_t symbol = 0;
+      for (int64_t bit = 0; bit < logits.size(1); ++bit) symbol |= (logits[t][bit].item<double>() > 0) << bit;
+      symbols.push_back(symbol);
+    }
+    return symbols;
+  };
+  kernels::LocalCounterfactual kernel;
+  for (int64_t row = 0; row < 2; ++row) {
+    int64_t begin = 0;
+    for (const int64_t length : lengths) {
+      for (int64_t head = 0; head < 4; ++head) {
+        const auto part = [&](const at::Tensor& tensor, int64_t of) {
+          return tensor[row][of].narrow(0, begin, length);
+        };
+        const auto query = symbols_of(part(input.query, head)), key = symbols_of(part(input.key, head / 2));
+        const auto value = symbols_of(part(input.value, head / 2));
+        const at::Tensor gradient = part(upstream, head).to(at::kFloat).contiguous();
+        std::vector<int32_t> positions(query.size());
+        std::vector<double> of_query(query.size() * 2), of_key(query.size() * 2), of_value(query.size() * 3);
+        kernel.effects(query, key, 2,
+                       {value, 3, {gradient.const_data_ptr<float>(), static_cast<size_t>(gradient.numel())}}, positions,
+                       of_query, of_key, of_value);
+        part(query_effects, head).copy_(at::tensor(of_query, at::kDouble).view({length, 2}));
+        part(key_effects, head / 2).add_(at::tensor(of_key, at::kDouble).view({length, 2}));
+      }
+      begin += length;
+    }
+  }
+  EXPECT_GT(key_effects.abs().max().item<double>(), 0);
+  const auto expected = [](const at::Tensor& logits, const at::Tensor& effects) {
+    return -at::where(logits > 0, 1.0, -1.0) * effects / (2 * (1 + logits.abs()).square());
+  };
+  expect_close(actual[0], expected(input.query, query_effects), 1e-12);
+  expect_close(actual[1], expected(input.key, key_effects), 1e-12);
+  expect_close(actual[2], gradients_of(input, options_of("bit_flip"), upstream)[2], 1e-12);
 }
 
 TEST(BitFlip, LowPrecisionGivesGradientsOfItsDtype) {

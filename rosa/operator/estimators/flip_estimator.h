@@ -1,0 +1,36 @@
+// What the estimators by flips of single bits share: a kernel gives the effects of one head's query and key bits, from
+// which come the gradients of the logits. A key's flip changes every query head of its group; the heads do not know of
+// each other, so that its effect is the sum of theirs. A value's flip changes what the rows that retrieve it read.
+// Every document for itself; on ATen's threads, whose number changes no bit; tensors of a GPU are copied to the host.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "rosa/kernels/symbol_flips.h"
+#include "rosa/operator/qkv_estimator.h"
+
+namespace rosa {
+
+class FlipEstimator : public QkvEstimator {
+ public:
+  // As kernels::SymbolFlips::effects, with a workspace of its own.
+  using HeadEffects =
+      std::function<void(std::span<const uint16_t> query, std::span<const uint16_t> key, int64_t num_bits,
+                         const kernels::SymbolFlips::Rewards& rewards, std::span<int32_t> positions,
+                         std::span<double> query_effects, std::span<double> key_effects)>;
+
+  // One for each thread.
+  virtual HeadEffects make_head_effects() const = 0;
+
+  bool needs_positions() const final { return true; }
+  void check_input(const OperatorInput& input) const final;
+  std::array<at::Tensor, 3> gradients(const GradientCall& call) const final;
+
+ private:
+  std::string own_refusal(int64_t query_bits, int64_t value_bits, const OperatorOptions& options) const final;
+};
+
+}  // namespace rosa
