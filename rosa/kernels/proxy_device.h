@@ -16,7 +16,8 @@ struct Segment {
 
 // Everything a launch needs; device pointers. Arrays of bits are contiguous [batch][heads][bits][length], float32;
 // tanh, sigmoid and their derivatives are the caller's. SUFA's logit is logit_scale * sum over w of <query, key> +
-// bias, soft ROSA's logit_scale * S + bias (sufa.h, soft_rosa.h).
+// bias, soft ROSA's logit_scale * S + bias (sufa.h, soft_rosa.h). The dense surrogate's is
+// logit_scale * (sqrt(1 + S) - 1) with a bias of 0, its output the carrier and its inputs signs (dense_surrogate.h).
 struct ProxyArguments {
   int64_t num_segments = 0;  // documents; they cover every row
   int64_t max_length = 0;    // of the longest
@@ -27,7 +28,7 @@ struct ProxyArguments {
   int64_t value_bits = 0;    // M, 1 ... 63
   int64_t max_distance = 0;  // as in SufaProblem and SoftRosaProblem; at least 1
   int64_t num_symbols = 0;   // SUFA: W
-  float bits_scale = 1;      // soft ROSA
+  float bits_scale = 1;      // soft ROSA; dense surrogate: kMismatchScale / (2 D)
   float bits_offset = 0;     // soft ROSA
   double logit_scale = 1;
   const float* bias = nullptr;  // [max_length]
@@ -46,7 +47,7 @@ struct ProxyArguments {
   std::byte* workspace = nullptr;  // of proxy_workspace_bytes; may hold anything
 };
 
-enum class ProxyKind { sufa, soft_rosa };
+enum class ProxyKind { sufa, soft_rosa, dense_surrogate };
 
 // The workspace of either launch, in bytes: O(max_length) a block of the grid, and the grid is limited.
 int64_t proxy_workspace_bytes(ProxyKind kind, const ProxyArguments& arguments);

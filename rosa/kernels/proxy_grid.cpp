@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "rosa/kernels/dense_surrogate_blocks.h"
 #include "rosa/kernels/soft_rosa_blocks.h"
 #include "rosa/kernels/sufa_blocks.h"
 
@@ -22,7 +23,7 @@ int64_t proxy_forward_blocks(ProxyKind kind, const ProxyArguments& p) {
 }
 
 int64_t proxy_backward_blocks(ProxyKind kind, const ProxyArguments& p) {
-  const int64_t diagonals = kind == ProxyKind::sufa ? std::min(p.max_length, p.max_distance) : p.max_length;
+  const int64_t diagonals = kind == ProxyKind::soft_rosa ? p.max_length : std::min(p.max_length, p.max_distance);
   return std::min(num_heads(p) * round_up_div(diagonals, kBlockThreads), kMaxBlocksWithWorkspace);
 }
 
@@ -30,6 +31,9 @@ int64_t proxy_workspace_bytes(ProxyKind kind, const ProxyArguments& p) {
   const int64_t backward_blocks = proxy_backward_blocks(kind, p);
   if (kind == ProxyKind::sufa) {
     return backward_blocks * sufa_ring_rows(p) * kBlockThreads * static_cast<int64_t>(sizeof(float));
+  }
+  if (kind == ProxyKind::dense_surrogate) {
+    return backward_blocks * kTileRows * kBlockThreads * static_cast<int64_t>(sizeof(float));
   }
   const auto size = static_cast<int64_t>(sizeof(RunSums));
   return std::max(proxy_forward_blocks(kind, p) * p.max_length, backward_blocks * soft_rosa_checkpoints(p)) * size;

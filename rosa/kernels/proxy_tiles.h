@@ -1,4 +1,4 @@
-// What the blocks of SUFA and soft ROSA on a GPU share: tiles of kTileRows rows by kBlockThreads distances, an online
+// What the blocks of the proxies on a GPU share: tiles of kTileRows rows by kBlockThreads distances, an online
 // softmax over the tiles of a row, and the gradients that a tile adds. Run by thread_block.h in the CPU tests.
 #pragma once
 
@@ -94,9 +94,11 @@ ROSA_BLOCK_CODE void begin_rows(Block& block, typename Block::template PerThread
 ROSA_BLOCK_CODE int row_of(int thread) { return thread / kRowParts; }
 ROSA_BLOCK_CODE int part_of(int thread) { return thread % kRowParts; }
 
-// A tile as the softmax sees it: rows begin ... below length, distances strip ... below max_visible.
+// A tile as the softmax sees it: rows begin ... below length, distances strip ... below max_visible. Row t sees the
+// distances 0 ... t without the last num_hidden.
 struct TilePlace {
   int64_t begin, strip, length, max_visible;
+  int64_t num_hidden = 0;
 };
 
 // Calls body(lane, distance, logit) for the visible cells of the thread's part of its row.
@@ -104,7 +106,7 @@ template <class Value, class Body>
 ROSA_BLOCK_CODE void for_each_logit(const ProxyArguments& p, const TilePlace& place, const Tile<Value>& tile,
                                     int thread, const Body& body) {
   const int64_t t = place.begin + row_of(thread);
-  const int64_t visible = t < place.length ? smaller(t + 1, place.max_visible) - place.strip : 0;
+  const int64_t visible = t < place.length ? smaller(t + 1 - place.num_hidden, place.max_visible) - place.strip : 0;
   for (int lane = part_of(thread); lane < kBlockThreads && lane < visible; lane += kRowParts) {
     const int64_t delta = place.strip + lane;
     const Value value = tile.values[row_of(thread) * kTilePitch + lane];

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "rosa/kernels/dense_surrogate.h"
 #include "rosa/operator/document_runs.h"
 #include "rosa/operator/fused_proxies.h"
 
@@ -16,11 +17,23 @@ at::Tensor by_row(const at::Tensor& bits) { return bits.defined() ? bits.transpo
 
 float* floats_of(const at::Tensor& tensor) { return tensor.defined() ? tensor.mutable_data_ptr<float>() : nullptr; }
 
+kernels::ProxyKind kind_of(Proxy proxy) {
+  switch (proxy) {
+    case Proxy::sufa:
+      return kernels::ProxyKind::sufa;
+    case Proxy::soft_rosa:
+      return kernels::ProxyKind::soft_rosa;
+    case Proxy::dense_surrogate:
+      return kernels::ProxyKind::dense_surrogate;
+  }
+  return kernels::ProxyKind::sufa;  // not reached
+}
+
 // The arguments of a launch and the tensors that they point to.
 class DeviceCall {
  public:
   DeviceCall(Proxy proxy, const OperatorInput& input, const OperatorOptions& options)
-      : kind_(proxy == Proxy::sufa ? kernels::ProxyKind::sufa : kernels::ProxyKind::soft_rosa),
+      : kind_(kind_of(proxy)),
         rows_(proxy, input, options),
         query_(by_bit(rows_.query)),
         key_(by_bit(rows_.key)),
@@ -38,6 +51,10 @@ class DeviceCall {
     if (proxy == Proxy::sufa) {
       arguments_.num_symbols = options.sufa_head_dim / arguments_.query_bits;
       arguments_.logit_scale = sufa_scale(options);
+    } else if (proxy == Proxy::dense_surrogate) {
+      arguments_.bits_scale =
+          static_cast<float>(kernels::kMismatchScale / 2) / static_cast<float>(arguments_.query_bits);
+      arguments_.logit_scale = kernels::kUtilityScale / options.attn_tau;
     } else {
       arguments_.bits_scale = static_cast<float>(1 / options.bits_tau);
       arguments_.bits_offset = static_cast<float>(soft_rosa_offset(options, arguments_.query_bits));
@@ -106,7 +123,8 @@ class DeviceCall {
 
   at::Tensor position_bias(Proxy proxy, const OperatorOptions& options) const {
     const auto doubles = query_.options().dtype(at::kDouble);
-    if (proxy == Proxy::sufa && !options.position_bias) return at::zeros({arguments_.max_length}, query_.options());
+    const bool has_none = proxy == Proxy::dense_surrogate || (proxy == Proxy::sufa && !options.position_bias);
+    if (has_none) return at::zeros({arguments_.max_length}, query_.options());
     const at::Tensor delta = at::arange(arguments_.max_length, doubles);
     return ((-(delta + 1) / kPositionScale).exp() / options.attn_tau).to(at::kFloat);
   }

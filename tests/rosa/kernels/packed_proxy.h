@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rosa/kernels/proxy_grid.h"
+#include "tests/rosa/kernels/dense_surrogate_oracle.h"
 #include "tests/rosa/kernels/proxy_oracle.h"
 
 namespace rosa::kernels::testing {
@@ -59,6 +60,7 @@ inline PackedArrays make_packed(ProxyKind kind, const PackedCase& c) {
   packed.grad_value.resize(packed.value.size());
   ProxyCase whole = c.sizes;
   whole.length = length;
+  whole.bias = kind != ProxyKind::dense_surrogate;
   packed.bias = make_bias(whole, kind == ProxyKind::sufa ? 1 : c.sizes.attn_tau);
   for (int64_t group = 0; group < groups; ++group) {
     int64_t begin = 0;
@@ -66,8 +68,10 @@ inline PackedArrays make_packed(ProxyKind kind, const PackedCase& c) {
       ProxyCase one = c.sizes;
       one.length = document;
       one.seed = static_cast<uint64_t>(1000 * group + begin);
-      ProxyArrays arrays = make_arrays(one);
-      kind == ProxyKind::sufa ? sufa_oracle(one, packed.bias, arrays) : soft_rosa_oracle(one, packed.bias, arrays);
+      ProxyArrays arrays = kind == ProxyKind::dense_surrogate ? make_signs(one) : make_arrays(one);
+      if (kind == ProxyKind::sufa) sufa_oracle(one, packed.bias, arrays);
+      if (kind == ProxyKind::soft_rosa) soft_rosa_oracle(one, packed.bias, arrays);
+      if (kind == ProxyKind::dense_surrogate) dense_surrogate_oracle(one, arrays);
       const auto put = [&](const std::vector<double>& from, bool per_head, int64_t bits, auto& to) {
         const int64_t count = per_head ? one.heads : 1;
         place(from, count, document, bits, group * count, begin, length, to);
@@ -106,6 +110,10 @@ inline ProxyArguments make_arguments(ProxyKind kind, const PackedCase& c) {
   p.bits_scale = soft_rosa.bits_scale;
   p.bits_offset = soft_rosa.bits_offset;
   p.logit_scale = kind == ProxyKind::sufa ? c.sizes.scale : soft_rosa.logit_scale;
+  if (kind == ProxyKind::dense_surrogate) {
+    p.bits_scale = static_cast<float>(kMismatchScale / 2) / static_cast<float>(p.query_bits);
+    p.logit_scale = kUtilityScale / static_cast<double>(c.sizes.attn_tau);
+  }
   return p;
 }
 

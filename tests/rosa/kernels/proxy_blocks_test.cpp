@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "rosa/kernels/dense_surrogate_blocks.h"
 #include "rosa/kernels/soft_rosa_blocks.h"
 #include "rosa/kernels/sufa_blocks.h"
 #include "tests/rosa/kernels/packed_proxy.h"
@@ -30,6 +31,11 @@ void forward_on_host(ProxyKind kind, const ProxyArguments& p, bool reversed) {
       auto scores = dirty<Tile<float>>();
       sufa_forward_block<kMaxValueBits>(block, p, scores);
     });
+  } else if (kind == ProxyKind::dense_surrogate) {
+    launch_on_host(num_blocks, reversed, [&](HostBlock& block) {
+      auto roots = dirty<Tile<float>>();
+      dense_surrogate_forward_block<kMaxValueBits>(block, p, roots);
+    });
   } else {
     launch_on_host(num_blocks, reversed, [&](HostBlock& block) {
       auto runs = dirty<Tile<double>>();
@@ -41,8 +47,9 @@ void forward_on_host(ProxyKind kind, const ProxyArguments& p, bool reversed) {
 void backward_on_host(ProxyKind kind, const ProxyArguments& p, int64_t num_blocks, bool reversed) {
   launch_on_host(num_blocks, reversed, [&](HostBlock& block) {
     auto grad_products = dirty<Tile<float>>(), weights = dirty<Tile<float>>();
-    kind == ProxyKind::sufa ? sufa_backward_block(block, p, grad_products, weights)
-                            : soft_rosa_backward_block(block, p, grad_products, weights);
+    if (kind == ProxyKind::sufa) sufa_backward_block(block, p, grad_products, weights);
+    if (kind == ProxyKind::soft_rosa) soft_rosa_backward_block(block, p, grad_products, weights);
+    if (kind == ProxyKind::dense_surrogate) dense_surrogate_backward_block(block, p, grad_products, weights);
   });
 }
 
@@ -100,6 +107,7 @@ void check_all(ProxyKind kind) {
 
 TEST(ProxyBlocks, SufaEqualsTheDefinition) { check_all(ProxyKind::sufa); }
 TEST(ProxyBlocks, SoftRosaEqualsTheDefinition) { check_all(ProxyKind::soft_rosa); }
+TEST(ProxyBlocks, DenseSurrogateEqualsTheDefinition) { check_all(ProxyKind::dense_surrogate); }
 
 // All gradients cancel, and what they are off is multiplied by the length: here by the largest entries alone.
 TEST(ProxyBlocks, SoftRosaOfConstantInputIsExactEnoughAt2048) {
@@ -115,7 +123,7 @@ TEST(ProxyBlocks, SoftRosaOfConstantInputIsExactEnoughAt2048) {
 }
 
 TEST(ProxyBlocks, WorkspaceIsLinearInTheLength) {
-  for (const ProxyKind kind : {ProxyKind::sufa, ProxyKind::soft_rosa}) {
+  for (const ProxyKind kind : {ProxyKind::sufa, ProxyKind::soft_rosa, ProxyKind::dense_surrogate}) {
     PackedCase c;
     c.sizes.heads = 16;
     c.documents = {65536};

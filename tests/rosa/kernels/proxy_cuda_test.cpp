@@ -56,9 +56,15 @@ TEST_F(ProxyOnDevice, SoftRosaEqualsTheDefinition) {
   for (const testing::PackedCase& c : testing::packed_cases(ProxyKind::soft_rosa)) check(ProxyKind::soft_rosa, c);
 }
 
+TEST_F(ProxyOnDevice, DenseSurrogateEqualsTheDefinition) {
+  for (const testing::PackedCase& c : testing::packed_cases(ProxyKind::dense_surrogate)) {
+    check(ProxyKind::dense_surrogate, c);
+  }
+}
+
 // More blocks than fit the device at once, and long sums.
 TEST_F(ProxyOnDevice, ManyHeadsAndALongSequence) {
-  for (const ProxyKind kind : {ProxyKind::sufa, ProxyKind::soft_rosa}) {
+  for (const ProxyKind kind : {ProxyKind::sufa, ProxyKind::soft_rosa, ProxyKind::dense_surrogate}) {
     testing::PackedCase c = testing::packed_cases(kind)[0];
     c.num_rows = 40, c.num_groups = 32, c.documents = {17};
     check(kind, c);
