@@ -11,29 +11,21 @@
 //                = max(min(run, a), [run = a] mended)             d > a
 // and each follows from the row before. The best distance of a flipped string is followed like that of the string
 // itself: while it extends, it stays the best. Only where it ends are all distances searched; and a flip whose best
-// distance is the string's own needs no work at all.
+// distance is the string's own needs no work at all. (Of short channels all flips are searched in all rows, side by
+// side: channel_flips_dense.h.)
 #pragma once
 
-#include "rosa/kernels/channel_flips_problem.h"
-#include "rosa/kernels/flip_distances.h"
+#include "rosa/kernels/channel_flips_dense.h"
+#include "rosa/kernels/channel_runs.h"
 
 namespace rosa::kernels {
 
-template <template <class> class LanesOf, class Element, class Sink>
-class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
+template <template <class> class LanesOf, class Sink>
+class FlipRun : private ChannelRuns<LanesOf, uint16_t> {
  public:
-  FlipRun(const FlipProblem& problem, Sink& sink) : problem_(problem), sink_(sink), length_(problem.length) {
-    run_ = reinterpret_cast<Element*>(problem.runs[0]);
-    mended_ = reinterpret_cast<Element*>(problem.runs[1]);
-    remended_ = reinterpret_cast<Element*>(problem.runs[2]);
-    lengths_ = reinterpret_cast<Element*>(problem.runs[3]);
-    reversed_ = reinterpret_cast<Element*>(problem.runs[4]);
+  FlipRun(const FlipProblem& problem, Sink& sink) : Runs(problem), sink_(sink) {
     active_ = problem.active[0];
     next_active_ = problem.active[1];
-    for (int32_t k = 0; k < length_ + kLanes; ++k) {
-      run_[k] = mended_[k] = remended_[k] = 0;
-      reversed_[k] = k < length_ ? problem.bits[length_ - 1 - k] : 2;  // 2 equals no bit
-    }
     for (int32_t p = 0; p < length_; ++p) {
       problem.route[p] = problem.gain[p] = 0;
       problem.searched[p] = -1;
@@ -42,19 +34,9 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
   }
 
   void run() {
-    for (row_ = 0; row_ < length_; ++row_) {
-      bit_ = problem_.bits[row_];
-      num_vectors_ = (row_ + kLanes - 1) / kLanes;
+    for (int32_t row = 0; row < length_; ++row) {
+      const bool extends = Runs::advance(row);
       num_searches_ = 0;
-      const bool extends = base_length_ > 0 && problem_.bits[row_ - base_] == bit_;
-      const Vector longest = advance_runs();
-      if (extends) {
-        ++base_length_;
-      } else {
-        base_length_ = Lanes::largest(longest);
-        base_ = base_length_ > 0 ? first_distance(run_, base_length_) : 0;
-      }
-      problem_.outputs[row_] = base_ > 0 ? static_cast<int8_t>(problem_.bits[row_ - base_ + 1]) : int8_t{-1};
       num_next_ = 0;
       if (extends) {
         follow_extension();
@@ -70,10 +52,11 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
   }
 
  private:
-  using Lanes = LanesOf<Element>;
-  using Base = FlipDistances<Lanes, Element>;
-  using Vector = typename Lanes::Vector;
-  using Mask = typename Lanes::Mask;
+  using Runs = ChannelRuns<LanesOf, uint16_t>;
+  using Base = FlipDistances<LanesOf<uint16_t>, uint16_t>;
+  using Lanes = typename Runs::Lanes;
+  using Mask = typename Runs::Mask;
+  using Vector = typename Runs::Vector;
   using Base::distance_of;
   using Base::distances;
   using Base::find;
@@ -82,45 +65,30 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
   using Base::kLanes;
   using Base::raise;
   using Base::vector_of;
+  using Runs::base_;
+  using Runs::base_length_;
+  using Runs::bit_;
+  using Runs::length_;
+  using Runs::lengths_;
+  using Runs::mended;
+  using Runs::mended_;
+  using Runs::num_vectors_;
+  using Runs::problem_;
+  using Runs::remended;
+  using Runs::remended_;
+  using Runs::row_;
+  using Runs::run_;
   // From so many searches of a row on, one pass for all flips is cheaper.
   static constexpr int32_t kMaxSearches = 64;
 
-  Vector run(int32_t v) const { return Lanes::load(run_ + v * kLanes); }
-  Vector mended(int32_t v) const { return Lanes::load(mended_ + v * kLanes); }
-  Vector remended(int32_t v) const { return Lanes::load(remended_ + v * kLanes); }
-
-  // The runs of this row from those of the row before; returns their largest, lane by lane.
-  Vector advance_runs() {
-    const Vector one = Lanes::broadcast(1), bit = Lanes::broadcast(bit_);
-    const Element* const past = reversed_ + (length_ - row_);  // past[d - 1] = x[row - d]
-    Vector longest = Lanes::broadcast(0);
-    for (int32_t v = 0; v < num_vectors_; ++v) {
-      const Vector distance = distances(v);
-      // Distances beyond the row stay 0 until their first cell.
-      const Mask exists = Lanes::at_least(Lanes::broadcast(row_), distance);
-      const Mask equal = Lanes::equal(Lanes::load(past + v * kLanes), bit);
-      const Vector longer = Lanes::add(run(v), one), mended_longer = Lanes::add(mended(v), one);
-      // After a mismatch: the one d rows before is inverted as well.
-      const Vector reached = Lanes::smaller(longer, distance);
-      const Vector inverted = Lanes::select(Lanes::equal(longer, distance), mended_longer, reached);
-      const Vector twice = Lanes::select(equal, Lanes::add(remended(v), one), inverted);
-      const Vector extended = Lanes::keep(equal, longer);
-      Lanes::store(remended_ + v * kLanes, Lanes::keep(exists, twice));
-      Lanes::store(mended_ + v * kLanes, Lanes::keep(exists, Lanes::select(equal, mended_longer, longer)));
-      Lanes::store(run_ + v * kLanes, extended);  // the padding of `reversed` ends every run beyond the row
-      longest = Lanes::larger(longest, extended);
-    }
-    return longest;
-  }
-
   // Distances of which only the query's row is past the flip ...
   Vector later_lengths(int32_t v, Vector rows) const {
-    const Vector plain = run(v);
+    const Vector plain = Runs::run(v);
     return Lanes::select(Lanes::equal(plain, rows), mended(v), Lanes::smaller(plain, rows));
   }
   // ... and those of which both rows may be.
   Vector cut_lengths(int32_t v, Vector rows) const {
-    const Vector plain = run(v), distance = distances(v);
+    const Vector plain = Runs::run(v), distance = distances(v);
     const Vector cut = Lanes::smaller(plain, Lanes::subtract(rows, distance));
     const Mask mends = Lanes::equal(Lanes::add(plain, distance), rows);
     const Vector both_past = Lanes::larger(cut, Lanes::keep(mends, remended(v)));
@@ -155,13 +123,13 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
     const Vector rows = Lanes::broadcast(a);
     const int32_t first = vector_of(a - base_length_), last = vector_of(a);
     Vector longest = Lanes::broadcast(0);
-    for (int32_t v = 0; v < first; ++v) longest = Lanes::larger(longest, run(v));
+    for (int32_t v = 0; v < first; ++v) longest = Lanes::larger(longest, Runs::run(v));
     for (int32_t v = first; v <= last && v < num_vectors_; ++v) {
       const Vector lengths = cut_lengths(v, rows);
       Lanes::store(lengths_ + v * kLanes, lengths);
       longest = Lanes::larger(longest, lengths);
     }
-    for (int32_t v = last + 1; v < num_vectors_; ++v) longest = Lanes::larger(longest, run(v));
+    for (int32_t v = last + 1; v < num_vectors_; ++v) longest = Lanes::larger(longest, Runs::run(v));
     const int32_t length = Lanes::largest(longest);
     if (length == 0) return 0;
     for (int32_t v = 0;; ++v) {
@@ -264,7 +232,7 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
     for (int32_t a = 0; a <= row_; ++a) whole[a] = 0;
     int32_t covered = 0;
     for (int32_t v = 0; v < num_vectors_; ++v) {
-      uint64_t rest = Lanes::bits(Lanes::at_least(run(v), Lanes::broadcast(1)));
+      uint64_t rest = Lanes::bits(Lanes::at_least(Runs::run(v), Lanes::broadcast(1)));
       for (; rest != 0; rest &= rest - 1) tabulate_run(v * kLanes + 1 + __builtin_ctzll(rest), covered);
     }
     Base::raise_later(best, run_, row_);
@@ -290,33 +258,25 @@ class FlipRun : private FlipDistances<LanesOf<Element>, Element> {
   void report() {
     const int8_t output = problem_.outputs[row_];
     for (int32_t k = 0; k < num_active_; ++k) {
-      const int32_t flip = active_[k], d = problem_.route[flip], source = row_ - d + 1;
-      const int32_t flipped = d == 0 ? -1 : (problem_.bits[source] ^ static_cast<int32_t>(source == flip));
+      const int32_t flip = active_[k], flipped = Runs::flipped_output(flip, problem_.route[flip]);
       if (flipped != output) sink_.change(flip, row_, output, flipped);
     }
     const int32_t source = row_ - base_ + 1;
     if (base_ > 0 && !problem_.is_active[source]) sink_.change(source, row_, output, 1 - output);
   }
 
-  const FlipProblem& problem_;
   Sink& sink_;
-  int32_t length_;
-  Element *run_, *mended_, *remended_;  // at index d - 1
-  Element* lengths_;                    // of the search under way
-  Element* reversed_;                   // the bits, last first
-  int32_t *active_, *next_active_;      // flips whose best distance is not the string's
+  int32_t *active_, *next_active_;  // flips whose best distance is not the string's
   int32_t num_active_ = 0, num_next_ = 0;
-  int32_t row_ = 0, bit_ = 0, num_vectors_ = 0, num_searches_ = 0;
-  int32_t base_ = 0, base_length_ = 0;  // the string's best distance and length; 0: no match
+  int32_t num_searches_ = 0;
 };
 
-// Bytes hold the lengths and distances of a channel of at most 255 bits.
 template <template <class> class LanesOf, class Sink>
 void run_channel_flips(const FlipProblem& problem, Sink& sink) {
-  if (problem.length <= 255) {
-    FlipRun<LanesOf, uint8_t, Sink>(problem, sink).run();
+  if (problem.length <= kMaxDenseLength) {
+    DenseFlipRun<LanesOf, Sink>(problem, sink).run();
   } else {
-    FlipRun<LanesOf, uint16_t, Sink>(problem, sink).run();
+    FlipRun<LanesOf, Sink>(problem, sink).run();
   }
 }
 
