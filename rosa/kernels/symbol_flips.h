@@ -33,8 +33,9 @@ struct MatchChange {
 inline constexpr int64_t kMaxFlipLength = 65535;
 inline constexpr int64_t kMaxFlipBits = 16;
 
-// One per thread: the workspace is reused. Memory is linear in length x bits; time about length^2 / 64 vector
-// operations besides some tens of operations for each row and bit.
+// One per thread: the workspace is reused. Memory is linear in length x bits; time is quadratic in the length: some
+// passes over the distances of each row, 64 in a vector, and where rows match far back a few operations for each key
+// under the match. Tied flips take a few operations for each row and distance, whatever the symbols.
 class SymbolFlips {
  public:
   // Writes the positions without a flip and returns every change, by row. The result lives until the next call.
