@@ -1,7 +1,9 @@
 // What the gate's estimators cost and how much their estimates vary, as tables in markdown.
 //   estimators_bench cost [T [B [C]]]      CPU time of a call against its forwards, one thread
 //   estimators_bench variance [T [C]]      variance, bias and cosine against a reference, at three scales of logits
-//   estimators_bench rodeo [T [C [updates]]]  rodeo trained on fresh samples against disarm
+//   estimators_bench rodeo [T [C [updates [only]]]]  rodeo, trained on fresh samples, against disarm
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "rosa/automaton/matcher.h"
 #include "rosa/estimators/variance_study.h"
@@ -53,6 +56,10 @@ Candidate candidate(const std::string& name, RewardScope scope, int64_t num_samp
   return result;
 }
 
+std::vector<std::pair<RewardScope, const char*>> scopes() {
+  return {{RewardScope::joint, "joint"}, {RewardScope::channel, "channel"}, {RewardScope::causal, "causal"}};
+}
+
 std::vector<Candidate> candidates() {
   std::vector<Candidate> result;
   for (const char* name : {"flip", "flip_mode"}) result.push_back(candidate(name, RewardScope::causal, 2, name));
@@ -90,15 +97,18 @@ double measure(const Body& body) {
   return times[4];
 }
 
-// Matching alone: all channels' strings as bytes, nothing else.
+// Matching alone, of strings drawn by the logits, as bytes.
 double matching_seconds(const GateCall& call) {
-  const at::Tensor rows = (call.x > 0).transpose(1, 2).contiguous().to(at::kByte);
   const int64_t length = call.x.size(1), num_rows = call.x.size(0) * call.x.size(2);
+  std::vector<uint8_t> strings(num_rows * length);
+  const at::Tensor probability = at::sigmoid(call.x / kTemperature).transpose(1, 2).contiguous();
+  base::RandomStream random({1, 2, 3, 4, 5});
+  for (size_t i = 0; i < strings.size(); ++i) strings[i] = random.uniform() < probability.const_data_ptr<float>()[i];
   automaton::Matcher matcher;
   std::vector<int32_t> positions(length);
   return measure([&] {
     for (int64_t row = 0; row < num_rows; ++row) {
-      const std::span<const uint8_t> bits(rows.const_data_ptr<uint8_t>() + row * length, length);
+      const std::span<const uint8_t> bits(strings.data() + row * length, length);
       matcher.match(bits, bits, std::span(positions), {});
     }
   });
@@ -149,52 +159,57 @@ void print_variances(int64_t length, int64_t channels) {
   }
 }
 
-// Trains on fresh calls, then compares second moments on others, less the squared gradient (from two leg estimates of
-// independent strings, whose product has it as its mean).
-void print_rodeo(int64_t length, int64_t channels, int64_t num_updates) {
-  HostExecutor executor(2);
+// Trains rodeo on fresh calls, then compares second moments on others, less the squared gradient (the mean product of
+// two leg estimates of independent strings), which gives variance / squared norm.
+void print_rodeo_row(int64_t length, int64_t channels, int64_t num_updates, double scale,
+                     const Candidate& rodeo_candidate, HostExecutor& executor) {
   constexpr int64_t kBatch = 32, kCalls = 300;
+  const RewardScope scope = rodeo_candidate.config.scope;
+  const auto rodeo = make_gate_estimator(rodeo_candidate.config);
+  const auto disarm = make_gate_estimator(candidate("disarm", scope, 2, "").config);
+  const auto rloo = make_gate_estimator(candidate("rloo", scope, 2, "").config);
+  const auto leg = make_gate_estimator(candidate("leg", scope, 2, "").config);
+  for (int64_t step = 0; step < num_updates; ++step) {
+    rodeo->gradient(make_call(kBatch, length, channels, scale, 1000 + step, executor), executor);
+    rodeo->update(kBatch);
+  }
+  double of_rodeo = 0, of_disarm = 0, of_rloo = 0, squared_gradient = 0;
+  for (int64_t step = 0; step < kCalls; ++step) {
+    GateCall call = make_call(kBatch, length, channels, scale, 1000000 + step, executor);
+    const auto square = [&](GateEstimator& estimator) {
+      return estimator.gradient(call, executor).square().sum().item<double>();
+    };
+    of_rodeo += square(*rodeo);
+    of_disarm += square(*disarm);
+    of_rloo += square(*rloo);
+    const at::Tensor first = leg->gradient(call, executor);
+    call.stream.step += 1;
+    squared_gradient += (first * leg->gradient(call, executor)).sum().item<double>();
+  }
+  const auto relative = [&](double moment) { return moment / squared_gradient - 1; };
+  std::printf("| %.1f | %s | %.1f | %.1f | %.1f | %.2f |\n", scale, rodeo_candidate.title.c_str(), relative(of_disarm),
+              relative(of_rloo), relative(of_rodeo), relative(of_disarm) / relative(of_rodeo));
+  std::fflush(stdout);
+}
+
+// `only`: rows whose title contains it.
+void print_rodeo(int64_t length, int64_t channels, int64_t num_updates, const std::string& only) {
+  HostExecutor executor(2);
   std::printf(
-      "| scale | scope | slopes | operator | disarm | leave-one-out | rodeo | ratio to disarm |\n"
-      "|---|---|---|---|---|---|---|---|\n");
+      "T = %ld, C = %ld, %ld updates\n\n| scale | rodeo 2 | disarm 2 | rloo 2 | rodeo 2 | ratio to disarm |\n"
+      "|---|---|---|---|---|---|\n",
+      length, channels, num_updates);
   for (double scale : {0.5, 2.0, 5.0}) {
-    for (const auto& [scope, scope_name] :
-         {std::pair{RewardScope::joint, "joint"}, {RewardScope::channel, "channel"}, {RewardScope::causal, "causal"}}) {
+    for (const auto& [scope, scope_name] : scopes()) {
       for (const auto& [slopes, slopes_name] :
            {std::pair{RodeoSlopes::none, "none"}, {RodeoSlopes::routes, "routes"}, {RodeoSlopes::flips, "flips"}}) {
         for (const auto& [stein, stein_name] :
              {std::pair{SteinOperator::barker, "barker"}, {SteinOperator::mpf, "mpf"}}) {
-          GateEstimatorConfig config = candidate("rodeo", scope, 2, "").config;
-          config.rodeo.slopes = slopes;
-          config.rodeo.stein_operator = stein;
-          if (const char* value = std::getenv("RODEO_WIDTH")) config.rodeo.hidden_width = std::atoi(value);
-          if (const char* value = std::getenv("RODEO_RATE")) config.learning_rate = std::atof(value);
-          const auto rodeo = make_gate_estimator(config);
-          const auto disarm = make_gate_estimator(candidate("disarm", scope, 2, "").config);
-          const auto rloo = make_gate_estimator(candidate("rloo", scope, 2, "").config);
-          const auto leg = make_gate_estimator(candidate("leg", scope, 2, "").config);
-          for (int64_t step = 0; step < num_updates; ++step) {
-            rodeo->gradient(make_call(kBatch, length, channels, scale, 1000 + step, executor), executor);
-            rodeo->update(kBatch);
-          }
-          double of_rodeo = 0, of_disarm = 0, of_rloo = 0, squared_gradient = 0;
-          for (int64_t step = 0; step < kCalls; ++step) {
-            GateCall call = make_call(kBatch, length, channels, scale, 1000000 + step, executor);
-            const auto square = [&](GateEstimator& estimator) {
-              return estimator.gradient(call, executor).square().sum().item<double>();
-            };
-            of_rodeo += square(*rodeo);
-            of_disarm += square(*disarm);
-            of_rloo += square(*rloo);
-            const at::Tensor first = leg->gradient(call, executor);
-            call.stream.step += 1;
-            squared_gradient += (first * leg->gradient(call, executor)).sum().item<double>();
-          }
-          const auto relative = [&](double moment) { return moment / squared_gradient - 1; };
-          std::printf("| %.1f | %s | %s | %s | %.1f | %.1f | %.1f | %.2f |\n", scale, scope_name, slopes_name,
-                      stein_name, relative(of_disarm), relative(of_rloo), relative(of_rodeo),
-                      relative(of_disarm) / relative(of_rodeo));
-          std::fflush(stdout);
+          Candidate rodeo = candidate("rodeo", scope, 2, base::concat(scope_name, ", ", slopes_name, ", ", stein_name));
+          rodeo.config.rodeo.slopes = slopes;
+          rodeo.config.rodeo.stein_operator = stein;
+          if (rodeo.title.find(only) == std::string::npos) continue;
+          print_rodeo_row(length, channels, num_updates, scale, rodeo, executor);
         }
       }
     }
@@ -211,6 +226,6 @@ int main(int argc, char** argv) {
   };
   if (what == "cost") rosa::print_costs(number(2, 128), number(3, 32), number(4, 8));
   if (what == "variance") rosa::print_variances(number(2, 32), number(3, 4));
-  if (what == "rodeo") rosa::print_rodeo(number(2, 32), number(3, 4), number(4, 1000));
+  if (what == "rodeo") rosa::print_rodeo(number(2, 32), number(3, 4), number(4, 1000), argc > 5 ? argv[5] : "");
   return 0;
 }

@@ -35,6 +35,7 @@ void describe(base::FieldVisitor& visitor, RodeoConfig& config) {
                  "slopes of the control variates: none; what the rows that retrieved a bit in the other strings would "
                  "gain; or the effects of all flips at the hard bits, which cost an evaluation of them a call");
   visitor.field("hidden_width", config.hidden_width, "hidden units of the network", {1, 1024});
+  visitor.field("train_every", config.train_every, "of that many channels one trains the network, in turn", {1, 1024});
 }
 
 void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {

@@ -37,6 +37,7 @@ struct RodeoConfig {
   SteinOperator stein_operator = SteinOperator::barker;
   RodeoSlopes slopes = RodeoSlopes::routes;
   int64_t hidden_width = 8;
+  int64_t train_every = 4;  // of that many channels' strings, one trains (double_cv's too)
 };
 
 void describe(base::FieldVisitor& visitor, RodeoConfig& config);

@@ -41,6 +41,13 @@ void average_others(const ChannelSamples& samples, std::span<double> sum) {
   }
 }
 
+// Takes the mean of both embeddings' rewards off each row's, a constant as far as the strings matter: what is left is
+// near 0 on average. The first position retrieves nothing.
+void centre(const GateChannel& channel, std::span<double> rewards) {
+  const double mean = (channel.emb0 + channel.emb1) / 2;
+  for (size_t t = 1; t < rewards.size(); ++t) rewards[t] -= channel.grad_output[t] * mean;
+}
+
 double step_of(uint8_t bit) { return bit != 0 ? -1.0 : 1.0; }  // what a flip adds to the bit
 
 }  // namespace
@@ -65,6 +72,7 @@ SteinEstimator::SteinEstimator(const GateEstimatorConfig& config, SteinOperator 
     : SampledEstimator(make_shape(config, stein_operator, slopes)),
       stein_operator_(stein_operator),
       slopes_(slopes),
+      train_every_(config.rodeo.train_every),
       weights_(std::move(weights)) {}
 
 double SteinEstimator::evaluations() const {
@@ -75,6 +83,8 @@ double SteinEstimator::evaluations() const {
 
 void SteinEstimator::begin(GateProblem& problem) {
   problem.read_index();
+  first_sample_ = problem.stream().first_sample;
+  step_ = problem.stream().step;
   weights_.begin(problem.num_rows());
 }
 
@@ -91,11 +101,12 @@ void SteinEstimator::evaluated(GateWorker& worker, const ChannelSamples& samples
 void SteinEstimator::add_tracks(const GateProblem& problem, const GateChannel& channel, GateWorker& worker,
                                 const ChannelSamples& samples) const {
   const int64_t num_samples = samples.num_samples, length = samples.length;
+  for (int64_t sample = 0; sample < num_samples; ++sample) centre(channel, samples.track(sample));
   problem.hard_rewards(channel, samples.track(num_samples));
+  centre(channel, samples.track(num_samples));
   const std::span<double> squares = samples.track(num_samples + 1);
-  const double largest = std::max(channel.emb0 * channel.emb0, channel.emb1 * channel.emb1);
-  for (int64_t t = 0; t < length; ++t) squares[t] = channel.grad_output[t] * channel.grad_output[t] * largest;
-  if (length > 0) squares[0] = 0;  // nothing comes before the first position, which retrieves nothing
+  const double half = (channel.emb1 - channel.emb0) / 2;
+  for (int64_t t = 0; t < length; ++t) squares[t] = t == 0 ? 0.0 : std::pow(channel.grad_output[t] * half, 2);
   if (slopes_ == SlopeSource::none) return;
 
   if (slopes_ == SlopeSource::hard_flips) {
@@ -186,7 +197,9 @@ void SteinEstimator::weigh(const GateChannel& channel, GateWorker& worker, const
       channel.gradient[t] += ((rewards[t] - baseline) * centred + beta * variate) / static_cast<double>(num_samples);
     }
   }
-  train(channel, worker, samples, parts);
+  const uint64_t sequence = first_sample_ + static_cast<uint64_t>(channel.batch);
+  const uint64_t turn = sequence + static_cast<uint64_t>(channel.channel) + step_;
+  if (turn % static_cast<uint64_t>(train_every_) == 0) train(channel, worker, samples, parts);
 }
 
 // The gradient, for the weights, of the mean square of the estimate, relative to the size of the row's rewards.
@@ -197,7 +210,9 @@ void SteinEstimator::train(const GateChannel& channel, GateWorker& worker, const
   if (length == 0 || scale[0] <= 0) return;
   const std::span<double> outer = worker.numbers(kFreeSlot + 4, length), sum = worker.numbers(kFreeSlot + 6, length);
   std::ranges::fill(sum, 0.0);
-  for (int64_t i = 0; i < num_samples * length; ++i) sum[i % length] += parts.centred[i];
+  for (int64_t sample = 0; sample < num_samples; ++sample) {
+    for (int64_t t = 0; t < length; ++t) sum[t] += parts.centred[sample * length + t];
+  }
   const double factor = 2 / (scale[0] * scale[0] * static_cast<double>(length * num_samples));
   for (int64_t t = 0; t < length; ++t) outer[t] = factor * channel.gradient[t];
 

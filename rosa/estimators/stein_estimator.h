@@ -10,6 +10,7 @@
 // Since lin is linear, A needs no loop over flips:
 //   (A h_k)(s) = b_k L,  (A g_k)(s)_t = b'_k L (s_t - p_t) + w_t (1 - 2 s_t) [a'_k + b'_k (lin_k(s) + slope_t (1 - 2
 //   s_t))],  L = sum of w_i slope_i (1 - 2 s_i), which is -lin_k(s) for barker.
+// Rewards are taken around the mean of both embeddings', which changes no difference.
 // In the causal scope of position t, lin and L are sums over i >= t.
 #pragma once
 
@@ -33,7 +34,7 @@ double stein_weight(SteinOperator stein_operator, double probability, uint8_t bi
 struct SteinInputs {
   std::span<const double> others;  // mean of the others' rewards
   std::span<const double> hard;    // reward at the hard bits
-  std::span<const double> scale;   // size of rewards: root of the sum of their largest squares
+  std::span<const double> scale;   // size of rewards: root of the sum of their squares
   std::span<const double> slopes;  // empty without slopes
   std::span<const double> probability;
 };
@@ -79,6 +80,8 @@ class SteinEstimator : public SampledEstimator {
 
   SteinOperator stein_operator_;
   SlopeSource slopes_;
+  int64_t train_every_;
+  uint64_t first_sample_ = 0, step_ = 0;  // of the call
   TrainedWeights weights_;
 };
 

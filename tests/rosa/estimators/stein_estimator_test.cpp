@@ -76,6 +76,16 @@ struct SteinCase {
   }
 };
 
+// Less the mean of both embeddings', but at the first position, which retrieves nothing.
+Numbers centred_rewards(const GateCall& call, const Bits& bits) {
+  Numbers rewards = testing::oracle_rewards(call, 0, bits);
+  const double mean = (call.emb0[0].item<double>() + call.emb1[0].item<double>()) / 2;
+  for (size_t t = 1; t < bits.size(); ++t) {
+    rewards[t] -= testing::number(call.grad_output, 0, static_cast<int64_t>(t), 0) * mean;
+  }
+  return rewards;
+}
+
 Numbers flip_effects(const GateCall& call, const Bits& bits) {
   Numbers effects;
   for (size_t t = 0; t < bits.size(); ++t) {
@@ -114,7 +124,7 @@ SteinCase make_case(int64_t num_samples, SlopeSource source, HostExecutor& execu
     result.p.push_back(testing::clamped_probability(result.call, kTemperature, t, 0));
     hard[t] = testing::number(result.call.x, 0, t, 0) > 0;
   }
-  result.hard = testing::oracle_rewards(result.call, 0, hard);
+  result.hard = centred_rewards(result.call, hard);
   result.call.uniforms = at::empty({num_samples, 1, kLength, 1}, at::kDouble);
   std::vector<Numbers> own;
   for (int64_t sample = 0; sample < num_samples; ++sample) {
@@ -125,7 +135,7 @@ SteinCase make_case(int64_t num_samples, SlopeSource source, HostExecutor& execu
       bits[t] = uniform < result.p[t];
     }
     result.strings.push_back(bits);
-    result.rewards.push_back(testing::oracle_rewards(result.call, 0, bits));
+    result.rewards.push_back(centred_rewards(result.call, bits));
     own.push_back(source == SlopeSource::routes       ? route_slopes(result.call, bits)
                   : source == SlopeSource::hard_flips ? flip_effects(result.call, hard)
                   : source == SlopeSource::none       ? Numbers(kLength, 0.0)
@@ -198,9 +208,8 @@ Coefficients network_coefficients(const SteinCase& given, const float* weights, 
   return [&given, weights, width, scope, has_slopes](int64_t sample, int64_t t) {
     Numbers squares(given.length, 0.0);
     for (int64_t i = 0; i < given.length; ++i) {
-      const double largest =
-          std::max(std::abs(given.call.emb0[0].item<double>()), std::abs(given.call.emb1[0].item<double>()));
-      if (i > 0) squares[i] = std::pow(testing::number(given.call.grad_output, 0, i, 0) * largest, 2);
+      const double half = (given.call.emb1[0].item<double>() - given.call.emb0[0].item<double>()) / 2;
+      if (i > 0) squares[i] = std::pow(testing::number(given.call.grad_output, 0, i, 0) * half, 2);
     }
     const double scale = std::sqrt(given.credit(squares, scope, t));
     double others = 0;
@@ -235,7 +244,7 @@ TEST(SteinEstimator, RodeoEqualsItsFormula) {
           config.name = "rodeo";
           config.scope = scope;
           config.num_samples = num_samples;
-          config.rodeo = {stein_operator, slopes, 5};
+          config.rodeo = {stein_operator, slopes, 5, 1};
           const auto estimator = make_gate_estimator(config);
           testing::set_parameters(*estimator, 8);
           const auto* weights = estimator->parameters()[0].second.const_data_ptr<float>();
@@ -280,8 +289,8 @@ TEST(SteinEstimator, StartsAsLeaveOneOut) {
 // The mean square of the estimate of logits, relative to the rewards' size, as the estimators mean it.
 double mean_square(GateEstimator& estimator, const GateCall& call, HostExecutor& executor) {
   const at::Tensor gradient = estimator.gradient(call, executor).to(at::kDouble) * kTemperature;
-  const at::Tensor largest = at::maximum(call.emb0.abs(), call.emb1.abs()).to(at::kDouble);
-  const at::Tensor squares = (call.grad_output.to(at::kDouble) * largest).square().narrow(1, 1, 16).sum(1);  // [B,C]
+  const at::Tensor half = (call.emb1 - call.emb0).to(at::kDouble) / 2;
+  const at::Tensor squares = (call.grad_output.to(at::kDouble) * half).square().narrow(1, 1, 16).sum(1);  // [B,C]
   return (gradient.square().mean(1) / squares).sum().item<double>();
 }
 
@@ -291,7 +300,12 @@ TEST(SteinEstimator, GradientsOfItsParametersAreThoseOfTheMeanSquare) {
   call.x = call.x.to(at::kDouble);
   for (const char* name : {"rodeo", "double_cv"}) {
     for (RewardScope scope : {RewardScope::channel, RewardScope::causal}) {
-      const auto estimator = testing::make_estimator(name, scope, 3);
+      GateEstimatorConfig config;
+      config.name = name;
+      config.scope = scope;
+      config.num_samples = 3;
+      config.rodeo.train_every = 1;
+      const auto estimator = make_gate_estimator(config);
       testing::set_parameters(*estimator, 12);
       estimator->gradient(call, executor);
       const at::Tensor parameter = estimator->parameters()[0].second;
