@@ -37,7 +37,13 @@ void CommunicationThread::submit(std::function<void()> job) {
 void CommunicationThread::wait() {
   std::unique_lock lock(mutex_);
   awaited_ = true;
-  changed_.wait(lock, [this] { return jobs_.empty() && !busy_; });
+  while (busy_ || !jobs_.empty()) {
+    if (busy_) {
+      changed_.wait(lock);
+    } else {
+      run_first(lock);
+    }
+  }
   awaited_ = false;
   if (error_) std::rethrow_exception(error_);
 }
@@ -57,27 +63,31 @@ void CommunicationThread::work() {
   base::name_trace_thread("communication");
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });
+    changed_.wait(lock, [this] { return ending_ || (!busy_ && !jobs_.empty()); });
     if (ending_) return;
-    std::function<void()> job = std::move(jobs_.front());
-    jobs_.pop_front();
-    busy_ = true;
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      job();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    job = nullptr;  // what it holds is let go before wait() returns
-    lock.lock();
-    busy_ = false;
-    if (error) {
-      error_ = error;
-      jobs_.clear();
-    }
-    changed_.notify_all();
+    run_first(lock);
   }
+}
+
+void CommunicationThread::run_first(std::unique_lock<std::mutex>& lock) {
+  std::function<void()> job = std::move(jobs_.front());
+  jobs_.pop_front();
+  busy_ = true;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    job();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  job = nullptr;  // what it holds is let go before wait() returns
+  lock.lock();
+  busy_ = false;
+  if (error) {
+    error_ = error;
+    jobs_.clear();
+  }
+  changed_.notify_all();
 }
 
 }  // namespace rosa::parallel

@@ -1,5 +1,5 @@
-// CommunicationThread: one thread that carries out jobs in the order in which they were submitted, beside a thread
-// that computes. It gives its core away while it waits, as long as nobody waits for it. No LibTorch, no MPI.
+// CommunicationThread: one thread that carries out jobs one by one in the order in which they were submitted, beside
+// a thread that computes. It gives its core away while it waits, as long as nobody waits for it. No LibTorch, no MPI.
 #pragma once
 
 #include <atomic>
@@ -24,7 +24,8 @@ class CommunicationThread {
   // Queues a job and returns at once. After a job has thrown, no further one is begun.
   void submit(std::function<void()> job);
 
-  // Returns when every job submitted so far has run. Rethrows what a job threw, now and at every later call.
+  // Returns when every job submitted so far has run. What the thread has not begun is carried out by the caller, since
+  // waking another thread takes as long as a small job. Rethrows what a job threw, now and at every later call.
   void wait();
 
   // For jobs: calls `done` until it returns true. Between calls it sleeps for some tens of microseconds; while
@@ -33,6 +34,8 @@ class CommunicationThread {
 
  private:
   void work();
+  // Takes the first job and carries it out, with the lock released.
+  void run_first(std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,9 +1,12 @@
 #include "parallel/gradient_reducer.h"
 
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "parallel/micro_batch_tree.h"
 #include "parallel/reduction_strategy.h"
@@ -110,8 +113,7 @@ void GradientReducer::run_backward(const std::function<void()>& backward) {
   in_backward_ = false;
   ++num_done_;
   if (is_last_) {
-    const auto complete = [this] { complete_buckets(); };
-    thread_ ? thread_->submit(complete) : complete();
+    communicate([this] { complete_buckets(); });
   } else {
     strategy_->end_micro_batch();
   }
@@ -136,9 +138,20 @@ void GradientReducer::take(size_t tensor) {
 // In the order of the buckets, so that every rank sends the same.
 void GradientReducer::send_full_buckets() {
   for (; next_bucket_ < num_awaited_.size() && num_awaited_[next_bucket_] == 0; ++next_bucket_) {
-    const auto reduce = [this, bucket = next_bucket_] { reduce_bucket(bucket); };
-    thread_ ? thread_->submit(reduce) : reduce();
+    communicate([this, bucket = next_bucket_] { reduce_bucket(bucket); });
   }
+}
+
+// On the communication thread, but on the stream of the caller, which is that of the gradients.
+void GradientReducer::communicate(std::function<void()> job) {
+  if (!thread_) return job();
+  std::optional<c10::Stream> stream;
+  const at::Device device = tensors_.front().tensor.device();
+  if (!device.is_cpu()) stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device);
+  thread_->submit([job = std::move(job), stream] {
+    const c10::OptionalStreamGuard guard(stream);
+    job();
+  });
 }
 
 // Returns when every rank has come. Nothing of a rank's core is used up by waiting, unlike inside MPI.

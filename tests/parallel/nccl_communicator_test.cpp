@@ -10,13 +10,16 @@
 #include <mpi.h>
 #include <nccl.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <thread>
 
 #include "../support/fake_gpu/fake_device.h"
 #include "../support/fake_gpu/fake_nccl.h"
 #include "communicator_checks.h"
+#include "parallel/gradient_reducer.h"
 #include "parallel/mpi_communicator.h"
 #include "reducer_checks.h"
 
@@ -250,6 +253,65 @@ TEST_F(Nccl, AnotherThreadMayWait) {
   const auto work = communicator->all_reduce_async(tensor);
   std::thread([&] { work->wait(); }).join();
   EXPECT_TRUE(at::equal(tensor.cpu(), at::full({5}, 1.0 * world_size())));
+}
+
+// --- the gradient reducer
+
+TEST_F(Nccl, FastModeSendsEachBucketOnceAStepThroughNccl) {
+  if (world_size() == 1) GTEST_SKIP() << "one rank sends nothing";
+  const auto communicator = make();
+  constexpr int64_t kSize = 1000;
+  for (const bool sharded : {false, true}) {
+    const std::vector<at::Tensor> tensors = {on_device(at::ones({kSize})), on_device(at::ones({kSize}))};
+    std::array<std::function<void()>, 2> ready;
+    const auto reduced = [&](size_t i) {
+      return ReducedTensor{tensors[i], [&ready, i](std::function<void()> call) { ready[i] = std::move(call); }};
+    };
+    const ParallelConfig config{
+        .reduction = "fast", .bucket_mib = kSize * sizeof(float) / 1048576.0, .sharded_optimizer = sharded};
+    GradientReducer reducer(*communicator, config, 3 * world_size(), {reduced(0), reduced(1)}, {1, 0});
+    ASSERT_EQ(reducer.layout().num_buckets(), 2U);
+    for (int step = 0; step < 2; ++step) {
+      fake_gpu::take_history();
+      for (int micro_batch = 0; micro_batch < 3; ++micro_batch) {
+        reducer.run_backward([&] {
+          for (const size_t i : {1, 0}) {
+            tensors[i].mutable_grad().add_(1.0);
+            ready[i]();
+          }
+        });
+      }
+      const at::Tensor sum = reducer.finish().cpu();
+      std::vector<std::string> sums;
+      for (const std::string& call : fake_gpu::take_history()) {
+        if (call.rfind("nccl", 0) == 0) sums.push_back(call);
+      }
+      const char* call = sharded ? "ncclReduceScatter float32 .* sum .*" : "ncclAllReduce float32 .* sum .*";
+      EXPECT_THAT(sums, ElementsAre(MatchesRegex(call), MatchesRegex(call)));
+      for (const auto& piece :
+           sharded ? reducer.layout().pieces_of_rank(communicator->rank()) : reducer.layout().whole_tensors()) {
+        EXPECT_TRUE(at::eq(sum.narrow(0, piece.offset, piece.size()), 3.0 * world_size()).all().item<bool>());
+      }
+    }
+  }
+}
+
+TEST_F(Nccl, FastModeWaitsForTheStreamOfTheBackward) {
+  if (world_size() == 1) GTEST_SKIP() << "one rank sends nothing";
+  const auto communicator = make();
+  const at::Tensor tensor = on_device(at::ones({1000}));
+  std::function<void()> ready;
+  GradientReducer reducer(*communicator, {.reduction = "fast"}, world_size(),
+                          {{tensor, [&](std::function<void()> call) { ready = std::move(call); }}}, {0});
+  const c10::StreamGuard guard(c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_));
+  reducer.run_backward([&] {
+    fake_gpu::hold(current_stream());
+    tensor.mutable_grad().copy_(at::full({1000}, 3.0));
+    ready();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // time to go wrong: nothing needs it to pass
+  fake_gpu::let_go(current_stream());
+  EXPECT_TRUE(at::equal(reducer.finish().cpu().narrow(0, 0, 1000), at::full({1000}, 3.0 * world_size())));
 }
 
 // --- failures. Every rank fails alike unless a test says otherwise.

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "parallel/gradient_norm.h"
@@ -48,23 +49,37 @@ ExactSum exact_sum(int64_t num_micro_batches, size_t tensor) {
   return exact;
 }
 
-// Tensors whose gradients autograd computes: the backward of run() gives tensor t the gradient gradient(i, t).
+// Tensors whose gradients autograd computes: the backward of run() gives tensor t the gradient gradient(i, t). On a
+// made-up device, which autograd does not know, the same is done by hand.
 struct Subject {
+  at::Device device;
   std::vector<at::Tensor> tensors;
+  std::vector<std::function<void()>> ready;  // by hand: what the reducer wants to be called
   std::unique_ptr<GradientReducer> reducer;
 
-  Subject(Communicator& communicator, const ParallelConfig& config, int64_t num_micro_batches) {
+  Subject(Communicator& communicator, const ParallelConfig& config, int64_t num_micro_batches,
+          at::Device where = at::kCPU)
+      : device(where), ready(kSizes.size()) {
     std::vector<ReducedTensor> reduced;
     for (const int64_t size : kSizes) {
-      tensors.push_back(at::ones({size}).requires_grad_(true));
-      reduced.push_back(reduced_by_autograd(tensors.back()));
+      tensors.push_back(at::ones({size}).to(device).requires_grad_(true));
+      if (device.is_cpu()) {
+        reduced.push_back(reduced_by_autograd(tensors.back()));
+      } else {
+        std::function<void()>& place = ready[reduced.size()];
+        reduced.push_back({tensors.back(), [&place](std::function<void()> function) { place = std::move(function); }});
+      }
     }
     std::vector<size_t> placement(kSizes.size());
     std::iota(placement.rbegin(), placement.rend(), size_t{0});
     reducer = std::make_unique<GradientReducer>(communicator, config, num_micro_batches, std::move(reduced), placement);
   }
 
+  Subject(const Subject&) = delete;
+  Subject& operator=(const Subject&) = delete;
+
   void backward(int64_t micro_batch) const {
+    if (!device.is_cpu()) return backward_by_hand(micro_batch);
     at::Tensor loss = at::zeros({});
     for (size_t tensor = 0; tensor < tensors.size(); ++tensor) {
       if (tensor != kWithoutGradient) loss = loss + at::dot(tensors[tensor], gradient(micro_batch, tensor));
@@ -72,11 +87,25 @@ struct Subject {
     torch::autograd::backward({loss}, {});
   }
 
+  void backward_by_hand(int64_t micro_batch) const {
+    for (size_t tensor = tensors.size(); tensor-- > 0;) {
+      if (tensor == kWithoutGradient) continue;
+      const at::Tensor computed = gradient(micro_batch, tensor).to(device);
+      at::Tensor& sum = tensors[tensor].mutable_grad();
+      if (sum.defined()) {
+        sum.add_(computed);
+      } else {
+        sum = computed;
+      }
+      ready[tensor]();
+    }
+  }
+
   at::Tensor run() const {
     for (int64_t i = reducer->owned().first; i < reducer->owned().second; ++i) {
       reducer->run_backward([&] { backward(i); });
     }
-    return reducer->finish();
+    return reducer->finish().cpu();
   }
 };
 
@@ -135,7 +164,8 @@ void check_fast_within_tolerance(Communicator& communicator) {
   constexpr int64_t kNumMicroBatches = 12;
   for (const std::string wire_dtype : {"float32", "bfloat16"}) {
     for (const bool sharded : {false, true}) {
-      const Subject subject(communicator, config_of("fast", wire_dtype, sharded), kNumMicroBatches);
+      const Subject subject(communicator, config_of("fast", wire_dtype, sharded), kNumMicroBatches,
+                            communicator.device());
       const double ranks = communicator.world_size();
       const double tolerance = (kNumMicroBatches + ranks) * std::pow(2.0, -24) +
                                (wire_dtype == "bfloat16" ? (ranks + 1) * std::pow(2.0, -8) : 0.0);
@@ -156,7 +186,7 @@ void check_fast_within_tolerance(Communicator& communicator) {
 
 void check_fast_equal_on_all_ranks(Communicator& communicator) {
   for (const std::string wire_dtype : {"float32", "bfloat16"}) {
-    const Subject subject(communicator, config_of("fast", wire_dtype), 12);
+    const Subject subject(communicator, config_of("fast", wire_dtype), 12, communicator.device());
     const at::Tensor sum = subject.run();
     for (const at::Tensor& other : communicator.all_gather(sum)) EXPECT_TRUE(equal_bits(other, sum)) << wire_dtype;
   }

@@ -177,13 +177,18 @@ at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::opti
       size, stride, allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(type));
 }
 
+// The same memory as a tensor of the host, for tasks. Of contiguous tensors.
+at::Tensor on_host(const at::Tensor& tensor) {
+  return at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.options().device(at::kCPU));
+}
+
 // The tasks hold the tensors: their memory lives until the stream has got there.
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   TORCH_CHECK(to.is_contiguous(), "fakegpu copies into contiguous tensors only");
   if (from.device().type() == kType && to.device().type() == kType) {
-    TORCH_CHECK(from.is_contiguous() && from.scalar_type() == to.scalar_type(), "fakegpu copies plain tensors only");
+    TORCH_CHECK(from.is_contiguous(), "fakegpu copies plain tensors only");
     const c10::DeviceGuard guard(to.device());
-    give([from, to] { std::memmove(to.data_ptr(), from.data_ptr(), to.nbytes()); });
+    give([from, to] { on_host(to).copy_(on_host(from)); });
     return to;
   }
   if (to.device().type() == kType) {

@@ -85,6 +85,26 @@ size_t size_of(ncclDataType_t type) {
 
 namespace {
 
+// Sums are rounded to the nearest, ties to even, as NCCL does.
+class Bfloat16 {
+ public:
+  Bfloat16() = default;
+  explicit Bfloat16(float value) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bits_ = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  }
+  operator float() const {  // NOLINT(google-explicit-constructor): a number like the others
+    const uint32_t bits = static_cast<uint32_t>(bits_) << 16;
+    float value = 0.0F;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+  }
+
+ private:
+  uint16_t bits_ = 0;
+};
+
 template <class Number>
 void combine_numbers(Bytes& into, const Bytes& more, ncclRedOp_t reduction) {
   for (size_t offset = 0; offset + sizeof(Number) <= into.size(); offset += sizeof(Number)) {
@@ -106,7 +126,9 @@ bool combine(Bytes& into, const Bytes& more, ncclDataType_t type, ncclRedOp_t re
   if (type == ncclInt32) combine_numbers<int32_t>(into, more, reduction);
   if (type == ncclInt64) combine_numbers<int64_t>(into, more, reduction);
   if (type == ncclUint8) combine_numbers<uint8_t>(into, more, reduction);
-  return type == ncclFloat32 || type == ncclFloat64 || type == ncclInt32 || type == ncclInt64 || type == ncclUint8;
+  if (type == ncclBfloat16) combine_numbers<Bfloat16>(into, more, reduction);
+  return type == ncclFloat32 || type == ncclFloat64 || type == ncclInt32 || type == ncclInt64 || type == ncclUint8 ||
+         type == ncclBfloat16;
 }
 
 void report(ncclComm& comm, const std::string& text) {
