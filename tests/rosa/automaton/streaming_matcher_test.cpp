@@ -4,6 +4,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "rosa/automaton/matcher.h"
 #include "tests/rosa/automaton/oracle.h"
 
 namespace rosa::automaton {
@@ -233,6 +234,30 @@ TEST(StreamingMatcherTest, ARewoundStateEqualsOneThatNeverWentThere) {
         ASSERT_EQ(rewound.save(), straight.save());
       }
       ASSERT_EQ(rewound.append(symbols[t], symbols[t]), straight.append(symbols[t], symbols[t])) << "at " << t;
+    }
+  }
+}
+
+// Long enough for every kind of table, level and filter; what was taken back leaves no trace.
+TEST(StreamingMatcherTest, LongStreamsEqualTheMatcherOfWholeSequences) {
+  std::mt19937_64 random(15);
+  const size_t size = 40000;
+  Matcher matcher;
+  for (const Family& family : families()) {
+    for (const int bits : {1, 4, 8}) {
+      const Symbols key = family.make(size, bits, random);
+      const Symbols query = random() % 2 == 0 ? key : family.make(size, bits, random);
+      SCOPED_TRACE(family.name + ", bits " + std::to_string(bits));
+      std::vector<int32_t> positions(size), lengths(size);
+      matcher.match<uint64_t>(query, key, positions, lengths);
+      StreamingMatcher stream;
+      for (size_t t = 0; t < size; ++t) {
+        ASSERT_EQ(stream.append(query[t], key[t]), (Match{positions[t], lengths[t]})) << "at " << t;
+        if (t % 1000 != 999) continue;
+        const size_t count = random() % 50;
+        for (size_t i = 0; i < count; ++i) stream.append(query[i * 7], key[random() % (i + 1)]);
+        stream.rewind(static_cast<int64_t>(count));
+      }
     }
   }
 }
