@@ -231,7 +231,8 @@ ROSA_BLOCK_CODE void add_gradients(Block& block, const ProxyArguments& p, const 
       if (r >= rows) continue;
       double sum = 0;
       for (int64_t lane = 0; lane < kBlockThreads && strip + lane < t; ++lane) {
-        sum += static_cast<double>(grad_products.values[r * kTilePitch + lane]) * view.key[bit * view.pitch + t - 1 - strip - lane];
+        sum += static_cast<double>(grad_products.values[r * kTilePitch + lane]) *
+               view.key[bit * view.pitch + t - 1 - strip - lane];
       }
       block.add(&view.grad_query[bit * view.pitch + t], static_cast<float>(sum));
     }
