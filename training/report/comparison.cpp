@@ -39,7 +39,7 @@ std::string mean_text(const Summary& summary) {
 void add_loss_finding(const Experiment& experiment, const std::string& budget, const ResultValue& loss,
                       std::vector<std::string>& found) {
   const std::vector<Contest> ranked = ranking(experiment, loss, true);
-  if (ranked.empty()) return;
+  if (experiment.arms.size() < 2 || ranked.empty()) return;
   std::string text = concat("At ", budget, ", ", experiment.arms[ranked[0].arm].label,
                             " ends with the lowest loss: ", mean_text(ranked[0].summary));
   const auto control = control_index(experiment);
@@ -163,7 +163,7 @@ std::vector<std::string> findings(const Experiment& experiment) {
   add_loss_finding(experiment, "equal steps", score_value(&Result::equal_steps, &Score::loss), found);
   add_loss_finding(experiment, "equal time", score_value(&Result::equal_time, &Score::loss), found);
   const auto best_accuracy = ranking(experiment, score_value(&Result::equal_steps, &Score::accuracy), false);
-  if (!best_accuracy.empty()) {
+  if (experiment.arms.size() > 1 && !best_accuracy.empty()) {
     found.push_back(concat("The highest accuracy at equal steps is ", percent(best_accuracy[0].summary.mean), ", of ",
                            experiment.arms[best_accuracy[0].arm].label, "."));
   }

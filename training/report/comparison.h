@@ -42,7 +42,7 @@ std::vector<ArmGroup> arm_groups(const Experiment& experiment);
 // How a scope is called, "no scope" where it is empty.
 std::string scope_title(const std::string& scope);
 
-// The findings that the numbers allow, in sentences; empty before any run is finished.
+// The findings that the numbers allow, in sentences; empty before any run is finished, and where nothing is compared.
 std::vector<std::string> findings(const Experiment& experiment);
 
 }  // namespace rosa::training::report

@@ -51,12 +51,9 @@ Samples thin(const Samples& samples, std::size_t max_points) {
   if (group <= 1) return samples;
   Samples thinned;
   for (std::size_t begin = 0; begin + group <= samples.size(); begin += group) {
-    std::pair<double, double> mean = {0, 0};
-    for (std::size_t i = begin; i < begin + group; ++i) {
-      mean.first += samples[i].first / static_cast<double>(group);
-      mean.second += samples[i].second / static_cast<double>(group);
-    }
-    thinned.push_back(mean);
+    double mean = 0;
+    for (std::size_t i = begin; i < begin + group; ++i) mean += samples[i].second / static_cast<double>(group);
+    thinned.emplace_back(samples[begin + group - 1].first, mean);
   }
   return thinned;
 }

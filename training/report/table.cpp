@@ -68,6 +68,7 @@ void Table::add(Row row) {
 void Table::mark_best(std::size_t column, const std::vector<std::optional<double>>& values, Best best) {
   base::require(values.size() == rows_.size() && column < columns_.size(), "Table::mark_best: wrong size");
   std::optional<double> target;
+  if (std::count_if(values.begin(), values.end(), [](const auto& value) { return value.has_value(); }) < 2) return;
   for (const auto& value : values) {
     if (value && (!target || (best == Best::lowest ? *value < *target : *value > *target))) target = value;
   }

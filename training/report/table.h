@@ -38,7 +38,8 @@ class Table {
 
   // Throws ArgumentError unless the row has a cell for every column.
   void add(Row row);
-  // Marks the cells of a column with the best of `values` (one a row; nothing: does not take part).
+  // Marks the cells of a column with the best of `values` (one a row; nothing: does not take part), where at least two
+  // take part.
   void mark_best(std::size_t column, const std::vector<std::optional<double>>& values, Best best);
   // Columns without any value go.
   void drop_empty_columns();

@@ -118,7 +118,7 @@ std::optional<double> microseconds_of(const Experiment& experiment, std::size_t 
 }
 
 std::string with_budget(const std::string& title, const std::string& budget, const std::string& unit) {
-  return budget.empty() ? title : title + ": " + budget + unit;
+  return budget.empty() ? title : title + " (" + budget + unit + ")";
 }
 
 }  // namespace
