@@ -50,7 +50,7 @@ void JsonLinesFile::start(int64_t first_step) {
     if (json.is_discarded() || !json.is_object() || !json.contains("step")) continue;
     const int64_t step = json.value("step", int64_t{-1});
     const bool shows_step = json.value("kind", std::string()) == "step";
-    if (shows_step ? step < first_step : step <= first_step && step > 0) kept += line + "\n";
+    if (shows_step ? step < first_step : step <= first_step && first_step > 0) kept += line + "\n";
   }
   // A run that was rolled back starts again with the file open.
   out_.close();

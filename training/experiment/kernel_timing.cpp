@@ -121,7 +121,7 @@ class KernelTiming {
     add(place, "all flips", 1, 1, [&] { channel_flips_.effects(bits, rewards, rewards, outputs, effects); });
     constexpr size_t kLongestBruteForce = 512;
     if (length <= kLongestBruteForce) {
-      add(place, "all flips, one forward each", 1, 1, [&] {
+      add(place, "brute force", 1, 1, [&] {  // a forward for each flip
         for (uint8_t& bit : bits) {
           bit ^= 1;
           forward();

@@ -1,4 +1,4 @@
-// What a folder of `rosa experiment` holds, as `rosa report` reads it. The files are described in docs/running.md;
+// What a folder of `rosa experiment` holds, as `rosa report` reads it. The files are described in docs/experiments.md;
 // whatever isn't there yet is empty here. Computes nothing.
 #pragma once
 

@@ -283,7 +283,7 @@ Table timing_table(const Experiment& experiment) {
   if (kernels.empty()) return Table("", "", {});
   // What a kernel costs in others: how many forwards, and how much of brute force it saves.
   std::vector<std::tuple<std::string, std::string, std::string>> ratios = {
-      {"brute force", "flip", "brute force / flip"}, {"flip", "forward", "flip / forward"}};
+      {"brute force", "all flips", "brute force / all flips"}, {"all flips", "forward", "all flips / forward"}};
   const auto has = [&](const std::string& kernel) {
     return std::find(kernels.begin(), kernels.end(), kernel) != kernels.end();
   };

@@ -192,9 +192,9 @@ TEST_F(Experiments, RecallRunsThroughTheAdapter) {
   config.experiment.task = ExperimentTaskKind::recall;
   config.data = {.num_samples = 8, .micro_batches = 2, .length = 48, .channels = 16};
   config.adapter.num_heads = 2;
-  ExperimentArm arm{.label = "default", .estimator = "default", .gate = {}, .adapter = config.adapter};
+  ExperimentArm arm{.label = "sufa", .estimator = "sufa", .gate = {}, .adapter = config.adapter};
   run(config, {arm}, 2);
-  const auto result = read_json(folder_ / "e" / "default-seed0" / "result.json");
+  const auto result = read_json(folder_ / "e" / "sufa-seed0" / "result.json");
   EXPECT_NEAR(result.at("equal_steps").at("loss").get<double>(), std::log(8.0), 1.0);
   EXPECT_FALSE(result.at("by_distance").empty());
 }
