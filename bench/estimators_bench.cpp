@@ -196,7 +196,8 @@ void print_rodeo_row(int64_t length, int64_t channels, int64_t num_updates, doub
 void print_rodeo(int64_t length, int64_t channels, int64_t num_updates, const std::string& only) {
   HostExecutor executor(2);
   std::printf(
-      "T = %ld, C = %ld, %ld updates\n\n| scale | rodeo 2 | disarm 2 | rloo 2 | rodeo 2 | ratio to disarm |\n"
+      "T = %ld, C = %ld, %ld updates\n\n| scale | scope, slopes, operator | disarm 2 | rloo 2 | rodeo 2 | ratio to "
+      "disarm |\n"
       "|---|---|---|---|---|---|\n",
       length, channels, num_updates);
   for (double scale : {0.5, 2.0, 5.0}) {
