@@ -44,7 +44,7 @@ version() { "$@" 2>/dev/null | head -n 1 || true; }
   echo "# Long tests, $start"
   echo
   echo "\`./launch/long_tests.sh${selection[*]:+ ${selection[*]}}\`, commit $commit, $(num_cores) cores," \
-    "Linux $(uname -r), $(version mpirun --version), $(version srun --version)"
+    "Linux $(uname -r), $(version mpirun --version), $(version slurmctld -V)"
   echo
   echo '| test | result | seconds |'
   echo '|---|---|---|'
