@@ -1,4 +1,5 @@
-// The blocks of sufa_blocks.h, soft_rosa_blocks.h and dense_surrogate_blocks.h as CUDA kernels; what they do is in those headers.
+// The blocks of sufa_blocks.h, soft_rosa_blocks.h and dense_surrogate_blocks.h as CUDA kernels; what they do is in
+// those headers.
 #include <cuda_runtime.h>
 
 #include "rosa/kernels/dense_surrogate_blocks.h"
