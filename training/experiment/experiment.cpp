@@ -110,7 +110,7 @@ nlohmann::ordered_json describe_experiment(const ExperimentConfig& config, const
     json["arms"].push_back({{"label", arm.label},
                             {"estimator", arm.estimator},
                             {"scope", arm.scope()},
-                            {"num_samples", arm.scope().empty() ? 0 : arm.gate.num_samples},
+                            {"num_samples", arm.num_samples()},
                             {"evaluations", evaluations_of(config, arm)}});
   }
   json["seeds"] = experiment.seeds;

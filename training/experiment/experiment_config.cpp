@@ -99,6 +99,8 @@ std::string ExperimentArm::scope() const {
   return "";
 }
 
+int64_t ExperimentArm::num_samples() const { return scope().empty() && gate.name != "leg" ? 1 : gate.num_samples; }
+
 void check(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms) {
   using base::ConfigError;
   using base::require;

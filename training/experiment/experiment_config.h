@@ -99,6 +99,8 @@ struct ExperimentArm {
 
   // The sampled estimators' scope; empty where it means nothing.
   std::string scope() const;
+  // Strings drawn for a gradient; 1 where none are.
+  int64_t num_samples() const;
 };
 
 // Throws ConfigError for what no single key can show.

@@ -61,7 +61,7 @@ class Study {
                                          {"label", label},
                                          {"estimator", arm.estimator},
                                          {"scope", arm.scope()},
-                                         {"num_samples", arm.gate.num_samples},
+                                         {"num_samples", arm.num_samples()},
                                          {"evaluations", study.evaluations},
                                          {"microseconds", 1e6 * study.seconds},
                                          {"variance", study.relative_variance()},
