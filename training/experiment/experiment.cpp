@@ -4,8 +4,6 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -28,9 +26,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kConfigFile = "config.yaml";
 
+// What this program wrote itself; empty where it isn't there yet.
 std::string read_text(const fs::path& path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
+  constexpr int64_t kMaxBytes = int64_t{64} << 20;
+  return fs::exists(path) ? base::read_file(path, kMaxBytes) : std::string();
 }
 
 std::string date_today() {

@@ -184,8 +184,7 @@ ScoredPlace ExperimentRun::evaluate() {
                           .seconds = progress_.seconds,
                           .score = task_->evaluate(/*zeroed=*/false),
                           .zeroed = task_->evaluate(/*zeroed=*/true)};
-  const bool is_best = progress_.best_loss == 0.0 || place.score.loss < progress_.best_loss;
-  if (is_best) progress_.best_loss = place.score.loss;
+  if (progress_.best_loss == 0.0 || place.score.loss < progress_.best_loss) progress_.best_loss = place.score.loss;
   if (is_main_rank()) {
     nlohmann::ordered_json line = {{"kind", "evaluation"}, {"step", place.num_steps}};
     line.update(to_json(place));
