@@ -3,6 +3,10 @@
 // Both sides in turn in one process, median of REPEATS (default 15) runs. A size's gradients are 1 MiB tensors that
 // become ready one after the other, as in a backward that costs nothing: all communication is exposed. The time is from
 // the first ready callback to the return of finish(); deterministic sums include copying the gradients into a leaf.
+// Before each run the caches are filled with other things, as a backward leaves them, and then the gradients are
+// written: a call repeated on its own finds its buffers in the caches and is up to twice as fast. Beside it, what parts
+// of a fast reduction cost a single call: a meeting of the ranks before it, being carried out by another thread than
+// the one that wrote the buffer, and the buckets' own time in the reduction.
 #include <ATen/Parallel.h>
 #include <mpi.h>
 
@@ -12,6 +16,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "parallel/gradient_reducer.h"
@@ -27,7 +32,11 @@ double now_ms() {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+constexpr int kNumWarmups = 2;
+
+// Without the first runs.
 double median(std::vector<double> values) {
+  values.erase(values.begin(), values.begin() + kNumWarmups);
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
@@ -60,20 +69,48 @@ class Subject {
       for (auto ready = ready_.rbegin(); ready != ready_.rend(); ++ready) (*ready)();
     });
     reducer_->finish();
-    return now_ms() - start;
+    const double time = now_ms() - start;
+    buckets_ms_.push_back(reducer_->times().communication_ms);
+    return time;
   }
+
+  // Of all runs: time that buckets were on their way.
+  double median_buckets_ms() const { return median(buckets_ms_); }
 
  private:
   std::vector<at::Tensor> tensors_;
   std::vector<std::function<void()>> ready_;
   std::unique_ptr<GradientReducer> reducer_;
+  std::vector<double> buckets_ms_;
 };
+
+void fill_caches() {
+  static at::Tensor others = at::zeros({64 * kTensorElements});
+  others.add_(1.0);
+}
 
 double all_reduce_ms(const at::Tensor& buffer) {
   MPI_Barrier(MPI_COMM_WORLD);
   const double start = now_ms();
   MPI_Allreduce(MPI_IN_PLACE, buffer.data_ptr(), static_cast<int>(buffer.numel()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
   return now_ms() - start;
+}
+
+// The same call behind a meeting as the reducer's.
+double met_ms(Communicator& communicator, const at::Tensor& buffer) {
+  MPI_Barrier(MPI_COMM_WORLD);
+  const double start = now_ms();
+  const auto meeting = communicator.all_reduce_async(at::zeros({1}, at::kLong));
+  while (!meeting->is_complete()) std::this_thread::yield();
+  meeting->wait();
+  communicator.all_reduce(buffer);
+  return now_ms() - start;
+}
+
+double other_thread_ms(const at::Tensor& buffer) {
+  double time = 0.0;
+  std::thread([&] { time = all_reduce_ms(buffer); }).join();
+  return time;
 }
 
 void compare(Communicator& communicator, int64_t num_mib, int num_repeats) {
@@ -86,22 +123,26 @@ void compare(Communicator& communicator, int64_t num_mib, int num_repeats) {
   };
   const at::Tensor buffer = at::ones({num_mib * kTensorElements});
   const auto fast = with("fast", "float32"), half = with("fast", "bfloat16"), tree = with("deterministic", "float32");
-  std::vector<double> bare_ms, fast_ms, half_ms, tree_ms;
-  constexpr int kNumWarmups = 2;
-  for (int repeat = -kNumWarmups; repeat < num_repeats; ++repeat) {
-    const double times[] = {all_reduce_ms(buffer), fast->time_ms(), half->time_ms(), tree->time_ms()};
-    if (repeat < 0) continue;
-    bare_ms.push_back(times[0]);
-    fast_ms.push_back(times[1]);
-    half_ms.push_back(times[2]);
-    tree_ms.push_back(times[3]);
+  std::vector<double> bare_ms, fast_ms, half_ms, tree_ms, with_meeting_ms, on_other_thread_ms;
+  const auto measure = [&](std::vector<double>& times, const auto& body) {
+    fill_caches();
     buffer.fill_(1.0);
+    times.push_back(body());
+  };
+  for (int repeat = 0; repeat < kNumWarmups + num_repeats; ++repeat) {
+    measure(bare_ms, [&] { return all_reduce_ms(buffer); });
+    measure(fast_ms, [&] { return fast->time_ms(); });
+    measure(half_ms, [&] { return half->time_ms(); });
+    measure(tree_ms, [&] { return tree->time_ms(); });
+    measure(with_meeting_ms, [&] { return met_ms(communicator, buffer); });
+    measure(on_other_thread_ms, [&] { return other_thread_ms(buffer); });
   }
   if (communicator.rank() != 0) return;
   const double bare = median(bare_ms);
-  std::printf("| %lld | %.2f | %.2f | %.0f %% | %.0f %% | %.0f %% |\n", static_cast<long long>(num_mib), bare,
-              static_cast<double>(num_mib) / 1024 / bare * 1000, 100 * bare / median(fast_ms),
-              100 * bare / median(half_ms), 100 * bare / median(tree_ms));
+  std::printf("| %lld | %.2f | %.2f | %.0f %% | %.0f %% | %.0f %% | %.2f | %.2f | %.2f |\n",
+              static_cast<long long>(num_mib), bare, static_cast<double>(num_mib) / 1024 / bare * 1000,
+              100 * bare / median(fast_ms), 100 * bare / median(half_ms), 100 * bare / median(tree_ms),
+              median(with_meeting_ms), median(on_other_thread_ms), fast->median_buckets_ms());
   std::fflush(stdout);
 }
 
@@ -111,7 +152,8 @@ void run(int num_repeats) {
     std::printf("%d ranks, median of %d; bandwidth as a share of MPI_Allreduce's\n\n", communicator->world_size(),
                 num_repeats);
     std::printf(
-        "| MiB | MPI_Allreduce ms | GiB/s | fast | fast, bfloat16 | deterministic |\n|---|---|---|---|---|---|\n");
+        "| MiB | MPI_Allreduce ms | GiB/s | fast | fast, bfloat16 | deterministic | with a meeting ms | on another "
+        "thread ms | buckets of fast ms |\n|---|---|---|---|---|---|---|---|---|\n");
   }
   for (int64_t num_mib = 1; num_mib <= 64; num_mib *= 2) compare(*communicator, num_mib, num_repeats);
 }

@@ -37,6 +37,7 @@ void CommunicationThread::submit(std::function<void()> job) {
 void CommunicationThread::wait() {
   std::unique_lock lock(mutex_);
   awaited_ = true;
+  changed_.notify_all();  // a nap of poll() ends
   while (busy_ || !jobs_.empty()) {
     if (busy_) {
       changed_.wait(lock);
@@ -54,7 +55,8 @@ void CommunicationThread::poll(const std::function<bool()>& done) {
     if (awaited_) {
       std::this_thread::yield();
     } else {
-      std::this_thread::sleep_for(kNap);
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, kNap, [this] { return awaited_ || ending_; });
     }
   }
 }

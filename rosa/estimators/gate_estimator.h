@@ -43,7 +43,7 @@ struct RodeoConfig {
 void describe(base::FieldVisitor& visitor, RodeoConfig& config);
 
 struct GateEstimatorConfig {
-  std::string name = "leg";                 // gate_estimator_names()
+  std::string name = "disarm";              // gate_estimator_names()
   RewardScope scope = RewardScope::causal;  // of the sampled ones: disarm, rloo, arms, rodeo, double_cv
   int64_t num_samples = 2;                  // strings drawn a call; disarm and antithetic leg draw pairs of them
   bool antithetic = true;                   // leg: whether samples come in antithetic pairs
