@@ -1,5 +1,5 @@
 // What the gate's estimators cost and how much their estimates vary, as tables in markdown.
-//   estimators_bench cost [T [B [C]]]      CPU time of a call against its forwards, one thread
+//   estimators_bench cost [T [B [C [only]]]]  CPU time of a call against its forwards, one thread
 //   estimators_bench variance [T [C]]      variance, bias and cosine against a reference, at three scales of logits
 //   estimators_bench rodeo [T [C [updates [only]]]]  rodeo, trained on fresh samples, against disarm
 #include <ATen/Parallel.h>
@@ -114,7 +114,8 @@ double matching_seconds(const GateCall& call) {
   });
 }
 
-void print_costs(int64_t length, int64_t batch, int64_t channels) {
+// `only`: rows whose title contains it, here and below.
+void print_costs(int64_t length, int64_t batch, int64_t channels, const std::string& only) {
   HostExecutor executor(1);
   at::set_num_threads(1);
   const GateCall call = make_call(batch, length, channels, 1, 1, executor);
@@ -127,6 +128,7 @@ void print_costs(int64_t length, int64_t batch, int64_t channels) {
       "| estimator | us a channel | forwards it draws | times their sum | times their matching |\n"
       "|---|---|---|---|---|\n");
   for (const Candidate& candidate : candidates()) {
+    if (candidate.title.find(only) == std::string::npos) continue;
     const auto estimator = make_gate_estimator(candidate.config);
     const double time = measure([&] { estimator->gradient(call, executor); });
     const bool samples = candidate.config.name != "flip" && candidate.config.name != "flip_mode" &&
@@ -192,7 +194,6 @@ void print_rodeo_row(int64_t length, int64_t channels, int64_t num_updates, doub
   std::fflush(stdout);
 }
 
-// `only`: rows whose title contains it.
 void print_rodeo(int64_t length, int64_t channels, int64_t num_updates, const std::string& only) {
   HostExecutor executor(2);
   std::printf(
@@ -225,7 +226,7 @@ int main(int argc, char** argv) {
   const auto number = [&](int position, int64_t otherwise) {
     return argc > position ? std::atoll(argv[position]) : otherwise;
   };
-  if (what == "cost") rosa::print_costs(number(2, 128), number(3, 32), number(4, 8));
+  if (what == "cost") rosa::print_costs(number(2, 128), number(3, 32), number(4, 8), argc > 5 ? argv[5] : "");
   if (what == "variance") rosa::print_variances(number(2, 32), number(3, 4));
   if (what == "rodeo") rosa::print_rodeo(number(2, 32), number(3, 4), number(4, 1000), argc > 5 ? argv[5] : "");
   return 0;
