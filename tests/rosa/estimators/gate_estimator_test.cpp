@@ -41,7 +41,7 @@ TEST(GateEstimator, OptionsThatDoNotFitAreRefused) {
   };
   refuses([](auto& config) { config.num_samples = 0; });
   refuses([](auto& config) { config.temperature = 0; });
-  refuses([](auto& config) { config.compatible = "fastrosa"; });
+  refuses([](auto& config) { config.name = "leg", config.compatible = "fastrosa"; });
   refuses([](auto& config) { config.compatible = "other"; });
   for (const char* name : {"leg", "disarm"}) {
     refuses([&](auto& config) { config.name = name, config.num_samples = 3; });
