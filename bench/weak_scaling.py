@@ -37,7 +37,7 @@ class Bench:
             "run.folder": folder, "train.num_steps": self.arguments.steps, "train.micro_batches": micro_batches,
             "evaluation.every": 0, "logging.every": 1,
             "checkpoint.every": 1000000, "compute.threads": 1, "compute.automaton_threads": 1, "compute.device": "cpu",
-            "parallel.reduction": self.arguments.reduction,
+            "parallel.reduction": self.arguments.reduction, "adapter.estimator": "sufa",
         }
         command = [self.arguments.rosa, "train", str(ROOT / "configs/demo/lines.yaml")]
         for key, value in settings.items():

@@ -1,11 +1,10 @@
 // The example of docs/estimators.md ("Adding one"), as it stands there: it compiles and is unbiased.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <fstream>
 #include <numeric>
-#include <sstream>
+#include <string>
 
+#include "base/file.h"
 #include "rosa/estimators/gate_problem.h"
 #include "tests/rosa/estimators/gate_cases.h"
 #include "tests/support/tensors.h"
@@ -42,13 +41,6 @@ class ReinforceEstimator final : public GateEstimator {
 };
 // clang-format on
 
-std::string text_of(const std::string& path) {
-  const std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 // What stands between two marks, the first of which belongs to it.
 std::string between(const std::string& text, const std::string& first, const std::string& last) {
   const size_t begin = text.find(first), end = text.find(last, begin);
@@ -56,11 +48,12 @@ std::string between(const std::string& text, const std::string& first, const std
 }
 
 TEST(ReinforceExample, StandsInTheDocumentation) {
-  const std::string first = "class ReinforceEstimator", last = "\n};\n";
-  const std::string here =
-      between(text_of(ROSA_SOURCE_DIR "/tests/rosa/estimators/reinforce_example_test.cpp"), first, last);
+  const auto example_in = [](const std::string& path) {
+    return between(base::read_file(path, 1 << 20), "class ReinforceEstimator", "\n};\n");
+  };
+  const std::string here = example_in(ROSA_SOURCE_DIR "/tests/rosa/estimators/reinforce_example_test.cpp");
   EXPECT_GT(here.size(), 1000);
-  EXPECT_EQ(between(text_of(ROSA_SOURCE_DIR "/docs/estimators.md"), first, last), here);
+  EXPECT_EQ(example_in(ROSA_SOURCE_DIR "/docs/estimators.md"), here);
 }
 
 TEST(ReinforceExample, IsUnbiased) {
