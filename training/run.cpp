@@ -94,6 +94,17 @@ class Run {
     observe([&](TrainingObserver& o) { o.on_notice(optimizer_memory_text()); });
     observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
     if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
+    try {
+      return train();
+    } catch (const base::NumericError&) {  // thrown alike on every rank, so all can still end what was begun
+      const base::PhaseScope phase(base::Phase::saving);
+      tell(writer_->finish());
+      throw;
+    }
+  }
+
+ private:
+  RunOutcome train() {
     while (progress_.num_steps_done < config_.train.num_steps) {
       base::begin_step(progress_.num_steps_done);
       tell_end_of_save(writer_->poll());
@@ -127,7 +138,6 @@ class Run {
     return RunOutcome::finished;
   }
 
- private:
   template <class Tell>
   void observe(Tell tell) {
     if (communicator_.rank() == 0) tell(context_.observer);
@@ -288,12 +298,20 @@ class Run {
                                          "the last save of the run failed: ", last_save_error_);
   }
 
+  void tell(const std::optional<SaveOutcome>& outcome) {
+    if (!outcome) return;
+    observe([&](TrainingObserver& o) {
+      if (outcome->ok()) return o.on_checkpoint(outcome->step, outcome->folder);
+      base::log_warning(base::concat("the checkpoint of step ", outcome->step, " was not saved: ", outcome->error));
+    });
+  }
+
+  // The same, and counts: throws CheckpointError on every rank where too many in a row failed.
   void tell_end_of_save(const std::optional<SaveOutcome>& outcome) {
     if (!outcome) return;
     if (outcome->ok()) {
       num_failed_saves_ = 0;
-      observe([&](TrainingObserver& o) { o.on_checkpoint(outcome->step, outcome->folder); });
-      return;
+      return tell(outcome);
     }
     ++num_failed_saves_;
     last_save_error_ = outcome->error;
@@ -302,9 +320,7 @@ class Run {
                                          " saves in a row failed (checkpoint.max_failed_saves is ",
                                          config_.checkpoint.max_failed_saves, "), the last one of step ", outcome->step,
                                          ": ", outcome->error);
-    if (communicator_.rank() != 0) return;
-    base::log_warning(
-        base::concat("the checkpoint of step ", outcome->step, " was not saved, training goes on: ", outcome->error));
+    tell(outcome);
   }
 
   const base::StatefulWatch watch_;  // first: it sees what the members below make

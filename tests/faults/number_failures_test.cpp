@@ -22,9 +22,12 @@ constexpr int kExitNumeric = 6;
 
 class NumberFailures : public ::testing::Test {
  protected:
-  JobResult train(const TinyRun& run, const std::string& fault, std::vector<std::string> overrides) {
+  JobResult train(const TinyRun& run, const std::string& fault, std::vector<std::string> overrides,
+                  const std::string& save_fault = "") {
     return run_job(run.train_command(overrides),
-                   {.num_ranks = 2, .launcher_options = {"--quiet"}, .environment = {{"ROSA_FAULT", fault}}});
+                   {.num_ranks = 2,
+                    .launcher_options = {"--quiet"},
+                    .environment = {{"ROSA_FAULT", fault}, {"ROSA_SAVE_FAULT", save_fault}}});
   }
   static std::string weights(const TinyRun& run, int step) {
     return text_of_file(run.checkpoint(step) / "adapter.safetensors");
@@ -51,7 +54,9 @@ TEST_F(NumberFailures, ANotFiniteStepIsSkippedOnAllRanksAndNothingOfItStays) {
 
 TEST_F(NumberFailures, TooManyInARowEndTheRunAndTheCheckpointsAreClean) {
   const TinyRun run(work_ / "run", 20);
-  const JobResult result = train(run, "do=nan_gradient rank=0 step=3-", {"failures.max_in_a_row=2"});
+  // The save of step 4 is still under way when the run ends.
+  const JobResult result = train(run, "do=nan_gradient rank=0 step=3-", {"failures.max_in_a_row=2"},
+                                 /*save_fault=*/"sleep 1000 at snapshot save 2");
   EXPECT_EQ(result.exit_code, kExitNumeric) << result.output;
   EXPECT_THAT(result.output, HasSubstr("3 steps in a row are not finite"));
   EXPECT_TRUE(std::filesystem::exists(run.checkpoint(4)));
