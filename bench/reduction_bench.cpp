@@ -1,6 +1,7 @@
 // Bandwidth of the gradient reducer against a bare MPI_Allreduce of as many bytes, under mpirun:
 //   mpirun -np 2 --bind-to none build/bench/reduction_bench [REPEATS]
-// Both sides in turn in one process, median of REPEATS (default 15) runs. A size's gradients are 1 MiB tensors that
+// All in one process, in another order in each of REPEATS (default 15) rounds, since a call is up to a quarter slower
+// after another kind of call than after its own; medians. A size's gradients are 1 MiB tensors that
 // become ready one after the other, as in a backward that costs nothing: all communication is exposed. The time is from
 // the first ready callback to the return of finish(); deterministic sums include copying the gradients into a leaf.
 // Before each run the caches are filled with other things, as a backward leaves them, and then the gradients are
@@ -15,8 +16,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <string>
+#include <memory>
+#include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "parallel/gradient_reducer.h"
@@ -58,12 +61,12 @@ class Subject {
   }
 
   double time_ms() {
-    for (const at::Tensor& tensor : tensors_) {
-      at::Tensor& gradient = tensor.mutable_grad();
-      if (!gradient.defined()) gradient = at::ones_like(tensor);
-    }
     double start = 0.0;
     reducer_->run_backward([&] {
+      for (const at::Tensor& tensor : tensors_) {
+        at::Tensor& gradient = tensor.mutable_grad();
+        gradient.defined() ? gradient.fill_(1.0) : gradient = at::ones_like(tensor);
+      }
       MPI_Barrier(MPI_COMM_WORLD);
       start = now_ms();
       for (auto ready = ready_.rbegin(); ready != ready_.rend(); ++ready) (*ready)();
@@ -89,6 +92,8 @@ void fill_caches() {
   others.add_(1.0);
 }
 
+const at::Tensor& written(const at::Tensor& buffer) { return buffer.fill_(1.0); }
+
 double all_reduce_ms(const at::Tensor& buffer) {
   MPI_Barrier(MPI_COMM_WORLD);
   const double start = now_ms();
@@ -100,7 +105,7 @@ double all_reduce_ms(const at::Tensor& buffer) {
 double met_ms(Communicator& communicator, const at::Tensor& buffer) {
   MPI_Barrier(MPI_COMM_WORLD);
   const double start = now_ms();
-  const auto meeting = communicator.all_reduce_async(at::zeros({1}, at::kLong));
+  const auto meeting = communicator.barrier_async();
   while (!meeting->is_complete()) std::this_thread::yield();
   meeting->wait();
   communicator.all_reduce(buffer);
@@ -124,18 +129,20 @@ void compare(Communicator& communicator, int64_t num_mib, int num_repeats) {
   const at::Tensor buffer = at::ones({num_mib * kTensorElements});
   const auto fast = with("fast", "float32"), half = with("fast", "bfloat16"), tree = with("deterministic", "float32");
   std::vector<double> bare_ms, fast_ms, half_ms, tree_ms, with_meeting_ms, on_other_thread_ms;
-  const auto measure = [&](std::vector<double>& times, const auto& body) {
-    fill_caches();
-    buffer.fill_(1.0);
-    times.push_back(body());
-  };
+  std::vector<std::pair<std::vector<double>*, std::function<double()>>> subjects = {
+      {&bare_ms, [&] { return all_reduce_ms(written(buffer)); }},
+      {&fast_ms, [&] { return fast->time_ms(); }},
+      {&half_ms, [&] { return half->time_ms(); }},
+      {&tree_ms, [&] { return tree->time_ms(); }},
+      {&with_meeting_ms, [&] { return met_ms(communicator, written(buffer)); }},
+      {&on_other_thread_ms, [&] { return other_thread_ms(written(buffer)); }}};
+  std::mt19937 random(1);  // the same order on every rank
   for (int repeat = 0; repeat < kNumWarmups + num_repeats; ++repeat) {
-    measure(bare_ms, [&] { return all_reduce_ms(buffer); });
-    measure(fast_ms, [&] { return fast->time_ms(); });
-    measure(half_ms, [&] { return half->time_ms(); });
-    measure(tree_ms, [&] { return tree->time_ms(); });
-    measure(with_meeting_ms, [&] { return met_ms(communicator, buffer); });
-    measure(on_other_thread_ms, [&] { return other_thread_ms(buffer); });
+    std::shuffle(subjects.begin(), subjects.end(), random);
+    for (const auto& [times, measure] : subjects) {
+      fill_caches();
+      times->push_back(measure());
+    }
   }
   if (communicator.rank() != 0) return;
   const double bare = median(bare_ms);

@@ -21,26 +21,28 @@ CommunicationThread::~CommunicationThread() {
     ending_ = true;
     jobs_.clear();
   }
-  changed_.notify_all();
+  job_arrived_.notify_one();
+  nap_.notify_one();
   thread_.join();
 }
 
-void CommunicationThread::submit(std::function<void()> job) {
+void CommunicationThread::submit(std::function<void()> job, Start start) {
   {
     const std::lock_guard lock(mutex_);
     if (error_) return;
     jobs_.push_back(std::move(job));
+    if (busy_ || start == Start::later) return;  // who is at work looks for more
   }
-  changed_.notify_all();
+  job_arrived_.notify_one();
 }
 
 void CommunicationThread::wait() {
   std::unique_lock lock(mutex_);
   awaited_ = true;
-  changed_.notify_all();  // a nap of poll() ends
+  nap_.notify_one();
   while (busy_ || !jobs_.empty()) {
     if (busy_) {
-      changed_.wait(lock);
+      all_done_.wait(lock);
     } else {
       run_first(lock);
     }
@@ -56,7 +58,7 @@ void CommunicationThread::poll(const std::function<bool()>& done) {
       std::this_thread::yield();
     } else {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, kNap, [this] { return awaited_ || ending_; });
+      nap_.wait_for(lock, kNap, [this] { return awaited_ || ending_; });
     }
   }
 }
@@ -65,7 +67,7 @@ void CommunicationThread::work() {
   base::name_trace_thread("communication");
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return ending_ || (!busy_ && !jobs_.empty()); });
+    job_arrived_.wait(lock, [this] { return ending_ || (!busy_ && !jobs_.empty()); });
     if (ending_) return;
     run_first(lock);
   }
@@ -89,7 +91,7 @@ void CommunicationThread::run_first(std::unique_lock<std::mutex>& lock) {
     error_ = error;
     jobs_.clear();
   }
-  changed_.notify_all();
+  if (jobs_.empty()) all_done_.notify_one();
 }
 
 }  // namespace rosa::parallel

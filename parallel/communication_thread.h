@@ -21,8 +21,11 @@ class CommunicationThread {
   CommunicationThread(const CommunicationThread&) = delete;
   CommunicationThread& operator=(const CommunicationThread&) = delete;
 
+  // now: an idle thread is woken for the job. later: it is left asleep, since wait() comes soon enough.
+  enum class Start { now, later };
+
   // Queues a job and returns at once. After a job has thrown, no further one is begun.
-  void submit(std::function<void()> job);
+  void submit(std::function<void()> job, Start start = Start::now);
 
   // Returns when every job submitted so far has run. What the thread has not begun is carried out by the caller, since
   // waking another thread takes as long as a small job. Rethrows what a job threw, now and at every later call.
@@ -38,7 +41,8 @@ class CommunicationThread {
   void run_first(std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  // Apart, so that nobody is woken who has nothing to do: that costs as much as a small job.
+  std::condition_variable job_arrived_, all_done_, nap_;
   std::deque<std::function<void()>> jobs_;
   std::exception_ptr error_;
   bool busy_ = false;

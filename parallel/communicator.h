@@ -85,6 +85,7 @@ class Communicator {
   std::unique_ptr<Work> reduce_scatter_async(const at::Tensor& send, const at::Tensor& receive,
                                              Reduction reduction = Reduction::sum);
   std::unique_ptr<Work> all_to_all_async(const std::vector<at::Tensor>& sends, const std::vector<at::Tensor>& receives);
+  std::unique_ptr<Work> barrier_async();
 
   // Small host values, of equal number on every rank. Collective: every rank calls it.
   std::vector<double> all_reduce_values(const std::vector<double>& values, Reduction reduction);

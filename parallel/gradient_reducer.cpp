@@ -113,7 +113,7 @@ void GradientReducer::run_backward(const std::function<void()>& backward) {
   in_backward_ = false;
   ++num_done_;
   if (is_last_) {
-    communicate([this] { complete_buckets(); });
+    if (!tensors_.front().tensor.is_cpu()) communicate([this] { complete_buckets(); });
   } else {
     strategy_->end_micro_batch();
   }
@@ -138,26 +138,31 @@ void GradientReducer::take(size_t tensor) {
 // In the order of the buckets, so that every rank sends the same.
 void GradientReducer::send_full_buckets() {
   for (; next_bucket_ < num_awaited_.size() && num_awaited_[next_bucket_] == 0; ++next_bucket_) {
-    communicate([this, bucket = next_bucket_] { reduce_bucket(bucket); });
+    // finish() follows at once and carries the last bucket out itself: no thread need be woken.
+    const bool is_last = next_bucket_ + 1 == num_awaited_.size();
+    communicate([this, bucket = next_bucket_] { reduce_bucket(bucket); },
+                is_last ? CommunicationThread::Start::later : CommunicationThread::Start::now);
   }
 }
 
 // On the communication thread, but on the stream of the caller, which is that of the gradients.
-void GradientReducer::communicate(std::function<void()> job) {
+void GradientReducer::communicate(std::function<void()> job, CommunicationThread::Start start) {
   if (!thread_) return job();
   std::optional<c10::Stream> stream;
   const at::Device device = tensors_.front().tensor.device();
   if (!device.is_cpu()) stream = c10::impl::VirtualGuardImpl(device.type()).getStream(device);
-  thread_->submit([job = std::move(job), stream] {
-    const c10::OptionalStreamGuard guard(stream);
-    job();
-  });
+  thread_->submit(
+      [job = std::move(job), stream] {
+        const c10::OptionalStreamGuard guard(stream);
+        job();
+      },
+      start);
 }
 
 // Returns when every rank has come. Nothing of a rank's core is used up by waiting, unlike inside MPI.
 void GradientReducer::meet() {
   const base::TraceSpan span("wait", "wait for the other ranks");
-  const auto work = communicator_->all_reduce_async(at::zeros({1}, at::kLong));
+  const auto work = communicator_->barrier_async();
   const Work::Clock::time_point deadline = deadline_after(communicator_->timeout_seconds());
   thread_->poll([&] { return work->is_complete() || Work::Clock::now() > deadline; });
   work->wait();  // where the time is over, this says for whom
@@ -184,7 +189,6 @@ void GradientReducer::reduce_bucket(size_t bucket) {
 
 void GradientReducer::complete_buckets() {
   at::NoGradGuard no_grad;
-  if (tensors_.front().tensor.is_cpu()) return;
   for (size_t bucket = 0; bucket < layout_.num_buckets(); ++bucket) {
     strategy_->complete_bucket(bucket);
     intervals_[bucket].end = Clock::now();

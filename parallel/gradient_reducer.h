@@ -89,7 +89,7 @@ class GradientReducer {
   void mark_ready(size_t tensor);
   void take(size_t tensor);
   void send_full_buckets();
-  void communicate(std::function<void()> job);
+  void communicate(std::function<void()> job, CommunicationThread::Start start = CommunicationThread::Start::now);
   void reduce_bucket(size_t bucket);
   void complete_buckets();
   void meet();

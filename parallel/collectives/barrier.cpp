@@ -2,8 +2,10 @@
 
 namespace rosa::parallel {
 
-void Communicator::barrier() {
-  run({.operation = "barrier"}, [&] { return start_barrier(); })->wait();
+void Communicator::barrier() { barrier_async()->wait(); }
+
+std::unique_ptr<Work> Communicator::barrier_async() {
+  return run({.operation = "barrier"}, [&] { return start_barrier(); });
 }
 
 }  // namespace rosa::parallel

@@ -5,6 +5,7 @@
 
 #include <latch>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -34,6 +35,29 @@ TEST(CommunicationThread, RunsBesideTheSubmittingThread) {
   begun.wait();           // the job is under way ...
   computed.count_down();  // ... while this thread computes
   thread.wait();
+}
+
+TEST(CommunicationThread, AJobForLaterIsLeftToWaitUnlessTheThreadIsUp) {
+  const auto this_thread = std::this_thread::get_id();
+  CommunicationThread thread;
+  std::vector<std::thread::id> ran_on;
+  const auto job = [&] { ran_on.push_back(std::this_thread::get_id()); };
+  thread.submit(job, CommunicationThread::Start::later);
+  thread.wait();
+  EXPECT_EQ(ran_on, (std::vector{this_thread}));
+
+  ran_on.clear();
+  std::latch begun(1);
+  thread.submit([&] {
+    begun.count_down();
+    job();
+  });
+  begun.wait();  // the thread is up, and looks for more when it is done
+  thread.submit(job, CommunicationThread::Start::later);
+  thread.submit(job, CommunicationThread::Start::later);
+  thread.wait();
+  EXPECT_EQ(ran_on.size(), 3u);
+  EXPECT_NE(ran_on.front(), this_thread);
 }
 
 TEST(CommunicationThread, PollsUntilDoneAwaitedOrNot) {

@@ -265,6 +265,12 @@ void check_polling(Communicator& communicator, at::Device device) {
 
 void check_barrier(Communicator& communicator) {
   for (int repeat = 0; repeat < 10; ++repeat) communicator.barrier();
+  const auto first = communicator.barrier_async();
+  const auto second = communicator.barrier_async();
+  while (!second->is_complete()) {
+  }
+  second->wait();
+  first->wait();
 }
 
 void check_values_and_text(Communicator& communicator) {
