@@ -1,13 +1,13 @@
 // Bandwidth of the gradient reducer against a bare MPI_Allreduce of as many bytes, under mpirun:
 //   mpirun -np 2 --bind-to none build/bench/reduction_bench [REPEATS]
 // All in one process, in another order in each of REPEATS (default 15) rounds, since a call is up to a quarter slower
-// after another kind of call than after its own; medians. A size's gradients are 1 MiB tensors that
-// become ready one after the other, as in a backward that costs nothing: all communication is exposed. The time is from
-// the first ready callback to the return of finish(); deterministic sums include copying the gradients into a leaf.
-// Before each run the caches are filled with other things, as a backward leaves them, and then the gradients are
-// written: a call repeated on its own finds its buffers in the caches and is up to twice as fast. Beside it, what parts
-// of a fast reduction cost a single call: a meeting of the ranks before it, being carried out by another thread than
-// the one that wrote the buffer, and the buckets' own time in the reduction.
+// after another kind of call than after its own; medians. A size's gradients are 1 MiB tensors that become ready one
+// after the other, as in a backward that costs nothing: all communication is exposed. The time is from the first ready
+// callback to the return of finish(); deterministic sums include copying the gradients into a leaf. Before each run the
+// caches are filled with other things, as a backward leaves them, and then the gradients are written: a call repeated
+// on its own finds its buffers in the caches and is up to twice as fast. Beside it, what parts of a fast reduction cost
+// a single call: a meeting of the ranks before it, being carried out by another thread than the one that wrote the
+// buffer, and the buckets' own time in the reduction.
 #include <ATen/Parallel.h>
 #include <mpi.h>
 
