@@ -49,7 +49,7 @@ void WorkStream::launch(std::function<void()> work, std::chrono::nanoseconds dur
 }
 
 WorkStream::EventPointer WorkStream::record() {
-  const auto event = std::make_shared<Event>();
+  auto event = std::make_shared<Event>();
   launch([event] {
     {
       const std::lock_guard lock(event->mutex_);

@@ -47,6 +47,7 @@ bool run_one(Session& session, const LoadedExperiment& loaded, const std::string
                                             .executor = executor,
                                             .stop_requested = stop_requested,
                                             .resolved_config = loaded.text,
+                                            .settings = loaded.settings,
                                             .command = "rosa experiment " + file,
                                             .machine = machine_text(),
                                             .commit = kBuildVersion,

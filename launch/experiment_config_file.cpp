@@ -46,6 +46,7 @@ LoadedExperiment load_experiment_config(const std::filesystem::path& path, const
   LoadedExperiment loaded;
   const ConfigSources sources = load_config(input, loaded.config);
   loaded.text = dump_config(describe_experiment(loaded.config), sources);
+  loaded.settings = flatten_config(describe_experiment(loaded.config));
   for (const std::string& text : loaded.config.experiment.estimators) {
     loaded.arms.push_back(make_arm(loaded.config, text));
   }

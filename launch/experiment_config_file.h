@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace rosa::launch {
 struct LoadedExperiment {
   training::ExperimentConfig config;
   std::vector<training::ExperimentArm> arms;
+  std::map<std::string, std::string> settings;  // every key with its value
   std::string text;  // the resolved configuration as YAML, with the source of each value as a comment
 };
 

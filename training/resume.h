@@ -1,6 +1,7 @@
 // Where a run goes on: its record (run id), and the newest whole checkpoint as all ranks see it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -21,6 +22,9 @@ struct RunRecord {
 std::optional<RunRecord> read_run_record(const std::filesystem::path& run_folder);
 // Atomically. Throws FileError.
 void write_run_record(const std::filesystem::path& run_folder, const RunRecord& record);
+
+// So long the processes of a job that was killed may go on to hold its folder.
+inline constexpr std::chrono::seconds kEndOfKilledJob(10);
 
 struct ResumeRequest {
   std::filesystem::path run_folder;

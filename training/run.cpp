@@ -9,6 +9,7 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder_lock.h"
 #include "base/log.h"
 #include "models/export.h"
 #include "parallel/device.h"
@@ -181,6 +182,7 @@ class Run {
       std::error_code error;
       fs::create_directories(config_.run.folder, error);
       base::require<base::FileError>(!error, "can't create ", config_.run.folder, ": ", error.message());
+      lock_.emplace(config_.run.folder, kEndOfKilledJob);
     }
     communicator_.barrier();
   }
@@ -334,6 +336,7 @@ class Run {
   Progress progress_;
   RunIdentity identity_;
   States states_;
+  std::optional<base::FolderLock> lock_;  // on rank 0
   RunRecord record_;
   int64_t saved_step_ = -1;  // of the newest checkpoint that stands or is under way
   int64_t num_failed_saves_ = 0;

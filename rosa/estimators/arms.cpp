@@ -9,11 +9,18 @@
 namespace rosa {
 namespace {
 
+// For the small exponents here much faster than std::pow.
+double to_the(int64_t exponent, double base) {
+  double power = 1;
+  for (int64_t factor = 0; factor < exponent; ++factor) power *= base;
+  return power;
+}
+
 // The probability that two of the uniform numbers (1 - d)^(K-1) are both below q.
 double both_below(double q, int64_t num_samples) {
   const double inverse = 1 / static_cast<double>(num_samples - 1);
   const double root = num_samples == 2 ? q : std::pow(q, inverse);
-  return std::pow(std::max(2 * root - 1, 0.0), static_cast<double>(num_samples - 1));
+  return to_the(num_samples - 1, std::max(2 * root - 1, 0.0));
 }
 
 // The probability that a bit is 1 in both of two strings.
@@ -40,8 +47,7 @@ class ArmsEstimator final : public SampledEstimator {
       for (int64_t t = 0; t < samples.length; ++t) {
         const double gap =
             (sample == last ? 1.0 : samples.local(sample)[t]) - (sample == 0 ? 0.0 : samples.local(sample - 1)[t]);
-        double uniform = 1;
-        for (int64_t factor = 0; factor < last; ++factor) uniform *= 1 - gap;
+        const double uniform = to_the(last, 1 - gap);
         const double p = channel.probability[t];
         bits[t] = (p < 0.5 ? uniform : 1 - uniform) < p;
       }

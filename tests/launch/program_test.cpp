@@ -179,6 +179,20 @@ TEST(Program, OneTwoAndFourRanksWriteTheSameBytes) {
   EXPECT_TRUE(adapters[4] == adapters[1]);
 }
 
+TEST(Program, ASecondJobInARunFolderIsKeptOut) {
+  const testing::TemporaryFolder work;
+  const TinyRun run(work / "run", 1000000);
+  testing::Job first(run.train_command({"checkpoint.every=100000"}));
+  ASSERT_TRUE(first.wait_for_output("loss")) << first.output();
+  const JobResult second = run_job(run.train_command(), {.num_ranks = 2});
+  EXPECT_EQ(second.exit_code, 7) << second.output;
+  EXPECT_THAT(second.output, HasSubstr("is in use by process "));
+  first.send_signal(SIGINT);
+  const JobResult result = first.wait();
+  EXPECT_EQ(result.exit_code, 75) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("saved step"));
+}
+
 TEST(Program, AKilledRunGoesOnToTheSameBytes) {
   constexpr int kNumSteps = 60;
   const testing::TemporaryFolder work;

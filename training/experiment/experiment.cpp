@@ -4,13 +4,15 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <optional>
 #include <sstream>
 
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder_lock.h"
 #include "parallel/replicas.h"
 #include "rosa/operator/qkv_estimator.h"
 #include "training/experiment/experiment_run.h"
@@ -25,6 +27,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kConfigFile = "config.yaml";
+constexpr const char* kExperimentFile = "experiment.json";
+constexpr const char* kDecidingSettings = "deciding_settings";
 
 // What this program wrote itself; empty where it isn't there yet.
 std::string read_text(const fs::path& path) {
@@ -41,38 +45,40 @@ std::string date_today() {
   return text;
 }
 
-// The lines of a configuration that say what its runs compute: not which arms and seeds there are, nor where and on
-// how many ranks and automaton threads. Comments, which name sources, are left out.
-std::set<std::string> deciding_lines(const std::string& yaml) {
-  static const std::set<std::string> free_keys = {
-      "folder:",       "title:",    "description:", "estimators:", "seeds:", "automaton_threads:",
-      "save_seconds:", "log_every:"};
-  std::set<std::string> lines;
-  std::istringstream in(yaml);
-  std::string section;
-  for (std::string line; std::getline(in, line);) {
-    line = line.substr(0, line.find(" #"));
-    line.erase(line.find_last_not_of(' ') + 1);
-    const size_t start = line.find_first_not_of(' ');
-    if (start == std::string::npos) continue;
-    if (start == 0) section = line;
-    const std::string key = line.substr(start, line.find(' ', start) - start);
-    if (!free_keys.contains(key) && section != "watchdog:") lines.insert(section + " " + line);
+using Settings = std::map<std::string, std::string>;
+
+// What decides the bits of the runs: not which arms and seeds there are, nor where and on how many automaton threads.
+Settings deciding(Settings settings) {
+  for (const char* name : {"folder", "title", "description", "estimators", "seeds", "save_seconds", "log_every"}) {
+    settings.erase(std::string("experiment.") + name);
   }
-  return lines;
+  settings.erase("compute.automaton_threads");
+  std::erase_if(settings, [](const auto& setting) { return setting.first.starts_with("watchdog."); });
+  return settings;
 }
 
-void require_same_experiment(const fs::path& folder, const std::string& config) {
-  const fs::path path = folder / kConfigFile;
+Settings read_deciding(const fs::path& path) {
+  try {
+    return nlohmann::json::parse(read_text(path)).at(kDecidingSettings).get<Settings>();
+  } catch (const nlohmann::json::exception& error) {
+    throw base::DataError(base::concat("'", path.string(), "' is damaged or of another version of the program (",
+                                       error.what(), "); choose another experiment.folder"));
+  }
+}
+
+void require_same_experiment(const fs::path& folder, const Settings& now) {
+  const fs::path path = folder / kExperimentFile;
   if (!fs::exists(path)) return;
-  const std::set<std::string> before = deciding_lines(read_text(path)), now = deciding_lines(config);
+  const Settings before = read_deciding(path);
   std::string changes;
-  for (const std::string& line : now) {
-    if (!before.contains(line)) changes += "\n  " + line;
-  }
-  for (const std::string& line : before) {
-    if (!now.contains(line)) changes += "\n  " + line + "   (in " + path.string() + ")";
-  }
+  const auto compare = [&](const Settings& mine, const Settings& other, const std::string& where) {
+    for (const auto& [key, value] : mine) {
+      const auto found = other.find(key);
+      if (found == other.end() || found->second != value) changes += base::concat("\n  ", key, ": ", value, where);
+    }
+  };
+  compare(now, before, "");
+  compare(before, now, "   (in " + path.string() + ")");
   base::require<base::ConfigError>(changes.empty(), "experiment.folder: ", folder.string(),
                                    " holds the runs of an experiment with other settings; choose another folder, or "
                                    "remove it to start anew. What differs:",
@@ -113,6 +119,7 @@ nlohmann::ordered_json describe_experiment(const ExperimentConfig& config, const
                             {"evaluations", evaluations_of(config, arm)}});
   }
   json["seeds"] = experiment.seeds;
+  json[kDecidingSettings] = deciding(context.settings);
   return json;
 }
 
@@ -151,12 +158,13 @@ class Experiment {
                .front() != 0;
   }
 
-  void prepare_folder() const {
+  void prepare_folder() {
     if (is_main_rank()) {
       fs::create_directories(folder_);
-      require_same_experiment(folder_, context_.resolved_config);
+      lock_.emplace(folder_, kEndOfKilledJob);
+      require_same_experiment(folder_, deciding(context_.settings));
       base::write_file_atomically(folder_ / kConfigFile, context_.resolved_config);
-      base::write_file_atomically(folder_ / "experiment.json",
+      base::write_file_atomically(folder_ / kExperimentFile,
                                   describe_experiment(config_, arms_, context_).dump(1) + "\n");
     }
     context_.communicator.barrier();
@@ -215,6 +223,7 @@ class Experiment {
   const std::vector<ExperimentArm>& arms_;
   const ExperimentContext& context_;
   const fs::path folder_;
+  std::optional<base::FolderLock> lock_;  // on rank 0
   int64_t num_runs_begun_ = 0;
 };
 

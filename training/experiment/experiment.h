@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,10 @@ namespace rosa::training {
 struct ExperimentContext {
   parallel::Communicator& communicator;
   HostExecutor& executor;
-  std::function<bool()> stop_requested;  // asked on every rank between steps; one yes stops all
-  std::string resolved_config;           // YAML; kept in the folder and compared when it is used again
-  std::string command, machine, commit;  // for the report
+  std::function<bool()> stop_requested;         // asked on every rank between steps; one yes stops all
+  std::string resolved_config;                  // YAML; kept in the folder
+  std::map<std::string, std::string> settings;  // the same by key; compared when the folder is used again
+  std::string command, machine, commit;         // for the report
   // Told on rank 0 about runs and studies that are done: one line each.
   std::function<void(const std::string&)> on_notice;
 };

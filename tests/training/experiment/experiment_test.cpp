@@ -1,6 +1,7 @@
 #include "training/experiment/experiment.h"
 
 #include <ATen/Parallel.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,6 +19,10 @@ namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::ThrowsMessage;
 
 // Losses of all steps and evaluations, and the result, without times.
 struct Outcome {
@@ -51,7 +56,7 @@ class Experiments : public ::testing::Test {
 
   // Runs on `num_ranks` ranks; stops after `num_steps` further steps (negative: never).
   RunOutcome run(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms, int num_ranks,
-                 int64_t num_steps = -1, const std::string& text = "experiment:\n  num_steps: 8\n") {
+                 int64_t num_steps = -1, const std::map<std::string, std::string>& settings = {}) {
     RunOutcome outcome = RunOutcome::finished;
     parallel::run_on_thread_ranks(num_ranks, [&](parallel::Communicator& communicator) {
       HostExecutor executor(1);
@@ -60,7 +65,8 @@ class Experiments : public ::testing::Test {
           .communicator = communicator,
           .executor = executor,
           .stop_requested = [&] { return communicator.rank() == 0 && num_asked++ == num_steps; },
-          .resolved_config = text,
+          .resolved_config = "text",
+          .settings = settings,
           .command = "rosa experiment x.yaml",
           .machine = "a machine",
           .commit = "abc",
@@ -124,17 +130,19 @@ TEST_F(Experiments, FinishedRunsAreNotDoneAgainAndOthersMayBeAdded) {
 
 TEST_F(Experiments, OtherSettingsInTheSameFolderAreRefused) {
   const ExperimentConfig config = small_experiment((folder_ / "e").string());
-  run(config, {gate_arm("none")}, 1, -1,
-      "experiment:\n  num_steps: 8\n  seeds: [0]  # --set\ncompute:\n  automaton_threads: 1\n");
-  run(config, {gate_arm("none")}, 1, -1,
-      "experiment:\n  num_steps: 8\n  seeds: [0, 1]\ncompute:\n  automaton_threads: 2\n");
-  try {
-    run(config, {gate_arm("none")}, 1, -1, "experiment:\n  num_steps: 9\n  seeds: [0]\n");
-    FAIL() << "expected a ConfigError";
-  } catch (const base::ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find("num_steps: 9"), std::string::npos) << error.what();
-    EXPECT_EQ(std::string(error.what()).find("seeds"), std::string::npos) << error.what();
-  }
+  const auto run_with = [&](const std::map<std::string, std::string>& settings) {
+    run(config, {gate_arm("none")}, 1, -1, settings);
+  };
+  run_with({{"experiment.num_steps", "8"}, {"experiment.seeds", "[0]"}, {"compute.automaton_threads", "1"}});
+  run_with({{"experiment.num_steps", "8"}, {"experiment.seeds", "[0, 1]"}, {"watchdog.heartbeat_s", "2"}});
+  EXPECT_THAT(
+      [&] {
+        run_with({{"experiment.num_steps", "9"}, {"experiment.seeds", "[0]"}});
+      },
+      ThrowsMessage<base::ConfigError>(AllOf(HasSubstr("experiment.num_steps: 9"),
+                                             HasSubstr("experiment.num_steps: 8   (in "), Not(HasSubstr("seeds")))));
+  std::ofstream(folder_ / "e" / "experiment.json") << "{";
+  EXPECT_THAT([&] { run_with({}); }, ThrowsMessage<base::DataError>(HasSubstr("experiment.json' is damaged")));
 }
 
 TEST_F(Experiments, TimeBudgetGoesOnAfterTheSteps) {
