@@ -84,7 +84,8 @@ find_mpi_run() {
   mpi_run=("$mpirun" -np "$1")
   add_common_options "$oversubscribed"
   case "$mpi_kind" in
-    openmpi4) mpi_run+=(--oversubscribe) ;;
+    # What mpirun would say behind rosa's last word tells nothing more here: the program is there, slots do not matter.
+    openmpi4) mpi_run+=(--oversubscribe --quiet) ;;
     openmpi5) mpi_run+=(--map-by :OVERSUBSCRIBE) ;;
   esac
 }
@@ -117,7 +118,16 @@ run_ranks() {
   trap - INT TERM HUP USR1
   # 138: mpirun or a rank got USR1 before it could listen, so there was nothing to save.
   if [ "$stops" != 0 ] && [ "$status" = 138 ]; then status=75; fi
+  if [ "$stops" = 0 ] && [ "$status" -gt 128 ] && [ "$status" -lt 160 ]; then explain_signal "$((status - 128))"; fi
   return "$status"
+}
+
+# explain_signal NUMBER: nobody else does where the only rank is killed.
+explain_signal() {
+  local why=
+  if [ "$1" = 9 ]; then why="; where nobody sent it, the memory was too small (dmesg says so)"; fi
+  printf '%s: a process of the job was ended by the signal %s%s\n' \
+    "$(basename "$0")" "$(kill -l "$1" 2>/dev/null || echo "$1")" "$why" >&2
 }
 
 # The trap of run_ranks, with its variables. Slurm may send the same signal several times.

@@ -157,10 +157,12 @@ case_signals() {
 
 case_exit_codes() {
   local expected
-  for expected in 0 3 75 205; do
-    STAND_IN_CODE=$expected "$launch/run_local.sh" -n 1 doctor >"$scratch/out" 2>&1
-    expect_code "exit code" "$expected" $? "$scratch/out"
+  for expected in 0 3 75 137 205; do
+    STAND_IN_CODE=$expected "$launch/run_local.sh" -n 1 doctor >"$scratch/out.$expected" 2>&1
+    expect_code "exit code" "$expected" $? "$scratch/out.$expected"
   done
+  expect_text "exit code 137" "ended by the signal KILL" "$scratch/out.137"
+  [ ! -s "$scratch/out.205" ] || failed "exit code 205: $(cat "$scratch/out.205")"
 }
 
 # The real mpirun, and as another user where this one is root.
@@ -169,6 +171,10 @@ case_real_ranks() {
   (cd "$scratch" && PATH=$path "$launch/run_local.sh" -n 2 doctor) >"$scratch/out" 2>&1
   expect_code "two ranks" 0 $? "$scratch/out"
   expect_text "two ranks" "rank 1 " "$scratch/out"
+  # rosa's message is the only line.
+  (cd "$scratch" && PATH=$path "$launch/run_local.sh" -n 2 train /no/such.yaml) >"$scratch/out" 2>&1
+  expect_code "two ranks that fail" 2 $? "$scratch/out"
+  [ "$(wc -l <"$scratch/out")" = 1 ] || failed "two ranks that fail: $(cat "$scratch/out")"
   if [ "$(id -u)" != 0 ] || ! "${as_nobody[@]}" test -r "$launch/mpi_run.sh" 2>/dev/null; then
     echo "not checked: another user (this one is not root, or others may not read the checkout)"
     return 0
