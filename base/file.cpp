@@ -16,16 +16,11 @@
 namespace rosa::base {
 namespace {
 
-[[noreturn]] void fail(std::string_view call, const std::filesystem::path& path, int error_number) {
-  throw FileError(concat(call, " failed for '", path.string(), "': ", std::generic_category().message(error_number),
-                         error_number == ENOSPC ? " (free some space, or choose another folder)" : ""));
-}
-
 // Closes on the way out; errors of close are of no interest where the file was only read or synced.
 class Descriptor {
  public:
   Descriptor(const std::filesystem::path& path, int flags) : value_(::open(path.c_str(), flags | O_CLOEXEC)) {
-    if (value_ < 0) fail("open", path, errno);
+    if (value_ < 0) throw_file_error("open", path, errno);
   }
   ~Descriptor() { ::close(value_); }
   Descriptor(const Descriptor&) = delete;
@@ -39,16 +34,21 @@ class Descriptor {
 void sync_path(const std::filesystem::path& path, int flags) {
   Descriptor descriptor(path, flags);
   // EINVAL: a file system without fsync for folders, which then has nothing to make durable.
-  if (::fsync(descriptor.get()) != 0 && errno != EINVAL) fail("fsync", path, errno);
+  if (::fsync(descriptor.get()) != 0 && errno != EINVAL) throw_file_error("fsync", path, errno);
 }
 
 }  // namespace
 
+void throw_file_error(std::string_view call, const std::filesystem::path& path, int error_number) {
+  throw FileError(concat(call, " failed for '", path.string(), "': ", std::generic_category().message(error_number),
+                         error_number == ENOSPC ? " (free some space, or choose another folder)" : ""));
+}
+
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   Descriptor descriptor(path, O_RDONLY);
   struct stat status {};
-  if (::fstat(descriptor.get(), &status) != 0) fail("stat", path, errno);
-  if (S_ISDIR(status.st_mode)) fail("read", path, EISDIR);
+  if (::fstat(descriptor.get(), &status) != 0) throw_file_error("stat", path, errno);
+  if (S_ISDIR(status.st_mode)) throw_file_error("read", path, EISDIR);
   std::string content;
   // The size is a hint only: it is 0 for pipes and for files under /proc.
   content.resize(static_cast<size_t>(std::min<int64_t>(std::max<int64_t>(status.st_size, 0), max_bytes) + 1));
@@ -56,7 +56,7 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   while (true) {
     ssize_t count = ::read(descriptor.get(), content.data() + length, content.size() - length);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("read", path, errno);
+    if (count < 0) throw_file_error("read", path, errno);
     if (count == 0) break;
     length += static_cast<size_t>(count);
     require<DataError>(static_cast<int64_t>(length) <= max_bytes, "'", path.string(), "' is longer than ", max_bytes,
@@ -74,7 +74,7 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_path_ = path_;
   temporary_path_ += concat(".tmp-", ::getpid(), "-", counter++);
   descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail("open", temporary_path_, errno);
+  if (descriptor_ < 0) throw_file_error("open", temporary_path_, errno);
 }
 
 AtomicFile::~AtomicFile() { discard(); }
@@ -91,7 +91,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("write", temporary_path_, errno);
+    if (count < 0) throw_file_error("write", temporary_path_, errno);
     bytes = bytes.subspan(static_cast<size_t>(count));
   }
 }
@@ -103,7 +103,7 @@ void AtomicFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), offset);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("pwrite", temporary_path_, errno);
+    if (count < 0) throw_file_error("pwrite", temporary_path_, errno);
     bytes = bytes.subspan(static_cast<size_t>(count));
     offset += count;
   }
@@ -112,16 +112,16 @@ void AtomicFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
 void AtomicFile::commit() {
   require(descriptor_ >= 0, "AtomicFile::commit: '", path_.string(), "' is already committed");
   // Some file systems report a full disk only here or in close.
-  if (::fsync(descriptor_) != 0) fail("fsync", temporary_path_, errno);
+  if (::fsync(descriptor_) != 0) throw_file_error("fsync", temporary_path_, errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
     int error_number = errno;
     ::unlink(temporary_path_.c_str());
-    fail("close", temporary_path_, error_number);
+    throw_file_error("close", temporary_path_, error_number);
   }
   if (::rename(temporary_path_.c_str(), path_.c_str()) != 0) {
     int error_number = errno;
     ::unlink(temporary_path_.c_str());
-    fail("rename", path_, error_number);
+    throw_file_error("rename", path_, error_number);
   }
   sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
 }

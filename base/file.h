@@ -42,6 +42,9 @@ class AtomicFile {
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
+// "open failed for 'a/b': No such file or directory", as a FileError.
+[[noreturn]] void throw_file_error(std::string_view call, const std::filesystem::path& path, int error_number);
+
 // Makes the names in a folder durable: without it a rename may be lost in a power failure.
 void sync_folder(const std::filesystem::path& path);
 

@@ -6,20 +6,15 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
-#include "base/error.h"
+#include "base/file.h"
 
 namespace rosa::base {
 
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  auto fail = [this](const char* call, int error_number) {
-    throw FileError(
-        concat(call, " failed for '", path_.string(), "': ", std::generic_category().message(error_number)));
-  };
   int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail("open", errno);
+  if (descriptor < 0) throw_file_error("open", path_, errno);
   struct stat status {};
   int error_number = ::fstat(descriptor, &status) != 0 ? errno
                      : S_ISREG(status.st_mode)         ? 0
@@ -31,7 +26,7 @@ MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
     if (memory == MAP_FAILED) error_number = errno;
   }
   ::close(descriptor);
-  if (error_number != 0) fail("mmap", error_number);
+  if (error_number != 0) throw_file_error("mmap", path_, error_number);
   if (memory != nullptr) bytes_ = {static_cast<const std::byte*>(memory), static_cast<size_t>(status.st_size)};
 }
 

@@ -65,7 +65,8 @@ class Subject {
     reducer_->run_backward([&] {
       for (const at::Tensor& tensor : tensors_) {
         at::Tensor& gradient = tensor.mutable_grad();
-        gradient.defined() ? gradient.fill_(1.0) : gradient = at::ones_like(tensor);
+        if (!gradient.defined()) gradient = at::empty_like(tensor);
+        gradient.fill_(1.0);
       }
       MPI_Barrier(MPI_COMM_WORLD);
       start = now_ms();

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/host_name.h"
 #include "base/log.h"
 #include "launch/process.h"
 #include "parallel/mpi_session.h"
@@ -130,7 +131,7 @@ int report_failure(const std::string& what, int exit_code) {
     std::this_thread::sleep_for(kLastDeadline);
     std::_Exit(exit_code);
   }
-  const std::string text = base::concat("rosa: rank ", rank_of_process(), " on ", host_name(), ": ", what);
+  const std::string text = base::concat("rosa: rank ", rank_of_process(), " on ", base::host_name(), ": ", what);
   if (may_speak(text)) {
     base::log_last_words(text);
   } else {

@@ -19,7 +19,7 @@
 #include <system_error>
 
 #include "base/cores.h"
-#include "launch/process.h"
+#include "base/host_name.h"
 
 namespace rosa::launch {
 namespace {
@@ -109,7 +109,7 @@ NetworkFacts read_network_facts() {
   hints.ai_family = AF_INET;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* answer = nullptr;
-  if (getaddrinfo(host_name().c_str(), nullptr, &hints, &answer) == 0) {
+  if (getaddrinfo(base::host_name().c_str(), nullptr, &hints, &answer) == 0) {
     facts.own_address = address_text(answer->ai_addr);
     freeaddrinfo(answer);
   }
@@ -120,7 +120,7 @@ ProcessLimits read_process_limits() { return {limit_of(RLIMIT_NOFILE), limit_of(
 
 HostFacts read_host_facts(const fs::path& root) {
   HostFacts facts;
-  facts.host = host_name();
+  facts.host = base::host_name();
   utsname names{};
   uname(&names);
   facts.system = value_of(root / "etc/os-release", "PRETTY_NAME", '=') + ", " + names.sysname + " " + names.release;

@@ -4,7 +4,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <array>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
@@ -61,11 +60,6 @@ int rank_of_process() {
     if (std::from_chars(digits.data(), digits.data() + digits.size(), rank).ec == std::errc()) return rank;
   }
   return 0;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
 }
 
 Terminal find_terminal() {

@@ -1,4 +1,4 @@
-// What this process is before MPI says so: its rank by the launcher's environment, its host, its terminal, and the
+// What this process is before MPI says so: its rank by the launcher's environment, its terminal, and the
 // requests to stop that signals bring.
 #pragma once
 
@@ -8,8 +8,6 @@ namespace rosa::launch {
 
 // The rank that mpirun or srun gave this process; 0 without a launcher.
 int rank_of_process();
-
-std::string host_name();
 
 // Where progress can be drawn: whether standard error ends in a terminal (mpirun's own, under mpirun), and its width.
 struct Terminal {

@@ -9,6 +9,7 @@
 
 #include "base/activity.h"
 #include "base/error.h"
+#include "base/host_name.h"
 #include "base/log.h"
 #include "launch/failure.h"
 #include "launch/guardian.h"
@@ -32,7 +33,7 @@ double guardian_limit_s(const parallel::WatchdogConfig& config) {
 
 Session::Session() : terminal_(find_terminal()), exceptions_at_start_(std::uncaught_exceptions()) {
   if (parallel::MpiSession::started_by_launcher()) {
-    const std::string who = base::concat("rank ", rank_of_process(), " on ", host_name());
+    const std::string who = base::concat("rank ", rank_of_process(), " on ", base::host_name());
     start_guardian(who.c_str(), guardian_limit_s(parallel::WatchdogConfig()));
     mpi_ = std::make_unique<parallel::MpiSession>(nullptr, nullptr);
     communicator_ = parallel::make_mpi_communicator();

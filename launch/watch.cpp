@@ -7,11 +7,11 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/host_name.h"
 #include "base/log.h"
 #include "base/stack_trace.h"
 #include "launch/exit_code.h"
 #include "launch/failure.h"
-#include "launch/process.h"
 
 namespace rosa::launch {
 namespace {
@@ -45,7 +45,7 @@ std::unique_ptr<parallel::Watchdog> make_watchdog(const parallel::WatchdogConfig
   const fs::path logs = run_folder / "logs";
   parallel::Watchdog::Options options;
   options.config = config;
-  options.host_name = host_name();
+  options.host_name = base::host_name();
   options.on_straggler = [](const std::string& text) { base::log_warning(text); };
   options.write_stacks = [file = stacks_file(logs, communicator.rank())](const std::string& reason) {
     write_stacks(file, reason);

@@ -1,11 +1,11 @@
 // The form of builds with CUDA. Works on machines without a driver: then no GPU is seen.
 #include <c10/cuda/CUDAFunctions.h>
 #include <cuda_runtime_api.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdio>
 
+#include "base/host_name.h"
 #include "parallel/device.h"
 
 namespace rosa::parallel {
@@ -24,9 +24,7 @@ cudaDeviceProp properties_of(int index) {
 // Host and UUID: Slurm and containers may give every process its GPU as number 0.
 std::string identity(int index) {
   const cudaDeviceProp properties = properties_of(index);
-  std::array<char, 256> host = {};
-  gethostname(host.data(), host.size() - 1);
-  std::string text = concat(host.data(), " GPU-");
+  std::string text = concat(base::host_name(), " GPU-");
   for (const char byte : properties.uuid.bytes) {
     std::array<char, 3> hex = {};
     std::snprintf(hex.data(), hex.size(), "%02x", static_cast<unsigned>(static_cast<unsigned char>(byte)));

@@ -1,28 +1,18 @@
 #include "training/automaton_threads.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <string>
 #include <vector>
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/host_name.h"
 
 namespace rosa::training {
-namespace {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
-
-}  // namespace
 
 int num_automaton_threads(const ComputeSection& compute, parallel::Communicator& communicator) {
   const base::CoreLimits own = base::read_core_limits();
-  const std::string place = base::concat(host_name(), "\n");
+  const std::string place = base::concat(base::host_name(), "\n");
   std::vector<std::string> ranks_of_host;
   for (const std::string& rank : communicator.all_gather_text(place + base::to_text(own))) {
     if (rank.starts_with(place)) ranks_of_host.push_back(rank.substr(place.size()));

@@ -99,7 +99,7 @@ class Run {
       return train();
     } catch (const base::NumericError&) {  // thrown alike on every rank, so all can still end what was begun
       const base::PhaseScope phase(base::Phase::saving);
-      tell(writer_->finish());
+      tell_end_of_save(writer_->finish(), "the run ends");
       throw;
     }
   }
@@ -108,7 +108,7 @@ class Run {
   RunOutcome train() {
     while (progress_.num_steps_done < config_.train.num_steps) {
       base::begin_step(progress_.num_steps_done);
-      tell_end_of_save(writer_->poll());
+      settle_save(writer_->poll());
       if (any_rank(communicator_, context_.stop_requested && context_.stop_requested())) {
         save_and_wait();
         observe([&](TrainingObserver& o) { o.on_end(); });
@@ -261,7 +261,7 @@ class Run {
 
   // Back to the newest checkpoint; what the guard has learnt since stays.
   void roll_back() {
-    tell_end_of_save(writer_->finish());
+    settle_save(writer_->finish());
     const ResumePoint point = find_resume_point({.run_folder = config_.run.folder, .mode = "auto"}, communicator_);
     base::require<base::NumericError>(point.checkpoint.has_value(), "step ", progress_.num_steps_done,
                                       " is not finite and there is no checkpoint to go back to");
@@ -279,7 +279,7 @@ class Run {
     const base::PhaseScope phase(base::Phase::saving);
     trainer_.require_finite_weights();
     if (config_.failures.drift_every > 0) compare_replicas();
-    tell_end_of_save(writer_->finish());
+    settle_save(writer_->finish());
     require_all_registered();
     CheckpointInfo info{record_.run_id, progress_.num_steps_done, std::nullopt};
     if (last_evaluation_.first == info.step) info.evaluation_loss = last_evaluation_.second;
@@ -291,38 +291,43 @@ class Run {
   void save_and_wait() {
     const base::PhaseScope phase(base::Phase::saving);
     begin_save();
-    tell_end_of_save(writer_->finish());
+    settle_save(writer_->finish());
     if (saved_step_ != progress_.num_steps_done) {  // a periodic save of this very step failed: once more
       begin_save();
-      tell_end_of_save(writer_->finish());
+      settle_save(writer_->finish());
     }
     base::require<base::CheckpointError>(saved_step_ == progress_.num_steps_done,
                                          "the last save of the run failed: ", last_save_error_);
   }
 
-  void tell(const std::optional<SaveOutcome>& outcome) {
+  void tell_end_of_save(const std::optional<SaveOutcome>& outcome, const char* what_follows) {
     if (!outcome) return;
     observe([&](TrainingObserver& o) {
       if (outcome->ok()) return o.on_checkpoint(outcome->step, outcome->folder);
-      base::log_warning(base::concat("the checkpoint of step ", outcome->step, " was not saved: ", outcome->error));
+      base::log_warning(base::concat("the checkpoint of step ", outcome->step, " was not saved, ", what_follows, ": ",
+                                     outcome->error));
     });
   }
 
-  // The same, and counts: throws CheckpointError on every rank where too many in a row failed.
-  void tell_end_of_save(const std::optional<SaveOutcome>& outcome) {
+  // Tells and counts: throws CheckpointError on every rank where too many in a row failed.
+  void settle_save(const std::optional<SaveOutcome>& outcome) {
     if (!outcome) return;
     if (outcome->ok()) {
       num_failed_saves_ = 0;
-      return tell(outcome);
+    } else {
+      count_failed_save(*outcome);
     }
+    tell_end_of_save(outcome, "training goes on");
+  }
+
+  void count_failed_save(const SaveOutcome& outcome) {
     ++num_failed_saves_;
-    last_save_error_ = outcome->error;
-    if (saved_step_ == outcome->step) saved_step_ = -1;
+    last_save_error_ = outcome.error;
+    if (saved_step_ == outcome.step) saved_step_ = -1;
     base::require<base::CheckpointError>(num_failed_saves_ <= config_.checkpoint.max_failed_saves, num_failed_saves_,
                                          " saves in a row failed (checkpoint.max_failed_saves is ",
-                                         config_.checkpoint.max_failed_saves, "), the last one of step ", outcome->step,
-                                         ": ", outcome->error);
-    tell(outcome);
+                                         config_.checkpoint.max_failed_saves, "), the last one of step ", outcome.step,
+                                         ": ", outcome.error);
   }
 
   const base::StatefulWatch watch_;  // first: it sees what the members below make

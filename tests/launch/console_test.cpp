@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "base/error.h"
+#include "base/host_name.h"
 #include "launch/exit_code.h"
 #include "launch/host_facts.h"
 #include "launch/process.h"
@@ -107,7 +108,7 @@ TEST(Process, TheRankIsTheLaunchers) {
   setenv("PMIX_RANK", "3", 1);
   EXPECT_EQ(rank_of_process(), 3);
   unsetenv("PMIX_RANK");
-  EXPECT_FALSE(host_name().empty());
+  EXPECT_FALSE(base::host_name().empty());
 }
 
 TEST(Process, StopSignalsAreAskedForNotObeyed) {
