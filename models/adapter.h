@@ -1,6 +1,6 @@
 // The ROSA adapters of a model: their configuration, weights, initialisation, files, and the layer itself.
 // An adapter takes a layer's input after input_layernorm; its output is added to the self-attention's.
-// adapter(h) = o_proj(v_emb1 * x + v_emb0 * (1 - x)) with x the operator's bits (SPEC section 3, after rosa_soft).
+// adapter(h) = o_proj(v_emb1 * x + v_emb0 * (1 - x)), where x are the operator's bits. rosa_soft defines it so too.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -42,7 +42,7 @@ struct AdapterConfig {
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config);
 
-// The settings of rosa_soft, the reference (RECIPES: why they learn nothing): to reproduce it.
+// The settings of rosa_soft, to reproduce it. In the demo these students learn nothing; the defaults are our own.
 AdapterConfig rosa_soft_adapter_config();
 
 // Fills in what 0 or empty stands for and checks the whole. Throws ConfigError naming the key.

@@ -1,5 +1,5 @@
 // The one fixed order in which sums over the micro-batches of a global batch are taken, so that any number of ranks
-// gives the same bits; and which rank has which micro-batches. Sends no gradients (tree_reduction.h does).
+// gives the same bits; and which rank has which micro-batches. Sends no gradients (tree_reduction.cpp does).
 //
 // The order: leaf i is micro-batch i; leaves merge like a binary counter (two complete neighbouring subtrees of equal
 // size become one); the complete subtrees left at the end are added from the smallest (last) to the largest (first).

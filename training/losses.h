@@ -48,8 +48,8 @@ struct Loss {
   LossSums sums;  // of this micro-batch, detached
 };
 
-// SPEC section 5 with the counts of the whole global batch. Differentiable in student_hidden and student_lm_head: the
-// gradients are computed chunk by chunk in the forward, while the chunk's logits exist.
+// The loss of LossConfig with the counts of the whole global batch. Differentiable in student_hidden and
+// student_lm_head: the gradients are computed chunk by chunk in the forward, while the chunk's logits exist.
 Loss distillation_loss(const LossInput& input, const LossConfig& config, double global_kl_count,
                        double global_ce_count);
 

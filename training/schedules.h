@@ -28,7 +28,8 @@ struct ScheduleConfig {
 
 void describe(base::FieldVisitor& visitor, ScheduleConfig& config);
 
-// The decay of SPEC section 5 from `start` to `end` at `step` of `num_steps`; steps outside [0, num_steps] are clamped.
+// The decay from `start` to `end` at `step` of `num_steps`, clamped to [0, num_steps]. With p = step / num_steps:
+// linear, start - p (start - end); cosine, end + (start - end) (1 + cos(pi p)) / 2; exponential, start (end / start)^p.
 // Throws ArgumentError for an exponential decay with an end that is not of start's sign.
 double decay(ScheduleShape shape, double start, double end, int64_t step, int64_t num_steps);
 

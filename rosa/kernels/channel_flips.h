@@ -2,7 +2,7 @@
 // positions is flipped alone, all flips at once and exactly. Owns no gradients: estimators turn rewards into those.
 //
 // The output at row i is the bit after the latest of the longest earlier matches of the suffix that ends at i: 0, 1, or
-// -1 where nothing matches (SPEC section 1 with one sequence). Flip p can change rows p and later only.
+// -1 where nothing matches (rosa/automaton/match.h defines a match). Flip p can change rows p and later only.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The local counterfactual of ROSA-Tuning on the plain semantics of SPEC section 1, one sequence and head: instead of
+// The local counterfactual of ROSA-Tuning with the matches of rosa/automaton/match.h, one sequence and head: instead of
 // exact flips, one step of what-if at the start of each run of equal queries. Cheap and biased, a baseline. Owns no
 // gradients: estimators turn effects into those.
 //

@@ -3,8 +3,8 @@
 // and exactly. Values are not compared, so that their flips need no search. Owns no gradients: estimators turn rewards
 // into those.
 //
-// Rows, matches and positions are those of SPEC section 1. A query's flip can change its own row and later ones, a
-// key's later rows only.
+// Rows, matches and positions are those of rosa/automaton/match.h. A query's flip can change its own row and later
+// ones, a key's flip later rows only.
 #pragma once
 
 #include <cstddef>

@@ -32,7 +32,7 @@ Case random_case(uint64_t seed) {
   return c;
 }
 
-// Written from SPEC section 5 with whole logits and autograd.
+// The formula of LossConfig, with whole logits and autograd.
 at::Tensor oracle(const Case& c, double kl_count, double ce_count) {
   const double t = c.config.temperature;
   const at::Tensor student = at::matmul(c.input.student_hidden, c.input.student_lm_head.t());

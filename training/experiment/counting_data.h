@@ -1,4 +1,4 @@
-// FastRosa's toy data: consecutive numbers, written digit by digit with a separator before each (SPEC section 6).
+// FastRosa's toy data: consecutive numbers, written digit by digit with a separator before each.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -22,7 +22,7 @@ namespace rosa::training {
 enum class ExperimentTaskKind { counting, gate_only, recall, timing };
 
 struct ExperimentSection {
-  std::string folder;  // what experiment_folder.h describes
+  std::string folder;  // of results; docs/experiments.md lists its files
   ExperimentTaskKind task = ExperimentTaskKind::gate_only;
   std::string title, description;
   std::vector<std::string> estimators;  // "disarm scope=joint": a name, and fields of `gate` (recall: of `adapter`)

@@ -17,7 +17,7 @@ namespace {
 using Bits = std::vector<uint8_t>;
 using Outputs = std::vector<int8_t>;
 
-// SPEC section 1 with query = key = value, row by row over the diagonals.
+// The definition of rosa/automaton/match.h with query = key = value, row by row over the diagonals.
 Outputs outputs_of(const Bits& bits) {
   const auto length = static_cast<int>(bits.size());
   Outputs outputs(bits.size(), -1);

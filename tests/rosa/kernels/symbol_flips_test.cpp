@@ -23,7 +23,7 @@ namespace {
 using Symbols = std::vector<uint16_t>;
 using Positions = std::vector<int32_t>;
 
-// SPEC section 1, row by row over the diagonals.
+// The definition of rosa/automaton/match.h, row by row over the diagonals.
 Positions positions_of(const Symbols& query, const Symbols& key) {
   const auto length = static_cast<int>(query.size());
   Positions positions(query.size(), -1);
