@@ -22,8 +22,8 @@ double read_cgroup_cores(const std::filesystem::path& root);
 // Of CoreLimits as a text, for others to read back: "2.5 0 1 5".
 std::string to_text(const CoreLimits& limits);
 
-// This rank's cores, at least 1, where `ranks_of_host` are the limits (as text) of all ranks of the host, this one's
-// too: every core counts for one over the number of ranks that may use it, and a cgroup's limit is divided over all.
+// This rank's cores, at least 1. `ranks_of_host` holds the limits (as text) of all ranks of the host, this one's too.
+// A core that n ranks may use counts 1/n for each of them; a cgroup's limit is divided by the number of ranks.
 int share_of_cores(const CoreLimits& own, const std::vector<std::string>& ranks_of_host);
 
 }  // namespace rosa::base

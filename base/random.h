@@ -26,8 +26,8 @@ uint64_t random_bits(const RandomKey& key);
 // Uniform in [0, 1), a multiple of 2^-53.
 double random_uniform(const RandomKey& key);
 
-// Uniform numbers in (0, 1), odd multiples of 2^-33, four of a position: values[i] belongs to key.position + i / 4. For
-// draws by the thousand, at a fraction of random_uniform's cost.
+// Fills `values` with uniform numbers in (0, 1), odd multiples of 2^-33. A position gives four of them: values[i]
+// belongs to key.position + i / 4. Where thousands are drawn this costs a fraction of random_uniform.
 void random_uniforms(const RandomKey& key, std::span<double> values);
 
 // The numbers of one key at positions key.position, key.position + 1, ..., at half the cost of asking for each.

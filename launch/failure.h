@@ -1,5 +1,5 @@
 // How a job ends when something fails: the rank that failed first says why, once, and every rank is ended with the
-// documented exit code. Ranks agree on who speaks over a file that only one of them can make.
+// documented exit code. The rank that speaks is the one that manages to create a certain file first.
 #pragma once
 
 #include <filesystem>
@@ -20,8 +20,8 @@ void set_local_ranks(std::vector<int> pids);
 // thread may call it.
 int report_failure(const std::string& what, int exit_code);
 
-// For a rank that has heard that another one fails: ends this process and those of the job on this host, should they
-// still be there when the other rank and the launcher must long have ended them. Returns at once.
+// For a rank that has heard that another one fails. The other rank and the launcher should end the job. If it is still
+// there after a generous deadline, this process and those of the job on this host are ended. Returns at once.
 void expect_the_end(int exit_code);
 
 }  // namespace rosa::launch

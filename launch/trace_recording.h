@@ -25,8 +25,8 @@ void add_trace_options(CLI::App& command, TraceOptions& options);
 
 class TraceRecording {
  public:
-  // Begins the trace where it is on; its clock is 0 on all ranks about now. Several ranks write a file each beside the
-  // one that is asked for. Throws FileError. Collective: every rank calls it.
+  // Begins the trace if one is asked for. Its clock starts at 0 on all ranks at about the same moment. Several ranks
+  // write a file each, beside the one that is asked for. Throws FileError. Collective: every rank calls it.
   TraceRecording(const TraceOptions& options, const std::filesystem::path& run_folder,
                  parallel::Communicator& communicator);
   // Ends the trace; what finish() has not merged stays in the ranks' own files.

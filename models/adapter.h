@@ -69,7 +69,7 @@ class AdapterSet {
   const AdapterConfig& config() const { return config_; }
   bool has_layer(int64_t layer) const;
 
-  // The configuration's share of the operator's options put over `running` (alpha, temperatures, training, control).
+  // `running` (alpha, temperatures, training, control) with what the adapter's configuration decides filled in.
   OperatorOptions operator_options(const OperatorOptions& running, int64_t sliding_window) const;
 
   // normed [B,T,hidden] of any floating dtype -> [B,T,hidden] float32. Differentiable.

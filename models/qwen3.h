@@ -31,16 +31,16 @@ struct ForwardOptions {
   bool activation_checkpointing = false;
 };
 
-// What the layers of one forward share: rotary tables, and what a whole sequence and an incremental step do
-// differently.
+// What the layers of one forward share: the rotary tables, and the two functions in which a whole sequence and an
+// incremental step differ.
 struct LayerContext {
   at::Tensor cos;  // [1|B,T,1,head_dim]
   at::Tensor sin;  // the same, its first half negated
   // query [B,T,H,d], key and value [B,T,G,d] -> [B,T,H*d]
   std::function<at::Tensor(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>
       attention;
-  // Begins the adapter of a layer on the input of its self-attention [B,T,hidden]; what it returns gives, once the
-  // attention is done, what is added to its output. Nothing is added where it is empty or returns an empty function.
+  // Begins a layer's adapter on the input of the self-attention, [B,T,hidden], and returns a function. That is called
+  // when the attention is done, and gives what to add to its output. Either function may be empty: nothing is added.
   std::function<FinishAdapter(int64_t layer, const at::Tensor& normed)> begin_adapter;
 };
 

@@ -26,11 +26,11 @@ struct RankPlace {
   int local_size = 1;
 };
 
-// The ranks of a group call the same collectives in the same order; a call returns without waiting for the other ranks
-// only where its name says async. Tensors are contiguous and of any dtype unless a reduction says otherwise (float32,
-// float64, bfloat16 with rounding after each addition, int32, int64, uint8). Every tensor of one call has the same
-// dtype and lies on a device the backend serves; ArgumentError if not. Errors of the network and of the other ranks are
-// CommunicationError.
+// All ranks of a group call the same collectives in the same order. A call may wait for the other ranks, unless its
+// name ends in _async. Tensors are contiguous. Reductions take float32, float64, bfloat16 (rounded after each
+// addition), int32, int64 and uint8; all other calls take any dtype. Every tensor of one call has the same dtype and
+// lies on a device that the backend serves; else the call throws ArgumentError. Errors of the network and of other
+// ranks are CommunicationError.
 //
 // Threads: one thread at a time may call the collectives of one communicator; a second one gets CommunicationError,
 // since two threads' calls would come in another order on every rank. A thread that communicates beside the training
@@ -115,9 +115,9 @@ class Communicator {
  protected:
   explicit Communicator(const RankPlace& place);
 
-  // The backends. Arguments are checked, detached from autograd and hold at least one element in total, except in
-  // all_gather and all_to_all, where single tensors may be empty. With async false nothing else happens on this rank
-  // before wait(), so that the backend may block in the call already.
+  // What a backend implements. Arguments are checked, detached from autograd and hold at least one element in total; in
+  // all_gather and all_to_all single tensors may be empty. With async false the caller goes straight to wait(), so the
+  // backend may block in the call itself.
   virtual std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction reduction, bool async) = 0;
   virtual std::unique_ptr<Work> start_broadcast(const at::Tensor& tensor, int root, bool async) = 0;
   virtual std::unique_ptr<Work> start_all_gather(const at::Tensor& send, const std::vector<at::Tensor>& receives,

@@ -31,8 +31,8 @@ class ReductionStrategy;
 // A tensor whose gradient (tensor.grad()) is summed.
 struct ReducedTensor {
   at::Tensor tensor;  // float32, contiguous; all on one device
-  // Registers what is to be called, on any thread, whenever a backward has completed the tensor's gradient, at most
-  // once a backward; called with an empty function to unregister.
+  // Registers `ready`, which is then called when a backward has completed the tensor's gradient: at most once for each
+  // backward, on any thread. An empty function unregisters it.
   std::function<void(std::function<void()> ready)> on_ready;
 };
 

@@ -1,8 +1,8 @@
-// HeartbeatChannel: small datagrams between the ranks of a job, outside of the collectives, which may be blocked. Every
-// rank can reach every other over UDP on IPv4; datagrams may be lost, and strangers' are dropped. UDP rather than files
-// of the shared file system (attributes cached for up to a minute, and what hangs may be just that) or TCP (a
-// connection for each pair of ranks): the kernel of a living host says at once when a port is closed because its
-// process is gone.
+// HeartbeatChannel: small datagrams between the ranks of a job, beside the collectives, which may be blocked. Every
+// rank can reach every other over UDP on IPv4. Datagrams may be lost; those of strangers are dropped. Why UDP: the
+// kernel of a living host says at once that a port is closed because its process is gone. Files of the shared file
+// system are seen up to a minute late, and that file system may be what hangs. TCP would need a connection for each
+// pair of ranks.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace rosa::parallel {
 
 enum class MessageKind : int32_t {
   heartbeat,
-  witness,   // a heartbeat's content of another rank of the sender's host, which is silent
+  witness,   // what the sender knows of another rank of its host, which is silent itself
   finished,  // this rank leaves as it should
   failed,    // this rank has an error, has told it, and ends the job
   verdict,   // the job ends: write stack traces

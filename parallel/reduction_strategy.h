@@ -1,6 +1,6 @@
 // ReductionStrategy: what the two modes of GradientReducer do differently. Internal to parallel/.
-// start_bucket and complete_bucket run on the communication thread, all else on the thread of the backward (or, for
-// take, of autograd's hooks, one at a time).
+// start_bucket and complete_bucket run on the communication thread, take on the threads of autograd's hooks (one at a
+// time), and all else on the thread of the backward.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,13 +15,13 @@
 
 namespace rosa::parallel {
 
-// Everything outlives the strategy.
+// What the references name must outlive the strategy.
 struct ReductionContext {
   Communicator& communicator;
   const FlatLayout& layout;
   std::vector<at::Tensor> tensors;
   std::pair<int64_t, int64_t> owned;  // this rank's micro-batches
-  bool sharded = false;               // leave out what brings the sum to ranks other than the owner of a part
+  bool sharded = false;               // a part's sum is needed by its owner only: leave out the last exchange
 };
 
 class ReductionStrategy {
@@ -34,8 +34,8 @@ class ReductionStrategy {
   // After every micro-batch but the last.
   virtual void end_micro_batch() = 0;
 
-  // Sums a bucket over the ranks, each of which has it ready. May leave the end of it to complete_bucket, which is
-  // called after the last bucket was started.
+  // Sums a bucket over the ranks; every rank has it ready. On a GPU it may leave the last part of the work to
+  // complete_bucket, which is called for every bucket once all of them were started.
   virtual void start_bucket(size_t bucket) = 0;
   virtual void complete_bucket(size_t bucket) = 0;
 

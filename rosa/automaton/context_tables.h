@@ -1,6 +1,6 @@
-// ContextTables: the latest position of every context of up to so many symbols, among a growing sequence of keys. As
-// the tables of ChainSearch, but able to grow and to forget. A context is a word whose highest bits are the last
-// symbols, `bits` each, the latest on top.
+// ContextTables: the latest position of every short context, of up to order() symbols, among a growing sequence of
+// keys. They are as the tables of ChainSearch, but can grow and forget. A context is a word. Its highest bits are the
+// last symbols, `bits` each; the latest symbol is on top.
 #pragma once
 
 #include <array>
@@ -20,11 +20,11 @@ class ContextTables {
   // Tables of symbols of 1, 2, 4 or 8 bits.
   explicit ContextTables(int32_t bits);
 
-  // The greatest number of symbols of a context: about what tells that many positions apart. 0: there are no tables.
+  // The most symbols that a context has: about as many as tell the positions apart. 0: there are no tables.
   int32_t order() const { return order_; }
   // Enters the position after those entered; `context`: the keys up to and including it.
   void enter(uint64_t context);
-  // Makes room for contexts that suit so many positions; `keys`: whence those entered come.
+  // Lengthens the contexts to suit `size` positions. `keys` must hold those that were entered.
   void grow(const SymbolSequence& keys, int32_t size);
   // Forgets the position entered last, given its context.
   void take_back(uint64_t context);

@@ -27,8 +27,8 @@ void draw_pairs(const GateProblem& problem, const GateChannel& channel, std::spa
 // Throws ConfigError for fewer than two strings.
 void require_several_samples(const GateEstimatorConfig& config);
 
-// Writes the mean over the strings k of (f_k - the mean of the other f) (s_k - p) to the channel's gradient. `mean` is
-// room for a number a position.
+// Writes to the channel's gradient the mean, over the strings k, of (f_k - the mean of the other strings' f) (s_k - p).
+// `mean` is room for one number for each position.
 void leave_one_out(const GateChannel& channel, std::span<double> mean, const ChannelSamples& samples);
 
 }  // namespace rosa

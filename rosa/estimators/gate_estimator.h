@@ -2,9 +2,9 @@
 // estimators, their configuration, and the registry that makes one by its name. The formulas are in
 // docs/estimators.md; the gate's forward is rosa/operator/one_bit_gate.h, its autograd function estimated_gate.h.
 //
-// What all estimate: with p = sigmoid(x / temperature), clamped to [1e-4, 1 - 1e-4], and s a string of independent
-// bits, P(s_t = 1) = p_t, the gradient of E[f(s)], f(s) = sum over t of grad_output_t out_t(s): the loss to first
-// order around the hard forward. Where p is clamped, p (1 - p) of the clamped p takes the place of the derivative 0, so
+// All estimate the gradient of E[f(s)]. Let p = sigmoid(x / temperature), clamped to [1e-4, 1 - 1e-4], and s a string
+// of independent bits with P(s_t = 1) = p_t. f(s) = sum over t of grad_output_t out_t(s) is the loss to first order
+// around the hard forward. Where p is clamped its derivative would be 0; p (1 - p) of the clamped p takes its place, so
 // that a saturated bit keeps a small gradient.
 #pragma once
 
@@ -27,8 +27,8 @@ namespace rosa {
 // position on (a bit cannot change earlier outputs).
 enum class RewardScope { joint, channel, causal };
 
-// Slopes of rodeo's control variates. none: none; routes: what the rows that retrieved a bit in the other strings would
-// gain, which costs nothing; flips: what each single flip at the hard bits does, one evaluation of all flips a call.
+// The slopes of rodeo's control variates. none: there are none. routes: what the rows that retrieved a bit in the other
+// strings would gain; that costs nothing. flips: what each single flip does at the hard bits, all flips once a call.
 enum class RodeoSlopes { none, routes, flips };
 // The discrete Stein operator: Gibbs with Barker's weights, or the weights of minimum probability flow.
 enum class SteinOperator { barker, mpf };

@@ -72,8 +72,8 @@ class GateWorker {
   // f of each position: rewards[t] = grad_output[t] * out[t] for the string `bits`.
   void evaluate(std::span<const uint8_t> bits, std::span<double> rewards);
 
-  // For each bit what the rows that retrieved it in the string evaluated last would gain were it set and not clear,
-  // were they still to retrieve it.
+  // For each bit: what the rows that retrieved it, in the string evaluated last, gain if it is 1 instead of 0, provided
+  // that they still retrieve it.
   void route_slopes(std::span<double> slopes) const;
 
   // effects[t] = f(bits with bit t set) - f(bits with bit t clear); returns f(bits).

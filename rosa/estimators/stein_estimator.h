@@ -6,11 +6,11 @@
 //   [f_k - mean over j != k of (f_j + alpha (A h_j)(s_j))] (s_k - p) + beta (A g_k)(s_k),
 //   h_k(s) = D b_k lin_k(s),  g_k(s)_t = D (a'_k + b'_k lin_k(s)) (s_t - p_t),  lin_k(s) = sum of slope_k,i (s_i -
 //   p_i),
-// where a', b, b' and the slopes, those of each position its own, depend on anything but s_k, so that it is unbiased.
-// Since lin is linear, A needs no loop over flips:
+// Each position has its own a', b, b' and slopes. They may depend on anything but s_k: that keeps the estimate
+// unbiased. Since lin is linear, A needs no loop over flips:
 //   (A h_k)(s) = b_k L,  (A g_k)(s)_t = b'_k L (s_t - p_t) + w_t (1 - 2 s_t) [a'_k + b'_k (lin_k(s) + slope_t (1 - 2
 //   s_t))],  L = sum of w_i slope_i (1 - 2 s_i), which is -lin_k(s) for barker.
-// Rewards are taken around the mean of both embeddings', which changes no difference.
+// The reward of the mean of both embeddings is subtracted from all rewards. That changes no difference between them.
 // In the causal scope of position t, lin and L are sums over i >= t.
 #pragma once
 

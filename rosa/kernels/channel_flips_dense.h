@@ -1,6 +1,6 @@
-// Flips of short channels (see channel_flips_impl.h): in each row, the best distances of all flips side by side, a lane
-// for each number `a` of rows since the flip. What it costs hardly depends on the bits. Includes no header with code of
-// its own besides the lanes.
+// Flips of short channels (see channel_flips_impl.h). In each row the best distances of all flips are found side by
+// side; the lane says how many rows ago, `a`, the bit was flipped. The cost hardly depends on the bits. Includes no
+// header with code of its own besides the lanes.
 #pragma once
 
 #include "rosa/kernels/channel_runs.h"

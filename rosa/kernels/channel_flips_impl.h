@@ -9,10 +9,10 @@
 //   remended  the run with its last mismatch forgiven and the comparison d rows before that one inverted
 //   length(p, d) = max(min(run, a - d), [run + d = a] remended)   d <= a, both rows are past
 //                = max(min(run, a), [run = a] mended)             d > a
-// and each follows from the row before. The best distance of a flipped string is followed like that of the string
-// itself: while it extends, it stays the best. Only where it ends are all distances searched; and a flip whose best
-// distance is the string's own needs no work at all. (Of short channels all flips are searched in all rows, side by
-// side: channel_flips_dense.h.)
+// and each follows from the row before. The best distance of a flipped string is followed from row to row, as that of
+// the string itself is: a match that goes on stays the best. Only where it ends are all distances searched. A flip
+// whose best distance is the string's own needs no work at all. (For short channels channel_flips_dense.h searches all
+// flips in all rows, side by side.)
 #pragma once
 
 #include "rosa/kernels/channel_flips_dense.h"
@@ -166,7 +166,7 @@ class FlipRun : private ChannelRuns<LanesOf, uint16_t> {
     if (source_follows) put(source, search(source));
   }
 
-  // The string has a new best match. It is every flip's that it does not touch, unless the flip makes a better one.
+  // The string has a new best match. Flips outside of it get the same match, unless the flip makes a better one.
   void follow_break() {
     for (int32_t k = 0; k < num_active_; ++k) {
       const int32_t flip = active_[k];

@@ -20,7 +20,7 @@ ROSA_BLOCK_CODE float match_at(const ProxyArguments& p, const SegmentView& view,
   return expf((product_at(p, view, t, delta) - static_cast<float>(p.query_bits)) * p.bits_scale);
 }
 
-// Calls body(row of the tile, what the rows after it of the tile before give), last row first.
+// Calls body(r, x) for each row r of the tile, last row first; x is what the rows after r give in the tile before.
 template <class Body>
 ROSA_BLOCK_CODE void walk_suffixes(const ProxyArguments& p, const SegmentView& view, int64_t begin, int64_t delta,
                                    const Body& body) {

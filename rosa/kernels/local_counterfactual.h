@@ -9,14 +9,14 @@
 //   greatest match of the queries before t up to i - 1. Rows after t are not matched anew. The contrast is
 //     c(t, b) = reward(t, w(t, b)) - reward(t, hard(t)).
 //   query: effects[t, b] = c(t, b) at starts of query runs, else 0.
-//   key: a key run is a maximal stretch of equal keys; it is credited at its first position. Both runs that the
-//   what-ifs
-//     of row t and bit b reach, that of hard(t) (with q's bit as it is) and that of w(t, b) (with q's bit flipped),
-//     have in bit b the bit of q that led there, and get c(t, b): with that bit flipped, the first is no longer where q
-//     leads, and the second is.
+//   key: a key run is a maximal stretch of equal keys; its first position gets the credit. Row t and bit b lead to two
+//     runs: that of hard(t), with the bit of q as it is, and that of w(t, b), with it flipped. In each of the two the
+//     keys have in bit b the bit of q that led there. Both runs get c(t, b), for the same reason:
+//     if that bit of the keys is flipped, q no longer leads to the first run,
+//     but to the second.
 //   value: as SymbolFlips::value_effects, all rows.
-// Each is what flipping the bit is taken to do, of the sign of SymbolFlips::effects; sums are in ascending order of
-// rows.
+// Each effect is what flipping the bit is taken to do, with the sign of SymbolFlips::effects. Sums are in ascending
+// order of rows.
 #pragma once
 
 #include <cstdint>

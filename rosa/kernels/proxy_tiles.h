@@ -67,8 +67,8 @@ ROSA_BLOCK_CODE float product_at(const ProxyArguments& p, const SegmentView& vie
   return sum;
 }
 
-// What a thread knows of its row: over its own distances, except for best_logit, which the row's threads share. The
-// sums are of the logits' type: where runs make the logits, what the sums are off is multiplied by the runs' length.
+// What a thread knows of its row, over its own distances; best_logit is shared by the row's threads. The sums have the
+// type of the logits: where runs make the logits, the error of a sum is multiplied by the length of the runs.
 template <class Logit, int kMaxValueBits>
 struct RowState {
   Logit best_logit;

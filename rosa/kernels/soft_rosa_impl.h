@@ -240,8 +240,8 @@ ROSA_INLINE Vec grad_weights_of(const SoftRosaProblem& problem, const SoftRosaLa
   return grad;
 }
 
-// The softmax's mean of the gradients of its weights in row t. Fills `inverse`. What the
-// gradients of a row's logits are off in sum is multiplied by the sums along the diagonals: hence float64.
+// The softmax's mean of the gradients of its weights in row t. Fills `inverse`. In float64, because
+// the sums along the diagonals multiply whatever error the gradients of a row's logits have in sum.
 template <int kBits>
 ROSA_INLINE double mean_gradient(const SoftRosaProblem& problem, const SoftRosaLayout& layout, const SoftRosaRows& rows,
                                  int64_t t, const float* upstream, RowSoftmax& softmax) {

@@ -1,6 +1,6 @@
-// What flips of single bits do to ROSA over symbols of several bits, one sequence and head: where every row matches
-// after a bit of one query, or of one key, or of both where they are one sequence, is flipped alone; all flips at once
-// and exactly. Values are not compared, so that their flips need no search. Owns no gradients: estimators turn rewards
+// What flips of single bits do to ROSA over symbols of several bits, for one sequence and head. One bit is flipped: of
+// a query, of a key, or of both where they are one sequence. The result says where every row then matches, for all such
+// flips, exactly. Values are not compared, so their flips need no search. Owns no gradients: estimators turn rewards
 // into those.
 //
 // Rows, matches and positions are those of rosa/automaton/match.h. A query's flip can change its own row and later

@@ -9,10 +9,10 @@
 //   differs  the bit, as a mask, in which its symbols differ; 0 where they differ in more, or there was none
 //   query flipped a rows ago:  [run = a and differs = bit] mended, else min(run, a)
 //   key flipped e rows ago:    d > e: run;  d <= e: [run + d = e and differs = bit] mended, else min(run, e - d)
-// The best distance of a flipped sequence is followed like that of the sequence itself: while it extends, it stays the
-// best. Only where it ends is it searched again; and a flip whose best distance is the sequence's own needs no work.
-// Under a long match most keys' flips match elsewhere, in row after row: there they are not followed but taken from a
-// table of the row, all bits of a key at once.
+// The best distance of a flipped sequence is followed from row to row, as that of the sequence itself is: a match that
+// goes on stays the best. Only where it ends is there a new search. A flip whose best distance is the sequence's own
+// needs no work. Below a long match the flips of most keys match elsewhere, in row after row. These are not followed:
+// they come from a table of the row, all bits of a key at once.
 #pragma once
 
 #include "rosa/kernels/flip_distances.h"

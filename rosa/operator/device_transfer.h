@@ -34,11 +34,11 @@ class DeviceTransfer {
   // returns the device tensor at once.
   virtual at::Tensor to_device(const at::Tensor& host) = 0;
 
-  // Around the wait for a job: from the end of what the current stream held at the first call to the second call's
-  // place in it the device has nothing to do.
+  // Called before and after the wait for a job. The device is idle from when it has finished what its current stream
+  // held at stall_begins() until it reaches the place of stall_ends() in that stream.
   virtual void stall_begins() = 0;
   virtual void stall_ends() = 0;
-  // The sum of those times, of the pairs that the device has passed.
+  // The sum of these idle times, as far as the device has got.
   virtual double stalled_ms() = 0;
 
   virtual int64_t staging_bytes() const = 0;

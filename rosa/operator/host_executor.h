@@ -46,8 +46,8 @@ class HostExecutor {
   class Job;
   using Ticket = std::shared_ptr<Job>;
 
-  // `num_threads` workers, each with its own matcher. `make_transfer`: how symbols cross, on every device; where it is
-  // empty, those on the CPU do not cross at all and others by make_device_transfer().
+  // `num_threads` workers, each with its own matcher. `make_transfer` makes what brings symbols to the host and back.
+  // Where it is empty, symbols on the CPU stay where they are, and those on a GPU go by make_device_transfer().
   explicit HostExecutor(int num_threads, MakeDeviceTransfer make_transfer = {});
   ~HostExecutor();
 
@@ -73,7 +73,7 @@ class HostExecutor {
   // Runs body(0) ... body(count - 1) on the workers and returns when all have run; rethrows what they threw.
   void parallel_for(int64_t count, const std::function<void(int64_t)>& body);
 
-  // Runs `body` on the calling thread, between submit() and wait(): what the matching is to be beside of.
+  // Runs `body` on the calling thread, between submit() and wait(): the work that the matching goes on beside.
   void run_beside(const std::function<void()>& body) const;
 
   // For tests: what is called when a thread begins its share of a request, and when run_beside begins and ends. Set it

@@ -39,8 +39,8 @@ class QkvEstimator {
   // Whether ProxyKernel::sdpa can compute it.
   virtual bool is_attention() const { return false; }
 
-  // Of how many evaluations of the hard operator its gradient is made, besides the forward, whatever it takes to have
-  // them; 0: it is made of something else.
+  // How many evaluations of the hard operator the gradient stands for, besides the forward, however they are computed.
+  // 0: the gradient comes from something else.
   virtual int64_t num_evaluations(const OperatorInput&) const { return 0; }
 
   // Why it can't serve a training call with these options and sizes, and what to do; empty where it can.

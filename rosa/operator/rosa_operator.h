@@ -64,8 +64,8 @@ struct OperatorOutput {
 };
 
 // One call of the operator, in two halves, so that the automata run beside whatever is done between them.
-// `recorded`: null: nothing is kept; an empty result: filled; a filled one: used, and the automata are not run (for
-// activation checkpointing, where the same forward is run twice). It and the executor outlive the call.
+// `recorded` is for activation checkpointing, which runs the same forward twice. An empty result is filled by the call;
+// a filled one is used, and no automata run; null keeps nothing. It must outlive the call, as must the executor.
 class RosaCall {
  public:
   // Packs the symbols, hands them to the automata and returns at once. Throws ArgumentError for shapes, dtypes and

@@ -13,8 +13,8 @@ class StagingBuffer {
   // Bytes that a tensor of these sizes takes.
   static int64_t bytes_of(at::IntArrayRef sizes, at::ScalarType dtype);
 
-  // Begins anew with room for `num_bytes` (the sum of bytes_of()); grows where needed. Nothing may use the earlier
-  // tensors any more, other than copies of the stream that the next ones are ordered behind.
+  // Begins anew with room for `num_bytes`, the sum of bytes_of(), and grows where needed. Nothing may use the earlier
+  // tensors any more, except copies on the stream that the next copies will be queued on.
   void begin(int64_t num_bytes);
   // The next tensor, contiguous and not initialised.
   at::Tensor take(at::IntArrayRef sizes, at::ScalarType dtype);

@@ -30,8 +30,8 @@ enum class DataSplit {
   held_out,  // other random numbers and the held-out file, without curriculum and loss weights
 };
 
-// `samples_per_step`: sequences of a global batch; for token files the samples of successive steps follow each other
-// in the shuffled order of an epoch. Evaluation may stay at step 0 and count samples beyond samples_per_step.
+// `samples_per_step`: sequences of a global batch. With token files the samples of successive steps follow each other
+// in the shuffled order of an epoch. An evaluation asks for step 0 alone, for as many samples as it needs.
 // Throws ConfigError, and FileError or DataError for a file that can't be used.
 std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit split, uint64_t seed,
                                              int64_t samples_per_step);

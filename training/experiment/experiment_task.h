@@ -29,8 +29,8 @@ class ExperimentTask {
   // Float32 leaves that require a gradient; a function of the seed alone, whatever the arm.
   virtual const NamedTensors& parameters() const = 0;
 
-  // Loss of samples [first_sample, first_sample + num_samples) of the global batch of `step`: the sum over their
-  // predicted tokens over the number of those of the whole global batch. Its backward may be run once.
+  // The share of the loss that samples [first_sample, first_sample + num_samples) of the global batch of `step` have:
+  // the sum over their predicted tokens, divided by the predicted tokens of the whole batch. Its backward may run once.
   virtual at::Tensor loss(int64_t step, int64_t first_sample, int64_t num_samples) = 0;
 
   // `zeroed`: ROSA's output (the gate's, the adapter's operator's) forced to zero.

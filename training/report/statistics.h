@@ -27,7 +27,7 @@ struct PlotPoint {
 using Curve = std::vector<PlotPoint>;
 using Samples = std::vector<std::pair<double, double>>;  // x ascending
 
-// Means of neighbours at the last one's x, so that at most `max_points` are left. An incomplete last group is left out.
+// The mean of each group of neighbours, at its last x: at most `max_points`. An incomplete last group is left out.
 Samples thin(const Samples& samples, std::size_t max_points);
 
 // At each x that any of `all` has: the mean over those that have it.

@@ -1,7 +1,7 @@
-// What the estimators by flips of single bits share: a kernel gives the effects of one head's query and key bits, from
-// which come the gradients of the logits. A key's flip changes every query head of its group; the heads do not know of
-// each other, so that its effect is the sum of theirs. A value's flip changes what the rows that retrieve it read.
-// Every document for itself; on ATen's threads, whose number changes no bit; tensors of a GPU are copied to the host.
+// What the estimators by flips of single bits share. A kernel gives the effect of flipping each query and key bit of
+// one head; the gradients of the logits come from these. A key serves every query head of its group, so the effect of
+// its flip is the sum over these heads. A value's flip changes what the rows that retrieve it read. Each document is
+// handled alone. The work runs on ATen's threads, whose number changes no bit; tensors on a GPU are copied to the host.
 #pragma once
 
 #include <cstdint>
