@@ -2,7 +2,8 @@
 // the dump and the reference document. Holds no YAML.
 //
 // A struct `FooConfig` has beside it a function `void describe(base::FieldVisitor& visitor, FooConfig& config)`
-// that calls one of the functions below for each field, in the order of the documentation.
+// that calls one of the functions below for each field, in the order of the documentation. Every field says its role;
+// a new one without a role does not compile.
 #pragma once
 
 #include <cstdint>
@@ -23,21 +24,30 @@ struct Range {
   Number max = std::numeric_limits<Number>::max();
 };
 
+// What a field decides, and so whether it may differ when a run is resumed.
+enum class Role {
+  recipe,  // what is learnt, to the last bit: compared with the checkpoint
+  place,   // where and how the work is done: paths, devices, timeouts, intervals, what is kept
+  free,    // anything else: texts, what is measured beside the training, what counts at the start only
+};
+
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
 
-  virtual void field(std::string_view name, bool& value, std::string_view help) = 0;
-  virtual void field(std::string_view name, int64_t& value, std::string_view help, Range<int64_t> range = {}) = 0;
-  virtual void field(std::string_view name, double& value, std::string_view help, Range<double> range = {}) = 0;
-  // An empty `choices` allows any text.
-  virtual void field(std::string_view name, std::string& value, std::string_view help,
-                     const std::vector<std::string>& choices = {}) = 0;
-  virtual void field(std::string_view name, std::vector<int64_t>& value, std::string_view help,
+  virtual void field(std::string_view name, bool& value, Role role, std::string_view help) = 0;
+  virtual void field(std::string_view name, int64_t& value, Role role, std::string_view help,
                      Range<int64_t> range = {}) = 0;
-  virtual void field(std::string_view name, std::vector<double>& value, std::string_view help,
+  virtual void field(std::string_view name, double& value, Role role, std::string_view help,
                      Range<double> range = {}) = 0;
-  virtual void field(std::string_view name, std::vector<std::string>& value, std::string_view help) = 0;
+  // An empty `choices` allows any text.
+  virtual void field(std::string_view name, std::string& value, Role role, std::string_view help,
+                     const std::vector<std::string>& choices = {}) = 0;
+  virtual void field(std::string_view name, std::vector<int64_t>& value, Role role, std::string_view help,
+                     Range<int64_t> range = {}) = 0;
+  virtual void field(std::string_view name, std::vector<double>& value, Role role, std::string_view help,
+                     Range<double> range = {}) = 0;
+  virtual void field(std::string_view name, std::vector<std::string>& value, Role role, std::string_view help) = 0;
 
   virtual void begin_section(std::string_view name, std::string_view help) = 0;
   virtual void end_section() = 0;
@@ -52,7 +62,7 @@ class FieldVisitor {
 
   // An enumeration, written by name.
   template <class Enum>
-  void choice(std::string_view name, Enum& value, const std::vector<std::pair<std::string, Enum>>& names,
+  void choice(std::string_view name, Enum& value, Role role, const std::vector<std::pair<std::string, Enum>>& names,
               std::string_view help) {
     std::string text;
     std::vector<std::string> choices;
@@ -60,7 +70,7 @@ class FieldVisitor {
       choices.push_back(choice_name);
       if (choice_value == value) text = choice_name;
     }
-    field(name, text, help, choices);
+    field(name, text, role, help, choices);
     for (const auto& [choice_name, choice_value] : names) {
       if (choice_name == text) value = choice_value;
     }

@@ -21,32 +21,46 @@ std::string scalar_text(const std::vector<Value>& values) {
   return text + "]";
 }
 
+const char* role_name(base::Role role) {
+  switch (role) {
+    case base::Role::recipe:
+      return "recipe";
+    case base::Role::place:
+      return "place";
+    case base::Role::free:
+      return "free";
+  }
+  return "";
+}
+
 // A visitor that sees each field as texts: name, value, type and what is allowed.
 class TextVisitor : public base::FieldVisitor {
  public:
-  void field(std::string_view name, bool& value, std::string_view help) final {
-    text_field(name, scalar_text(value), "true or false", help);
+  void field(std::string_view name, bool& value, base::Role role, std::string_view help) final {
+    text_field(name, scalar_text(value), "true or false", role, help);
   }
-  void field(std::string_view name, int64_t& value, std::string_view help, base::Range<int64_t> range) final {
-    text_field(name, scalar_text(value), expected_integer(range), help);
-  }
-  void field(std::string_view name, double& value, std::string_view help, base::Range<double> range) final {
-    text_field(name, scalar_text(value), expected_number(range), help);
-  }
-  void field(std::string_view name, std::string& value, std::string_view help,
-             const std::vector<std::string>& choices) final {
-    text_field(name, scalar_text(value), choices.empty() ? "text" : expected_choice(choices), help);
-  }
-  void field(std::string_view name, std::vector<int64_t>& value, std::string_view help,
+  void field(std::string_view name, int64_t& value, base::Role role, std::string_view help,
              base::Range<int64_t> range) final {
-    text_field(name, scalar_text(value), "a list, each element " + expected_integer(range), help);
+    text_field(name, scalar_text(value), expected_integer(range), role, help);
   }
-  void field(std::string_view name, std::vector<double>& value, std::string_view help,
+  void field(std::string_view name, double& value, base::Role role, std::string_view help,
              base::Range<double> range) final {
-    text_field(name, scalar_text(value), "a list, each element " + expected_number(range), help);
+    text_field(name, scalar_text(value), expected_number(range), role, help);
   }
-  void field(std::string_view name, std::vector<std::string>& value, std::string_view help) final {
-    text_field(name, scalar_text(value), "a list of texts", help);
+  void field(std::string_view name, std::string& value, base::Role role, std::string_view help,
+             const std::vector<std::string>& choices) final {
+    text_field(name, scalar_text(value), choices.empty() ? "text" : expected_choice(choices), role, help);
+  }
+  void field(std::string_view name, std::vector<int64_t>& value, base::Role role, std::string_view help,
+             base::Range<int64_t> range) final {
+    text_field(name, scalar_text(value), "a list, each element " + expected_integer(range), role, help);
+  }
+  void field(std::string_view name, std::vector<double>& value, base::Role role, std::string_view help,
+             base::Range<double> range) final {
+    text_field(name, scalar_text(value), "a list, each element " + expected_number(range), role, help);
+  }
+  void field(std::string_view name, std::vector<std::string>& value, base::Role role, std::string_view help) final {
+    text_field(name, scalar_text(value), "a list of texts", role, help);
   }
   void begin_section(std::string_view name, std::string_view help) final {
     const std::string key = prefix_ + std::string(name);
@@ -61,7 +75,7 @@ class TextVisitor : public base::FieldVisitor {
   }
 
  protected:
-  virtual void text_field(std::string_view name, const std::string& value, const std::string& allowed,
+  virtual void text_field(std::string_view name, const std::string& value, const std::string& allowed, base::Role role,
                           std::string_view help) = 0;
   virtual void text_section(std::string_view name, const std::string& key, std::string_view help) = 0;
 
@@ -75,7 +89,8 @@ class Dumper final : public TextVisitor {
   std::string text;
 
  private:
-  void text_field(std::string_view name, const std::string& value, const std::string&, std::string_view) override {
+  void text_field(std::string_view name, const std::string& value, const std::string&, base::Role,
+                  std::string_view) override {
     text += std::string(2 * depth_, ' ');
     text += name;
     text += ": " + value;
@@ -97,7 +112,8 @@ class Flattener final : public TextVisitor {
   std::map<std::string, std::string> values;
 
  private:
-  void text_field(std::string_view name, const std::string& value, const std::string&, std::string_view) override {
+  void text_field(std::string_view name, const std::string& value, const std::string&, base::Role,
+                  std::string_view) override {
     values[prefix_ + std::string(name)] = value;
   }
   void text_section(std::string_view, const std::string&, std::string_view) override {}
@@ -115,7 +131,7 @@ class ReferenceWriter final : public TextVisitor {
         document += "\n## " + table.key + "\n\n" + table.help + "\n";
       }
       if (table.rows.empty()) continue;
-      document += "\n| key | default | allowed | meaning |\n|---|---|---|---|\n" + table.rows;
+      document += "\n| key | default | allowed | role | meaning |\n|---|---|---|---|---|\n" + table.rows;
     }
     return document;
   }
@@ -133,13 +149,13 @@ class ReferenceWriter final : public TextVisitor {
     }
     return escaped;
   }
-  void text_field(std::string_view name, const std::string& value, const std::string& allowed,
+  void text_field(std::string_view name, const std::string& value, const std::string& allowed, base::Role role,
                   std::string_view help) override {
     const std::string section = prefix_.empty() ? "" : prefix_.substr(0, prefix_.size() - 1);
     for (Table& table : tables_) {
       if (table.key != section) continue;
-      table.rows +=
-          "| `" + std::string(name) + "` | `" + cell(value) + "` | " + cell(allowed) + " | " + cell(help) + " |\n";
+      table.rows += "| `" + std::string(name) + "` | `" + cell(value) + "` | " + cell(allowed) + " | " +
+                    role_name(role) + " | " + cell(help) + " |\n";
     }
   }
   void text_section(std::string_view, const std::string& key, std::string_view help) override {
@@ -163,9 +179,13 @@ std::string reference_document(const Describe& describe, const std::string& titl
   return "# " + title + "\n\nGenerated by `" + command +
          "` from the program's own structures; a test keeps it up to date.\n"
          "A key is written in YAML under its section, or as `--set section.key=value` on the command line.\n"
-         "`rosa config check FILE` reports everything wrong with a file at once, `rosa config dump FILE` shows every "
-         "value\n"
-         "and where it comes from.\n" +
+         "`rosa config check FILE` reports everything wrong with a file at once; `rosa config dump FILE` shows every "
+         "value\nand where it comes from.\n\n"
+         "The role says whether a key may change when a run is resumed. `recipe`: it decides what is learnt; a change "
+         "is\n"
+         "refused by name, and `--accept-changed KEY` goes on all the same. `place` (paths, devices, intervals, what "
+         "is "
+         "kept)\nand `free`: it may change.\n" +
          writer.text();
 }
 

@@ -99,29 +99,30 @@ class ConfigFiller : public base::FieldVisitor {
     open_frame("", input.parsed_->root);
   }
 
-  void field(std::string_view name, bool& value, std::string_view) override {
+  void field(std::string_view name, bool& value, base::Role, std::string_view) override {
     fill(name, value, "true or false", [](const std::string& text, bool& out) { return parse_bool(text, out); });
   }
-  void field(std::string_view name, int64_t& value, std::string_view, base::Range<int64_t> range) override {
+  void field(std::string_view name, int64_t& value, base::Role, std::string_view, base::Range<int64_t> range) override {
     fill(name, value, expected_integer(range),
          [range](const std::string& text, int64_t& out) { return parse_integer(text, range, out); });
   }
-  void field(std::string_view name, double& value, std::string_view, base::Range<double> range) override {
+  void field(std::string_view name, double& value, base::Role, std::string_view, base::Range<double> range) override {
     fill(name, value, expected_number(range),
          [range](const std::string& text, double& out) { return parse_number(text, range, out); });
   }
-  void field(std::string_view name, std::string& value, std::string_view,
+  void field(std::string_view name, std::string& value, base::Role, std::string_view,
              const std::vector<std::string>& choices) override;
-  void field(std::string_view name, std::vector<int64_t>& values, std::string_view,
+  void field(std::string_view name, std::vector<int64_t>& values, base::Role, std::string_view,
              base::Range<int64_t> range) override {
     fill_list(name, values, expected_integer(range),
               [range](const std::string& text, int64_t& out) { return parse_integer(text, range, out); });
   }
-  void field(std::string_view name, std::vector<double>& values, std::string_view, base::Range<double> range) override {
+  void field(std::string_view name, std::vector<double>& values, base::Role, std::string_view,
+             base::Range<double> range) override {
     fill_list(name, values, expected_number(range),
               [range](const std::string& text, double& out) { return parse_number(text, range, out); });
   }
-  void field(std::string_view name, std::vector<std::string>& values, std::string_view) override {
+  void field(std::string_view name, std::vector<std::string>& values, base::Role, std::string_view) override {
     fill_list(name, values, "text", [](const std::string& text, std::string& out) {
       out = text;
       return std::string();
@@ -250,7 +251,7 @@ void ConfigFiller::fill(std::string_view name, Value& value, const std::string& 
   if (!wrong.empty()) add_problem(*found, key, wrong);
 }
 
-void ConfigFiller::field(std::string_view name, std::string& value, std::string_view,
+void ConfigFiller::field(std::string_view name, std::string& value, base::Role, std::string_view,
                          const std::vector<std::string>& choices) {
   const std::string key = frames_.back().prefix + std::string(name);
   const std::string expected = choices.empty() ? "text" : expected_choice(choices);

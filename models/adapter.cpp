@@ -17,6 +17,7 @@ using base::concat;
 using base::ConfigError;
 using base::DataError;
 using base::require;
+using base::Role;
 
 constexpr int64_t kMaxBits = 63;
 
@@ -67,41 +68,43 @@ OperatorOptions with_config(OperatorOptions options, const AdapterConfig& config
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
-  visitor.field("layers", config.layers, "Decoder layers that get an adapter; empty: all.", {0, 1 << 20});
-  visitor.field("num_heads", config.num_heads, "ROSA heads; 0: hidden_size / query_key_bits.", {0, 1 << 20});
-  visitor.field("num_key_value_heads", config.num_key_value_heads,
+  visitor.field("layers", config.layers, Role::recipe, "Decoder layers that get an adapter; empty: all.", {0, 1 << 20});
+  visitor.field("num_heads", config.num_heads, Role::recipe, "ROSA heads; 0: hidden_size / query_key_bits.",
+                {0, 1 << 20});
+  visitor.field("num_key_value_heads", config.num_key_value_heads, Role::recipe,
                 "Key/value heads, a divisor of num_heads; 0: as many as heads.", {0, 1 << 20});
-  visitor.field("query_key_bits", config.query_key_bits, "Bits of a query or key symbol.", {1, kMaxBits});
-  visitor.field("value_bits", config.value_bits, "Bits of a value symbol.", {1, kMaxBits});
-  visitor.field("bias", config.bias, "Whether the four projections have a bias.");
-  visitor.field("tie_start", config.tie_start,
+  visitor.field("query_key_bits", config.query_key_bits, Role::recipe, "Bits of a query or key symbol.", {1, kMaxBits});
+  visitor.field("value_bits", config.value_bits, Role::recipe, "Bits of a value symbol.", {1, kMaxBits});
+  visitor.field("bias", config.bias, Role::recipe, "Whether the four projections have a bias.");
+  visitor.field("tie_start", config.tie_start, Role::recipe,
                 "Which projections start equal to the query's, so that matches exist from the first step.",
                 {"none", "query_key", "query_key_value"});
-  visitor.field("value_embedding_scale", config.value_embedding_scale,
+  visitor.field("value_embedding_scale", config.value_embedding_scale, Role::recipe,
                 "What a value bit adds at the start: v_emb0 = -scale, v_emb1 = +scale.", {0, 1e6});
-  visitor.field("zero_output_start", config.zero_output_start,
+  visitor.field("zero_output_start", config.zero_output_start, Role::recipe,
                 "Whether o_proj starts at 0, so that training starts exactly at the window student.");
-  visitor.field("no_match_embedding", config.no_match_embedding,
+  visitor.field("no_match_embedding", config.no_match_embedding, Role::recipe,
                 "Whether a third vector, v_emb_no_match, stands where a head matched nothing (else its bits are 0).");
-  visitor.field("estimator", config.estimator, estimator_help(), qkv_estimator_names());
+  visitor.field("estimator", config.estimator, Role::recipe, estimator_help(), qkv_estimator_names());
   visitor.choice(
-      "proxy_kernel", config.proxy_kernel,
+      "proxy_kernel", config.proxy_kernel, Role::recipe,
       {{"fused", ProxyKernel::fused}, {"sdpa", ProxyKernel::sdpa}, {"composed", ProxyKernel::composed}},
       "How the proxy is computed: our own kernels; LibTorch's scaled_dot_product_attention (sufa only); plain "
       "tensor operations, quadratic in memory.");
-  visitor.choice("proxy_mask", config.proxy_mask,
+  visitor.choice("proxy_mask", config.proxy_mask, Role::recipe,
                  {{"causal", ProxyMask::causal}, {"sliding_window", ProxyMask::sliding_window}},
                  "What the proxy sees: every earlier position, or the student's window (destroys long matches).");
-  visitor.choice("flip_scale", config.flip_scale, {{"softsign", FlipScale::softsign}, {"sigmoid", FlipScale::sigmoid}},
+  visitor.choice("flip_scale", config.flip_scale, Role::recipe,
+                 {{"softsign", FlipScale::softsign}, {"sigmoid", FlipScale::sigmoid}},
                  "By what estimators that flip bits multiply a flip's effect: 1 / (2 (1 + |x|)^2) or p (1 - p) of the "
                  "logit.");
-  visitor.field("sufa_head_dim", config.sufa_head_dim,
+  visitor.field("sufa_head_dim", config.sufa_head_dim, Role::recipe,
                 "Width of a SUFA query: sufa_head_dim / query_key_bits symbols are compared.", {1, 1 << 20});
-  visitor.field("position_bias", config.position_bias, "Whether SUFA prefers late positions a little.");
+  visitor.field("position_bias", config.position_bias, Role::recipe, "Whether SUFA prefers late positions a little.");
   visitor.field(
-      "exact_value_gradient", config.exact_value_gradient,
+      "exact_value_gradient", config.exact_value_gradient, Role::recipe,
       "Whether value logits get the straight-through gradient of the retrieved row instead of the estimator's.");
-  visitor.field("query_key_gradient", config.query_key_gradient,
+  visitor.field("query_key_gradient", config.query_key_gradient, Role::recipe,
                 "Whether the estimator gives queries and keys a gradient; if not, they are fixed hashes of the layer's "
                 "input (freeze their projections), and with exact_value_gradient no estimator runs.");
 }

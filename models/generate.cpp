@@ -13,6 +13,7 @@ namespace rosa::models {
 namespace {
 
 using base::require;
+using base::Role;
 
 // The index drawn from one row of logits by its uniform number in [0,1).
 int64_t draw(const at::Tensor& row, const GenerateOptions& options, double uniform) {
@@ -41,13 +42,15 @@ void check_options(const GenerateOptions& options) {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, GenerateOptions& options) {
-  visitor.field("max_new_tokens", options.max_new_tokens, "Tokens to generate.", {0, int64_t{1} << 40});
-  visitor.field("sample", options.sample, "Whether to draw tokens; otherwise the likeliest is taken.");
-  visitor.field("temperature", options.temperature, "Divides the logits before a draw.", {1e-6, 1e6});
-  visitor.field("top_k", options.top_k, "Draw from this many likeliest tokens; 0: all.", {0, int64_t{1} << 31});
-  visitor.field("top_p", options.top_p, "Draw from the fewest tokens whose probabilities sum to this.", {1e-9, 1});
-  visitor.field("seed", options.seed, "Of the draws.", {0, std::numeric_limits<int64_t>::max()});
-  visitor.field("stop_tokens", options.stop_tokens, "Token ids that end a text.", {0, int64_t{1} << 40});
+  visitor.field("max_new_tokens", options.max_new_tokens, Role::free, "Tokens to generate.", {0, int64_t{1} << 40});
+  visitor.field("sample", options.sample, Role::free, "Whether to draw tokens; otherwise the likeliest is taken.");
+  visitor.field("temperature", options.temperature, Role::free, "Divides the logits before a draw.", {1e-6, 1e6});
+  visitor.field("top_k", options.top_k, Role::free, "Draw from this many likeliest tokens; 0: all.",
+                {0, int64_t{1} << 31});
+  visitor.field("top_p", options.top_p, Role::free, "Draw from the fewest tokens whose probabilities sum to this.",
+                {1e-9, 1});
+  visitor.field("seed", options.seed, Role::free, "Of the draws.", {0, std::numeric_limits<int64_t>::max()});
+  visitor.field("stop_tokens", options.stop_tokens, Role::free, "Token ids that end a text.", {0, int64_t{1} << 40});
 }
 
 struct Generator::State {

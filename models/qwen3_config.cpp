@@ -14,6 +14,7 @@ namespace {
 using base::concat;
 using base::DataError;
 using base::require;
+using base::Role;
 using Json = nlohmann::json;
 
 constexpr int64_t kMaxSize = int64_t{1} << 31;
@@ -181,21 +182,21 @@ void check_layer_types(const Members& members, int64_t num_hidden_layers) {
 void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
   const base::Range<int64_t> size{1, kMaxSize - 1};
   const base::Range<double> positive{1e-30, 1e30};
-  visitor.field("vocab_size", config.vocab_size, "Number of token ids.", size);
-  visitor.field("hidden_size", config.hidden_size, "Width of the residual stream.", size);
-  visitor.field("intermediate_size", config.intermediate_size, "Width of the feed-forward part.", size);
-  visitor.field("num_hidden_layers", config.num_hidden_layers, "Number of decoder layers.", size);
-  visitor.field("num_attention_heads", config.num_attention_heads, "Number of query heads.", size);
-  visitor.field("num_key_value_heads", config.num_key_value_heads,
+  visitor.field("vocab_size", config.vocab_size, Role::recipe, "Number of token ids.", size);
+  visitor.field("hidden_size", config.hidden_size, Role::recipe, "Width of the residual stream.", size);
+  visitor.field("intermediate_size", config.intermediate_size, Role::recipe, "Width of the feed-forward part.", size);
+  visitor.field("num_hidden_layers", config.num_hidden_layers, Role::recipe, "Number of decoder layers.", size);
+  visitor.field("num_attention_heads", config.num_attention_heads, Role::recipe, "Number of query heads.", size);
+  visitor.field("num_key_value_heads", config.num_key_value_heads, Role::recipe,
                 "Number of key/value heads; divides num_attention_heads.", size);
-  visitor.field("head_dim", config.head_dim, "Width of an attention head; even.", size);
-  visitor.field("max_position_embeddings", config.max_position_embeddings,
+  visitor.field("head_dim", config.head_dim, Role::recipe, "Width of an attention head; even.", size);
+  visitor.field("max_position_embeddings", config.max_position_embeddings, Role::recipe,
                 "Longest sequence the model is meant for; written to config.json.", size);
-  visitor.field("rms_norm_eps", config.rms_norm_eps, "Added to the mean square in RMSNorm.", positive);
-  visitor.field("rope_theta", config.rope_theta, "Base of the rotary position frequencies.", positive);
-  visitor.field("initializer_range", config.initializer_range,
+  visitor.field("rms_norm_eps", config.rms_norm_eps, Role::recipe, "Added to the mean square in RMSNorm.", positive);
+  visitor.field("rope_theta", config.rope_theta, Role::recipe, "Base of the rotary position frequencies.", positive);
+  visitor.field("initializer_range", config.initializer_range, Role::recipe,
                 "Standard deviation of the random weights a model starts from.", positive);
-  visitor.field("tie_word_embeddings", config.tie_word_embeddings,
+  visitor.field("tie_word_embeddings", config.tie_word_embeddings, Role::recipe,
                 "Whether the output projection is the token embedding.");
 }
 

@@ -2,21 +2,23 @@
 
 namespace rosa::parallel {
 
+using base::Role;
+
 void describe(base::FieldVisitor& visitor, ParallelConfig& config) {
-  visitor.field("reduction", config.reduction,
+  visitor.field("reduction", config.reduction, Role::recipe,
                 "how gradients are summed. deterministic: in a fixed tree over micro-batches, the same bits for any "
                 "number of ranks; fast: by MPI or NCCL while backward goes on, equal up to rounding; auto: "
                 "deterministic on CPUs, fast on GPUs",
                 {"auto", "deterministic", "fast"});
-  visitor.field("bucket_mib", config.bucket_mib,
+  visitor.field("bucket_mib", config.bucket_mib, Role::place,
                 "MiB of gradients that travel together; a larger parameter travels alone", {0.001, 4096.0});
-  visitor.field("wire_dtype", config.wire_dtype, "dtype of gradients on their way between ranks; bfloat16: fast only",
-                {"float32", "bfloat16"});
-  visitor.field("sharded_optimizer", config.sharded_optimizer,
+  visitor.field("wire_dtype", config.wire_dtype, Role::recipe,
+                "dtype of gradients on their way between ranks; bfloat16: fast only", {"float32", "bfloat16"});
+  visitor.field("sharded_optimizer", config.sharded_optimizer, Role::place,
                 "each rank keeps the optimiser state of its part of the weights only; changes no bit");
-  visitor.field("debug_collectives", config.debug_collectives,
+  visitor.field("debug_collectives", config.debug_collectives, Role::place,
                 "compare every collective (number, operation, dtype, count) across ranks before it runs; slow");
-  visitor.field("collective_timeout_s", config.collective_timeout_s,
+  visitor.field("collective_timeout_s", config.collective_timeout_s, Role::place,
                 "seconds after which a collective that other ranks do not join is an error", {1.0, 1e6});
 }
 

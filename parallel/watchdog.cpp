@@ -19,6 +19,7 @@ namespace {
 using base::Activity;
 using base::concat;
 using base::Phase;
+using base::Role;
 using Duration = std::chrono::duration<double>;
 
 constexpr double kFrozenAfterHeartbeats = 2.0;  // so that it is told within three
@@ -58,11 +59,11 @@ Diagnosis diagnose_waiting(const std::vector<RankView>& ranks) {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, WatchdogConfig& config) {
-  visitor.field("heartbeat_s", config.heartbeat_s,
+  visitor.field("heartbeat_s", config.heartbeat_s, Role::place,
                 "seconds between heartbeats; a rank that is killed, frozen or holds the others up is named within "
                 "three of them; 0: no watchdog",
                 {0.0, 3600.0});
-  visitor.field("hang_after_heartbeats", config.hang_after_heartbeats,
+  visitor.field("hang_after_heartbeats", config.hang_after_heartbeats, Role::place,
                 "heartbeats without any progress after which a rank hangs and the job is ended", {3});
 }
 

@@ -5,36 +5,41 @@
 
 namespace rosa::training {
 
+using base::Role;
+
 void describe(base::FieldVisitor& visitor, RunSection& config) {
-  visitor.field("folder", config.folder, "run folder: checkpoints, metrics.jsonl, logs and config.yaml go here");
-  visitor.field("seed", config.seed, "seed of initialisation and data order", {0});
+  visitor.field("folder", config.folder, Role::place,
+                "run folder: checkpoints, metrics.jsonl, logs and config.yaml go here");
+  visitor.field("seed", config.seed, Role::recipe, "seed of initialisation and data order", {0});
 }
 
 void describe(base::FieldVisitor& visitor, ModelSection& config) {
-  visitor.field("folder", config.folder, "Hugging Face folder of the Qwen3 base model (config.json, safetensors)");
-  visitor.field("from_scratch", config.from_scratch,
+  visitor.field("folder", config.folder, Role::place,
+                "Hugging Face folder of the Qwen3 base model (config.json, safetensors)");
+  visitor.field("from_scratch", config.from_scratch, Role::recipe,
                 "pretrain only: start from random weights of `architecture` instead of folder");
   visitor.section("architecture", config.architecture, "sizes of a model that starts from random weights");
-  visitor.field("compute_dtype", config.compute_dtype,
+  visitor.field("compute_dtype", config.compute_dtype, Role::recipe,
                 "dtype of base weights and activations; adapters are always float32", {"float32", "bfloat16"});
 }
 
 void describe(base::FieldVisitor& visitor, StudentSection& config) {
-  visitor.field("sliding_window", config.sliding_window, "attention window of the student: position t sees t-w+1 ... t",
-                {1});
+  visitor.field("sliding_window", config.sliding_window, Role::recipe,
+                "attention window of the student: position t sees t-w+1 ... t", {1});
 }
 
 void describe(base::FieldVisitor& visitor, TrainSection& config) {
-  visitor.field("num_steps", config.num_steps, "optimiser steps of the run", {1});
-  visitor.field("micro_batch_sequences", config.micro_batch_sequences,
+  visitor.field("num_steps", config.num_steps, Role::recipe, "optimiser steps of the run", {1});
+  visitor.field("micro_batch_sequences", config.micro_batch_sequences, Role::recipe,
                 "sequences of one forward and backward; part of the recipe, whatever the number of ranks", {1});
-  visitor.field("micro_batches", config.micro_batches,
+  visitor.field("micro_batches", config.micro_batches, Role::recipe,
                 "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1});
-  visitor.field("trainable", config.trainable, "patterns of the names of trained parameters (* stands for any text)");
-  visitor.field("init_from", config.init_from,
+  visitor.field("trainable", config.trainable, Role::recipe,
+                "patterns of the names of trained parameters (* stands for any text)");
+  visitor.field("init_from", config.init_from, Role::free,
                 "adapter weights to start from (adapter.safetensors, a checkpoint or a run folder); "
                 "the schedule starts anew");
-  visitor.field("activation_checkpointing", config.activation_checkpointing,
+  visitor.field("activation_checkpointing", config.activation_checkpointing, Role::place,
                 "recompute each layer in backward instead of keeping its activations");
 }
 
@@ -46,42 +51,42 @@ void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
 }
 
 void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
-  visitor.field("every", config.every, "steps between evaluations with the hard operator; 0: none during training",
-                {0});
-  visitor.field("num_sequences", config.num_sequences, "held-out sequences of one evaluation", {1});
+  visitor.field("every", config.every, Role::free,
+                "steps between evaluations with the hard operator; 0: none during training", {0});
+  visitor.field("num_sequences", config.num_sequences, Role::free, "held-out sequences of one evaluation", {1});
 }
 
 void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
-  visitor.field("every", config.every, "steps between checkpoints; the last step is always saved", {1});
-  visitor.field("keep_last", config.keep_last, "newest checkpoints kept; 0: all", {0});
-  visitor.field("keep_every", config.keep_every, "checkpoints whose step is a multiple of it are kept too; 0: none",
-                {0});
-  visitor.field("keep_best", config.keep_best,
+  visitor.field("every", config.every, Role::place, "steps between checkpoints; the last step is always saved", {1});
+  visitor.field("keep_last", config.keep_last, Role::place, "newest checkpoints kept; 0: all", {0});
+  visitor.field("keep_every", config.keep_every, Role::place,
+                "checkpoints whose step is a multiple of it are kept too; 0: none", {0});
+  visitor.field("keep_best", config.keep_best, Role::place,
                 "this many checkpoints with the lowest evaluation loss are kept too; counts those of steps that are "
                 "evaluated (evaluation.every)",
                 {0});
-  visitor.field("max_failed_saves", config.max_failed_saves,
+  visitor.field("max_failed_saves", config.max_failed_saves, Role::place,
                 "saves in a row that may fail (a full disk) with a warning before the run ends; the last save of a run "
                 "must succeed",
                 {0});
-  visitor.field("resume", config.resume,
+  visitor.field("resume", config.resume, Role::place,
                 "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
                 "folder; or the folder of one checkpoint");
 }
 
 void describe(base::FieldVisitor& visitor, LoggingSection& config) {
-  visitor.field("every", config.every, "steps between lines of metrics.jsonl", {1});
-  visitor.field("consumed_samples", config.consumed_samples,
+  visitor.field("every", config.every, Role::place, "steps between lines of metrics.jsonl", {1});
+  visitor.field("consumed_samples", config.consumed_samples, Role::place,
                 "write the numbers of the samples that each rank consumes to consumed/ in the run folder");
 }
 
 void describe(base::FieldVisitor& visitor, ComputeSection& config) {
-  visitor.field("device", config.device, "auto: a GPU where the build and the machine have one",
+  visitor.field("device", config.device, Role::place, "auto: a GPU where the build and the machine have one",
                 {"auto", "cpu", "cuda"});
-  visitor.field("threads", config.threads,
+  visitor.field("threads", config.threads, Role::recipe,
                 "compute threads of a rank; part of the recipe, since results depend on it in the last bit", {1, 1024});
   visitor.field(
-      "automaton_threads", config.automaton_threads,
+      "automaton_threads", config.automaton_threads, Role::place,
       "matching threads of a rank; 0: its share of the cores of the node less its compute threads, at least 1",
       {0, 1024});
 }
@@ -89,13 +94,14 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config) {
 void describe(base::FieldVisitor& visitor, FailuresSection& config) {
   describe(visitor, config.watchdog);
   describe(visitor, config.step_guard);
-  visitor.field("drift_every", config.drift_every,
+  visitor.field("drift_every", config.drift_every, Role::place,
                 "steps between comparisons of the ranks' weights, which must be equal; also before each save; 0: none",
                 {0});
 }
 
 void describe(base::FieldVisitor& visitor, RunConfig& config) {
-  visitor.field("recipe", config.recipe, "where the defaults come from: the best by evidence, or rosa_soft's settings",
+  visitor.field("recipe", config.recipe, Role::free,
+                "where the defaults come from: the best by evidence, or rosa_soft's settings",
                 {"default", "rosa_soft"});
   visitor.section("run", config.run, "the run");
   visitor.section("model", config.model, "the base model: teacher, and frozen weights of the student");

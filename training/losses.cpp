@@ -5,6 +5,9 @@
 #include <algorithm>
 
 namespace rosa::training {
+
+using base::Role;
+
 namespace {
 
 constexpr int64_t kIgnored = -100;
@@ -155,10 +158,10 @@ class KnownGradient : public torch::autograd::Function<KnownGradient> {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, LossConfig& config) {
-  visitor.field("distill_alpha", config.distill_alpha,
+  visitor.field("distill_alpha", config.distill_alpha, Role::recipe,
                 "weight of the KL to the teacher; the rest weighs the cross-entropy", {0.0, 1.0});
-  visitor.field("temperature", config.temperature, "softmax temperature of the KL", {1e-3, 1e3});
-  visitor.field("chunk_tokens", config.chunk_tokens,
+  visitor.field("temperature", config.temperature, Role::recipe, "softmax temperature of the KL", {1e-3, 1e3});
+  visitor.field("chunk_tokens", config.chunk_tokens, Role::recipe,
                 "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss", {1});
 }
 

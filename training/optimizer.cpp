@@ -8,15 +8,18 @@
 
 namespace rosa::training {
 
+using base::Role;
+
 void describe(base::FieldVisitor& visitor, OptimizerConfig& config) {
-  visitor.field("beta1", config.beta1, "decay of the first moment", {0.0, 1.0});
-  visitor.field("beta2", config.beta2, "decay of the second moment", {0.0, 1.0});
-  visitor.field("epsilon", config.epsilon, "added to the root of the second moment", {0.0, 1.0});
-  visitor.field("weight_decay", config.weight_decay, "decoupled weight decay, on every trained parameter", {0.0, 10.0});
-  visitor.field("clip", config.clip, "largest global gradient norm; 0: no clipping", {0.0, 1e9});
-  visitor.field("rate_patterns", config.rate_patterns,
+  visitor.field("beta1", config.beta1, Role::recipe, "decay of the first moment", {0.0, 1.0});
+  visitor.field("beta2", config.beta2, Role::recipe, "decay of the second moment", {0.0, 1.0});
+  visitor.field("epsilon", config.epsilon, Role::recipe, "added to the root of the second moment", {0.0, 1.0});
+  visitor.field("weight_decay", config.weight_decay, Role::recipe, "decoupled weight decay, on every trained parameter",
+                {0.0, 10.0});
+  visitor.field("clip", config.clip, Role::recipe, "largest global gradient norm; 0: no clipping", {0.0, 1e9});
+  visitor.field("rate_patterns", config.rate_patterns, Role::recipe,
                 "patterns of parameter names (* stands for any text) with a learning-rate factor of their own");
-  visitor.field("rate_factors", config.rate_factors, "the factors, one a pattern; 0 freezes", {0.0, 1e6});
+  visitor.field("rate_factors", config.rate_factors, Role::recipe, "the factors, one a pattern; 0 freezes", {0.0, 1e6});
 }
 
 bool matches_pattern(const std::string& name, const std::string& pattern) {

@@ -17,21 +17,28 @@ using base::require;
 // A described struct as "a=1 b.c=2".
 class FieldText : public base::FieldVisitor {
  public:
-  void field(std::string_view name, bool& value, std::string_view) override { add(name, value ? "true" : "false"); }
-  void field(std::string_view name, int64_t& value, std::string_view, base::Range<int64_t>) override {
+  void field(std::string_view name, bool& value, base::Role, std::string_view) override {
+    add(name, value ? "true" : "false");
+  }
+  void field(std::string_view name, int64_t& value, base::Role, std::string_view, base::Range<int64_t>) override {
     add(name, std::to_string(value));
   }
-  void field(std::string_view name, double& value, std::string_view, base::Range<double>) override { add(name, value); }
-  void field(std::string_view name, std::string& value, std::string_view, const std::vector<std::string>&) override {
+  void field(std::string_view name, double& value, base::Role, std::string_view, base::Range<double>) override {
     add(name, value);
   }
-  void field(std::string_view name, std::vector<int64_t>& value, std::string_view, base::Range<int64_t>) override {
+  void field(std::string_view name, std::string& value, base::Role, std::string_view,
+             const std::vector<std::string>&) override {
+    add(name, value);
+  }
+  void field(std::string_view name, std::vector<int64_t>& value, base::Role, std::string_view,
+             base::Range<int64_t>) override {
     add_list(name, value);
   }
-  void field(std::string_view name, std::vector<double>& value, std::string_view, base::Range<double>) override {
+  void field(std::string_view name, std::vector<double>& value, base::Role, std::string_view,
+             base::Range<double>) override {
     add_list(name, value);
   }
-  void field(std::string_view name, std::vector<std::string>& value, std::string_view) override {
+  void field(std::string_view name, std::vector<std::string>& value, base::Role, std::string_view) override {
     add_list(name, value);
   }
   void begin_section(std::string_view name, std::string_view) override { prefix_ += concat(name, "."); }

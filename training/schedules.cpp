@@ -6,20 +6,23 @@
 
 namespace rosa::training {
 
+using base::Role;
+
 void describe(base::FieldVisitor& visitor, ScheduleConfig& config) {
-  visitor.choice<ScheduleShape>("shape", config.shape,
+  visitor.choice<ScheduleShape>("shape", config.shape, Role::recipe,
                                 {{"constant", ScheduleShape::constant},
                                  {"linear", ScheduleShape::linear},
                                  {"cosine", ScheduleShape::cosine},
                                  {"exponential", ScheduleShape::exponential}},
                                 "how the value goes from start to end (constant: it stays at start)");
-  visitor.field("start", config.start, "value after the warm-up");
-  visitor.field("end", config.end, "value after the decay; unused by constant");
-  visitor.field("warmup_steps", config.warmup_steps, "steps in which the value rises linearly from 0 to start", {0});
-  visitor.field("delay_steps", config.delay_steps, "steps at start before the decay begins", {0});
-  visitor.field("decay_steps", config.decay_steps, "steps of the decay; 0: what is left of the run", {0});
-  visitor.field("lag_steps", config.lag_steps, "step s uses the value of step s - lag_steps (rosa_soft's alpha: 1)",
-                {0});
+  visitor.field("start", config.start, Role::recipe, "value after the warm-up");
+  visitor.field("end", config.end, Role::recipe, "value after the decay; unused by constant");
+  visitor.field("warmup_steps", config.warmup_steps, Role::recipe,
+                "steps in which the value rises linearly from 0 to start", {0});
+  visitor.field("delay_steps", config.delay_steps, Role::recipe, "steps at start before the decay begins", {0});
+  visitor.field("decay_steps", config.decay_steps, Role::recipe, "steps of the decay; 0: what is left of the run", {0});
+  visitor.field("lag_steps", config.lag_steps, Role::recipe,
+                "step s uses the value of step s - lag_steps (rosa_soft's alpha: 1)", {0});
 }
 
 double decay(ScheduleShape shape, double start, double end, int64_t step, int64_t num_steps) {

@@ -13,6 +13,7 @@ namespace {
 
 using base::concat;
 using base::require;
+using base::Role;
 
 constexpr int64_t kLeastHistory = 16;
 constexpr double kDeviationOfMad = 1.4826;  // of a normal distribution, from its median absolute deviation
@@ -56,18 +57,18 @@ int64_t integer(const base::StateDict& state, const std::string& name) {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, StepGuardConfig& config) {
-  visitor.choice("on_non_finite", config.on_non_finite,
+  visitor.choice("on_non_finite", config.on_non_finite, Role::recipe,
                  {{"stop", OnNonFinite::stop}, {"skip", OnNonFinite::skip}, {"roll_back", OnNonFinite::roll_back}},
                  "what a loss or gradient that is not finite does: end the run, skip the update, or go back to the "
                  "newest checkpoint and skip the step when it comes again");
-  visitor.field("max_in_a_row", config.max_in_a_row,
+  visitor.field("max_in_a_row", config.max_in_a_row, Role::place,
                 "steps skipped in a row, or roll-backs in the whole run, after which it ends all the same", {0});
-  visitor.choice("on_spike", config.on_spike,
+  visitor.choice("on_spike", config.on_spike, Role::recipe,
                  {{"ignore", OnSpike::ignore}, {"log", OnSpike::log}, {"skip", OnSpike::skip}},
                  "what a loss spike does: nothing, a warning, or a warning and the update is skipped");
-  visitor.field("spike_deviations", config.spike_deviations,
+  visitor.field("spike_deviations", config.spike_deviations, Role::recipe,
                 "robust standard deviations of the log loss above its median that make a spike", {1.0, 1e6});
-  visitor.field("spike_window", config.spike_window, "steps that median and deviation are taken of",
+  visitor.field("spike_window", config.spike_window, Role::recipe, "steps that median and deviation are taken of",
                 {kLeastHistory, 100000});
 }
 

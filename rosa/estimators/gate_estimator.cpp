@@ -6,6 +6,7 @@ namespace rosa {
 
 using base::ConfigError;
 using base::require;
+using base::Role;
 
 #define ROSA_GATE_ESTIMATOR(name) std::unique_ptr<GateEstimator> make_gate_##name(const GateEstimatorConfig& config);
 #include "rosa/estimators/gate_estimators.inc"
@@ -27,31 +28,34 @@ constexpr Entry kEntries[] = {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, RodeoConfig& config) {
-  visitor.choice("stein_operator", config.stein_operator,
+  visitor.choice("stein_operator", config.stein_operator, Role::recipe,
                  {{"barker", SteinOperator::barker}, {"mpf", SteinOperator::mpf}},
                  "discrete Stein operator: Gibbs with Barker's weights, or those of minimum probability flow");
-  visitor.choice("slopes", config.slopes,
+  visitor.choice("slopes", config.slopes, Role::recipe,
                  {{"none", RodeoSlopes::none}, {"routes", RodeoSlopes::routes}, {"flips", RodeoSlopes::flips}},
                  "slopes of the control variates: none; what the rows that retrieved a bit in the other strings would "
                  "gain; or the effects of all flips at the hard bits, which cost an evaluation of them a call");
-  visitor.field("hidden_width", config.hidden_width, "hidden units of the network", {1, 1024});
-  visitor.field("train_every", config.train_every, "of that many channels one trains the network, in turn", {1, 1024});
+  visitor.field("hidden_width", config.hidden_width, Role::recipe, "hidden units of the network", {1, 1024});
+  visitor.field("train_every", config.train_every, Role::recipe,
+                "of that many channels one trains the network, in turn", {1, 1024});
 }
 
 void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {
-  visitor.field("name", config.name, "what estimates the gradient of the gate's logits", gate_estimator_names());
-  visitor.choice("scope", config.scope,
+  visitor.field("name", config.name, Role::recipe, "what estimates the gradient of the gate's logits",
+                gate_estimator_names());
+  visitor.choice("scope", config.scope, Role::recipe,
                  {{"joint", RewardScope::joint}, {"channel", RewardScope::channel}, {"causal", RewardScope::causal}},
                  "sampled estimators: the reward of a bit is that of its sequence, its channel, or its channel from "
                  "the bit on");
-  visitor.field("num_samples", config.num_samples, "bit strings drawn; in pairs for disarm and antithetic leg",
-                {1, 1024});
-  visitor.field("antithetic", config.antithetic, "leg: draw the strings in antithetic pairs");
-  visitor.field("temperature", config.temperature, "bit t is 1 with probability sigmoid(x / temperature)", {1e-6, 1e6});
-  visitor.field("compatible", config.compatible,
+  visitor.field("num_samples", config.num_samples, Role::recipe,
+                "bit strings drawn; in pairs for disarm and antithetic leg", {1, 1024});
+  visitor.field("antithetic", config.antithetic, Role::recipe, "leg: draw the strings in antithetic pairs");
+  visitor.field("temperature", config.temperature, Role::recipe, "bit t is 1 with probability sigmoid(x / temperature)",
+                {1e-6, 1e6});
+  visitor.field("compatible", config.compatible, Role::recipe,
                 "fastrosa: disarm as FastRosa has it, whose mean is the gradient / max(p, 1 - p)",
                 {"none", "fastrosa"});
-  visitor.field("learning_rate", config.learning_rate,
+  visitor.field("learning_rate", config.learning_rate, Role::recipe,
                 "of Adam, for what estimators learn themselves (rodeo, double_cv)", {0, 1});
   visitor.section("rodeo", config.rodeo, "control variates of rodeo");
 }

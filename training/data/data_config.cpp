@@ -7,6 +7,7 @@ namespace {
 
 using base::ConfigError;
 using base::require;
+using base::Role;
 
 bool has_phrases(const DataConfig& config) {
   return config.kind == DataKind::phrases || config.kind == DataKind::lines;
@@ -44,40 +45,43 @@ void check_phrases(const DataConfig& config) {
 
 void describe(base::FieldVisitor& visitor, DataConfig& config) {
   visitor.choice(
-      "kind", config.kind,
+      "kind", config.kind, Role::recipe,
       {{"phrases", DataKind::phrases},
        {"lines", DataKind::lines},
        {"crops", DataKind::crops},
        {"token_file", DataKind::token_file}},
       "phrases: random phrases repeated in random order; lines: the same with crops of a text; crops: random "
       "crops of a text, as bytes; token_file: a file made by `rosa data pack`");
-  visitor.field("train_path", config.train_path, "text or token file to train on (kind phrases needs none)");
-  visitor.field("held_out_path", config.held_out_path, "text or token file to evaluate on");
-  visitor.field("sequence_length", config.sequence_length, "tokens of a sequence", {2});
-  visitor.field("vocabulary_size", config.vocabulary_size,
+  visitor.field("train_path", config.train_path, Role::place,
+                "text or token file to train on (kind phrases needs none)");
+  visitor.field("held_out_path", config.held_out_path, Role::place, "text or token file to evaluate on");
+  visitor.field("sequence_length", config.sequence_length, Role::recipe, "tokens of a sequence", {2});
+  visitor.field("vocabulary_size", config.vocabulary_size, Role::recipe,
                 "token ids are below it; 0: 65 for phrases, 128 for texts, a token file's own", {0});
-  visitor.field("pool_size", config.pool_size, "phrases, lines: phrases of a sequence; 0: 4 for phrases, 6 for lines",
-                {0, 4096});
-  visitor.field("min_phrase_length", config.min_phrase_length,
+  visitor.field("pool_size", config.pool_size, Role::recipe,
+                "phrases, lines: phrases of a sequence; 0: 4 for phrases, 6 for lines", {0, 4096});
+  visitor.field("min_phrase_length", config.min_phrase_length, Role::recipe,
                 "phrases, lines: least tokens of a phrase without its separator; 0: 8 for phrases, 10 for lines", {0});
-  visitor.field("max_phrase_length", config.max_phrase_length,
+  visitor.field("max_phrase_length", config.max_phrase_length, Role::recipe,
                 "phrases, lines: most tokens of a phrase; 0: 16 for phrases, 24 for lines", {0});
-  visitor.field("num_excluded_phrases", config.num_excluded_phrases,
+  visitor.field("num_excluded_phrases", config.num_excluded_phrases, Role::recipe,
                 "phrases, lines: the next phrase is none of so many last ones", {0});
-  visitor.field("alphabet_size", config.alphabet_size, "phrases: number of symbols beside the separator", {2, 1 << 20});
-  visitor.field("unrecallable_weight", config.unrecallable_weight,
+  visitor.field("alphabet_size", config.alphabet_size, Role::recipe, "phrases: number of symbols beside the separator",
+                {2, 1 << 20});
+  visitor.field("unrecallable_weight", config.unrecallable_weight, Role::recipe,
                 "phrases, lines: loss weight of tokens that no earlier copy determines (training only)", {0.0, 1.0});
-  visitor.field("curriculum_until", config.curriculum_until,
+  visitor.field("curriculum_until", config.curriculum_until, Role::recipe,
                 "stage i of the curriculum lasts until before this step; afterwards the values above hold", {1});
-  visitor.field("curriculum_sequence_lengths", config.curriculum_sequence_lengths, "sequence_length of each stage",
-                {2});
-  visitor.field("curriculum_pool_sizes", config.curriculum_pool_sizes, "pool_size of each stage", {2, 4096});
-  visitor.field("curriculum_unrecallable_weights", config.curriculum_unrecallable_weights,
+  visitor.field("curriculum_sequence_lengths", config.curriculum_sequence_lengths, Role::recipe,
+                "sequence_length of each stage", {2});
+  visitor.field("curriculum_pool_sizes", config.curriculum_pool_sizes, Role::recipe, "pool_size of each stage",
+                {2, 4096});
+  visitor.field("curriculum_unrecallable_weights", config.curriculum_unrecallable_weights, Role::recipe,
                 "unrecallable_weight of each stage", {0.0, 1.0});
   visitor.field(
-      "packed_documents", config.packed_documents,
+      "packed_documents", config.packed_documents, Role::recipe,
       "token_file: true: a sequence runs on into the next document; false: it ends with its document, padded");
-  visitor.field("verify_tokens", config.verify_tokens,
+  visitor.field("verify_tokens", config.verify_tokens, Role::place,
                 "token_file: compare the checksum of all tokens at start (reads the whole file)");
 }
 

@@ -7,6 +7,9 @@
 #include "base/error.h"
 
 namespace rosa::training {
+
+using base::Role;
+
 namespace {
 
 const std::vector<std::pair<std::string, ExperimentTaskKind>> kTasks = {{"counting", ExperimentTaskKind::counting},
@@ -17,58 +20,67 @@ const std::vector<std::pair<std::string, ExperimentTaskKind>> kTasks = {{"counti
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, ExperimentSection& config) {
-  visitor.field("folder", config.folder, "where runs and results go; what is finished there is not run again");
+  visitor.field("folder", config.folder, Role::place,
+                "where runs and results go; what is finished there is not run again");
   visitor.choice(
-      "task", config.task, kTasks,
+      "task", config.task, Role::recipe, kTasks,
       "counting: FastRosa's counting numbers; gate_only: the same data, nothing but the gate; recall: values "
       "by keys, for queries, keys and values; timing: the time of the kernels, no training");
-  visitor.field("title", config.title, "heading of the report");
-  visitor.field("description", config.description, "what the report says below the heading");
+  visitor.field("title", config.title, Role::free, "heading of the report");
+  visitor.field("description", config.description, Role::free, "what the report says below the heading");
   visitor.field(
-      "estimators", config.estimators,
+      "estimators", config.estimators, Role::free,
       "what is compared: a name, and where they differ from the section gate (recall: adapter) its fields, as "
       "in 'disarm scope=joint num_samples=4'");
-  visitor.field("seeds", config.seeds, "one run of every estimator each; equal data and start for all estimators", {0});
-  visitor.field("num_steps", config.num_steps, "the first budget: optimiser steps", {1});
+  visitor.field("seeds", config.seeds, Role::free,
+                "one run of every estimator each; equal data and start for all estimators", {0});
+  visitor.field("num_steps", config.num_steps, Role::recipe, "the first budget: optimiser steps", {1});
   visitor.field(
-      "seconds", config.seconds,
+      "seconds", config.seconds, Role::recipe,
       "the second budget: training time that is equal for all (a run goes on until it has used up both); 0: none",
       {0, 1e6});
-  visitor.field("evaluate_every", config.evaluate_every, "steps between evaluations", {1});
-  visitor.field("num_evaluation_samples", config.num_evaluation_samples, "held-out sequences of an evaluation", {1});
-  visitor.field("log_every", config.log_every, "steps between lines of metrics.jsonl", {1});
-  visitor.field("save_seconds", config.save_seconds, "between checkpoints of a run; a stop always saves", {0, 1e6});
+  visitor.field("evaluate_every", config.evaluate_every, Role::recipe, "steps between evaluations", {1});
+  visitor.field("num_evaluation_samples", config.num_evaluation_samples, Role::recipe,
+                "held-out sequences of an evaluation", {1});
+  visitor.field("log_every", config.log_every, Role::place, "steps between lines of metrics.jsonl", {1});
+  visitor.field("save_seconds", config.save_seconds, Role::place, "between checkpoints of a run; a stop always saves",
+                {0, 1e6});
 }
 
 void describe(base::FieldVisitor& visitor, ExperimentDataSection& config) {
-  visitor.field("num_samples", config.num_samples, "sequences of a global batch", {1});
-  visitor.field("micro_batches", config.micro_batches, "of one global batch, shared out over the ranks", {1});
-  visitor.field("length", config.length, "tokens of a sequence", {2, 1 << 16});
-  visitor.field("channels", config.channels, "width of the model; gate tasks: bits a position", {1, 1 << 16});
-  visitor.field("embedding_scale", config.embedding_scale,
-                "gate tasks: the retrieved embeddings start at -scale and +scale", {0, 1e3});
-  visitor.field("num_keys", config.num_keys, "recall: keys, each with one form where it is written and one to ask",
+  visitor.field("num_samples", config.num_samples, Role::recipe, "sequences of a global batch", {1});
+  visitor.field("micro_batches", config.micro_batches, Role::recipe, "of one global batch, shared out over the ranks",
                 {1});
-  visitor.field("num_values", config.num_values, "recall: values", {2});
-  visitor.field("num_pairs", config.num_pairs, "recall: pairs written in the first half of a sequence", {1});
-  visitor.field("num_queries", config.num_queries, "recall: questions in the second half", {1});
+  visitor.field("length", config.length, Role::recipe, "tokens of a sequence", {2, 1 << 16});
+  visitor.field("channels", config.channels, Role::recipe, "width of the model; gate tasks: bits a position",
+                {1, 1 << 16});
+  visitor.field("embedding_scale", config.embedding_scale, Role::recipe,
+                "gate tasks: the retrieved embeddings start at -scale and +scale", {0, 1e3});
+  visitor.field("num_keys", config.num_keys, Role::recipe,
+                "recall: keys, each with one form where it is written and one to ask", {1});
+  visitor.field("num_values", config.num_values, Role::recipe, "recall: values", {2});
+  visitor.field("num_pairs", config.num_pairs, Role::recipe, "recall: pairs written in the first half of a sequence",
+                {1});
+  visitor.field("num_queries", config.num_queries, Role::recipe, "recall: questions in the second half", {1});
 }
 
 void describe(base::FieldVisitor& visitor, StudySection& config) {
-  visitor.field("arm", config.arm, "in whose first run the gradients of all arms are studied; empty: nowhere");
-  visitor.field("steps", config.steps, "before which steps", {0});
-  visitor.field("num_draws", config.num_draws, "gradients drawn of each arm", {2});
-  visitor.field("num_rows", config.num_rows, "sequences of the batch that they are taken at", {1});
-  visitor.field("reference_draws", config.reference_draws, "of the unbiased reference (leg) that gives the bias", {2});
-  visitor.field("num_samples", config.num_samples, "numbers of samples of the sampled arms, for variance against them",
-                {1});
-  visitor.field("num_flips", config.num_flips, "flips tried for the correlation of linearised and true loss change",
-                {0});
+  visitor.field("arm", config.arm, Role::recipe,
+                "in whose first run the gradients of all arms are studied; empty: nowhere");
+  visitor.field("steps", config.steps, Role::recipe, "before which steps", {0});
+  visitor.field("num_draws", config.num_draws, Role::recipe, "gradients drawn of each arm", {2});
+  visitor.field("num_rows", config.num_rows, Role::recipe, "sequences of the batch that they are taken at", {1});
+  visitor.field("reference_draws", config.reference_draws, Role::recipe,
+                "of the unbiased reference (leg) that gives the bias", {2});
+  visitor.field("num_samples", config.num_samples, Role::recipe,
+                "numbers of samples of the sampled arms, for variance against them", {1});
+  visitor.field("num_flips", config.num_flips, Role::recipe,
+                "flips tried for the correlation of linearised and true loss change", {0});
 }
 
 void describe(base::FieldVisitor& visitor, TimingSection& config) {
-  visitor.field("lengths", config.lengths, "lengths of the sequences", {2, 1 << 16});
-  visitor.field("seconds", config.seconds, "measured for each figure", {1e-3, 60});
+  visitor.field("lengths", config.lengths, Role::recipe, "lengths of the sequences", {2, 1 << 16});
+  visitor.field("seconds", config.seconds, Role::recipe, "measured for each figure", {1e-3, 60});
 }
 
 void describe(base::FieldVisitor& visitor, ExperimentConfig& config) {
