@@ -16,23 +16,16 @@
 namespace rosa::base {
 namespace {
 
-// Closes on the way out; errors of close are of no interest where the file was only read or synced.
-class Descriptor {
- public:
-  Descriptor(const std::filesystem::path& path, int flags) : value_(::open(path.c_str(), flags | O_CLOEXEC)) {
-    if (value_ < 0) throw_file_error("open", path, errno);
-  }
-  ~Descriptor() { ::close(value_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
+const char* kind_name(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a named pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
 
 void sync_path(const std::filesystem::path& path, int flags) {
-  Descriptor descriptor(path, flags);
+  const FileDescriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC));
+  if (descriptor.get() < 0) throw_file_error("open", path, errno);
   // EINVAL: a file system without fsync for folders, which then has nothing to make durable.
   if (::fsync(descriptor.get()) != 0 && errno != EINVAL) throw_file_error("fsync", path, errno);
 }
@@ -44,11 +37,41 @@ void throw_file_error(std::string_view call, const std::filesystem::path& path, 
                          error_number == ENOSPC ? " (free some space, or choose another folder)" : ""));
 }
 
-std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
-  Descriptor descriptor(path, O_RDONLY);
+FileDescriptor::~FileDescriptor() {
+  if (value_ >= 0) ::close(value_);
+}
+
+FileDescriptor open_regular_file(const std::filesystem::path& path, int flags, int mode) {
+  // O_NONBLOCK: the other end of a pipe may never come. It changes nothing for a regular file.
+  FileDescriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode));
+  const bool is_open = descriptor.get() >= 0;
+  const int open_error = errno;
+  struct stat status {};
+  const bool is_there = (is_open ? ::fstat(descriptor.get(), &status) : ::stat(path.c_str(), &status)) == 0;
+  if (is_there && !S_ISREG(status.st_mode)) {
+    throw FileError(concat("open failed for '", path.string(), "': it is ", kind_name(status.st_mode),
+                           ", expected a regular file; remove it or name another path"));
+  }
+  if (!is_open || !is_there) throw_file_error("open", path, is_open ? errno : open_error);
+  return descriptor;
+}
+
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content) {
+  require<DataError>(!content.starts_with("version https://git-lfs.github.com/spec/"), "'", path.string(),
+                     "' is not the file itself but Git LFS's pointer to it: run `git lfs pull` in its repository, or "
+                     "download the file");
+}
+
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes, FileKind kind) {
+  const FileDescriptor descriptor =
+      kind == FileKind::regular ? open_regular_file(path, O_RDONLY)
+                                : FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (descriptor.get() < 0) throw_file_error("open", path, errno);
   struct stat status {};
   if (::fstat(descriptor.get(), &status) != 0) throw_file_error("stat", path, errno);
   if (S_ISDIR(status.st_mode)) throw_file_error("read", path, EISDIR);
+  // A writer that is there is waited for.
+  if (kind == FileKind::any) ::fcntl(descriptor.get(), F_SETFL, 0);
   std::string content;
   // The size is a hint only: it is 0 for pipes and for files under /proc.
   content.resize(static_cast<size_t>(std::min<int64_t>(std::max<int64_t>(status.st_size, 0), max_bytes) + 1));
@@ -66,6 +89,7 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     }
   }
   content.resize(length);
+  refuse_lfs_pointer(path, content);
   return content;
 }
 
@@ -138,6 +162,6 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 
 void sync_folder(const std::filesystem::path& path) { sync_path(path, O_RDONLY | O_DIRECTORY); }
 
-void sync_file(const std::filesystem::path& path) { sync_path(path, O_RDONLY); }
+void sync_file(const std::filesystem::path& path) { sync_path(path, O_RDONLY | O_NONBLOCK); }
 
 }  // namespace rosa::base

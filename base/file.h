@@ -8,11 +8,42 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace rosa::base {
 
-// Returns the whole file. Throws FileError if it can't be read and DataError if it is longer than `max_bytes`.
-std::string read_file(const std::filesystem::path& path, int64_t max_bytes);
+// Closes on the way out. Errors of close are of no interest where a file was only read.
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int value) : value_(value) {}
+  ~FileDescriptor();
+  FileDescriptor(FileDescriptor&& other) noexcept : value_(other.release()) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+
+  int get() const { return value_; }
+  // The caller closes it from now on.
+  int release() { return std::exchange(value_, -1); }
+
+ private:
+  int value_;
+};
+
+// Opens a regular file (flags as for open, and O_CLOEXEC). Never waits: what is a named pipe, a device, a socket or a
+// folder is refused by a FileError that says so.
+FileDescriptor open_regular_file(const std::filesystem::path& path, int flags, int mode = 0666);
+
+// What a file that is read whole may be. A pipe or device makes sense only where the user names it (`<(command)`,
+// /dev/stdin); one without a writer then reads as empty.
+enum class FileKind { regular, any };
+
+// Returns the whole file. Throws FileError if it can't be read, and DataError if it is longer than `max_bytes` or only
+// Git-LFS's pointer to the file.
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes, FileKind kind = FileKind::regular);
+
+// Throws DataError where `content`, the beginning of a file, is that of a pointer which Git LFS leaves in place of a
+// file that was not downloaded.
+void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content);
 
 // A file written beside its destination and renamed onto it by commit(). Destroyed before that, it leaves no trace.
 class AtomicFile {

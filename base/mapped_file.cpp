@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -13,21 +14,18 @@
 namespace rosa::base {
 
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw_file_error("open", path_, errno);
+  const FileDescriptor descriptor = open_regular_file(path_, O_RDONLY);
   struct stat status {};
-  int error_number = ::fstat(descriptor, &status) != 0 ? errno
-                     : S_ISREG(status.st_mode)         ? 0
-                     : S_ISDIR(status.st_mode)         ? EISDIR
-                                                       : ESPIPE;
-  void* memory = nullptr;
-  if (error_number == 0 && status.st_size > 0) {
-    memory = ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, descriptor, 0);
-    if (memory == MAP_FAILED) error_number = errno;
-  }
-  ::close(descriptor);
-  if (error_number != 0) throw_file_error("mmap", path_, error_number);
-  if (memory != nullptr) bytes_ = {static_cast<const std::byte*>(memory), static_cast<size_t>(status.st_size)};
+  if (::fstat(descriptor.get(), &status) != 0) throw_file_error("stat", path_, errno);
+  std::array<char, 64> beginning{};
+  const ssize_t count = ::pread(descriptor.get(), beginning.data(), beginning.size(), 0);
+  if (count < 0) throw_file_error("read", path_, errno);
+  refuse_lfs_pointer(path_, {beginning.data(), static_cast<size_t>(count)});
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size == 0) return;
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor.get(), 0);
+  if (memory == MAP_FAILED) throw_file_error("mmap", path_, errno);
+  bytes_ = {static_cast<const std::byte*>(memory), size};
 }
 
 MappedFile::~MappedFile() {

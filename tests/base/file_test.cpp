@@ -1,8 +1,10 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +45,45 @@ TEST(File, WritesAndReads) {
   EXPECT_EQ(read_file(folder / "x", 0), "");
   // A file whose size the system does not tell.
   EXPECT_THAT(read_file("/proc/self/status", 1 << 20), HasSubstr("Name:"));
+}
+
+TEST(File, WhatIsNoRegularFileIsRefusedAtOnce) {
+  rosa::testing::TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink(folder / "pipe", folder / "link");
+  const auto complaint = [](const std::function<void()>& use) -> std::string {
+    try {
+      use();
+      return "";
+    } catch (const FileError& error) {
+      return error.what();
+    }
+  };
+  for (const char* name : {"pipe", "link"}) {
+    EXPECT_THAT(complaint([&] { read_file(folder / name, 10); }), HasSubstr("it is a named pipe")) << name;
+    EXPECT_THAT(complaint([&] { MappedFile file(folder / name); }), HasSubstr("it is a named pipe")) << name;
+    EXPECT_THAT(complaint([&] { open_regular_file(folder / name, O_WRONLY | O_APPEND | O_CREAT); }),
+                HasSubstr("it is a named pipe"));
+  }
+  EXPECT_THAT(complaint([&] { read_file(folder.path(), 10); }), HasSubstr("it is a folder"));
+  EXPECT_THAT(complaint([&] { open_regular_file(folder.path(), O_WRONLY | O_APPEND | O_CREAT); }),
+              HasSubstr("it is a folder"));
+  EXPECT_THAT(complaint([&] { read_file("/dev/zero", 10); }), HasSubstr("it is a device"));
+  // Where a pipe is welcome, one without a writer is empty.
+  EXPECT_EQ(read_file(folder / "pipe", 10, FileKind::any), "");
+  EXPECT_THROW(read_file("/dev/zero", 10, FileKind::any), DataError);
+}
+
+TEST(File, AnLfsPointerIsNotTheFile) {
+  rosa::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "x", std::string_view("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"));
+  try {
+    read_file(folder / "x", 1000);
+    ADD_FAILURE();
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("git lfs pull"));
+  }
+  EXPECT_THROW(MappedFile(folder / "x"), DataError);
 }
 
 TEST(File, NamesCallPathAndReason) {
