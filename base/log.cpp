@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/printable.h"
 
 namespace rosa::base {
 namespace {
@@ -52,6 +55,7 @@ std::shared_ptr<spdlog::logger> make_logger(const LogOptions& options) {
   sinks.push_back(std::make_shared<ConsoleSink>(options.console));
   sinks.back()->set_level(options.info_to_console ? spdlog::level::info : spdlog::level::warn);
   if (!options.file.empty()) {
+    open_regular_file(options.file, O_WRONLY | O_CREAT | O_APPEND);  // spdlog would wait for ever for a pipe's reader
     try {
       sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file.string()));
     } catch (const spdlog::spdlog_ex& error) {
@@ -87,9 +91,10 @@ void start_log(const LogOptions& options) {
 
 namespace {
 
-// The text is an argument, never the format: braces in it stay as they are.
+// The text is an argument, never the format: braces in it stay as they are. Names from files are in many texts, and
+// none may look like a line of its own or reach the terminal's controls.
 void log(spdlog::level::level_enum level, const std::string& text) {
-  if (!is_over) current_logger()->log(level, spdlog::string_view_t(text));
+  if (!is_over) current_logger()->log(level, spdlog::string_view_t(one_line(text)));
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct LogOptions {
 // Sets where lines go from now on; may be called again. Throws FileError where the file can't be opened.
 void start_log(const LogOptions& options);
 
+// A text is one line: a line end in it becomes "; ", and control characters are written visibly (base/printable.h).
 void log_info(const std::string& text);
 void log_warning(const std::string& text);
 void log_error(const std::string& text);

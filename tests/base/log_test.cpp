@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <vector>
 
@@ -40,10 +41,25 @@ TEST(Log, NamesTheRankAndWritesBothPlaces) {
   EXPECT_THAT(file, HasSubstr("last"));
 }
 
+TEST(Log, WhatIsLoggedIsOneLineWithoutControls) {
+  std::vector<std::string> lines;
+  LogOptions options;
+  options.console = [&](const std::string& line) { lines.push_back(line); };
+  start_log(options);
+  log_warning("'x\x1b[2J\nrosa: rank 0 on host: all is well' \xe9");
+  start_log({});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0], HasSubstr("'x\\x1b[2J; rosa: rank 0 on host: all is well' \\xe9"));
+  EXPECT_EQ(lines[0].find_first_of("\n\x1b"), std::string::npos);
+}
+
 TEST(Log, UnopenableFileIsAnError) {
   rosa::testing::TemporaryFolder folder;
   LogOptions options;
   options.file = folder.path();
+  EXPECT_THROW(start_log(options), FileError);
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  options.file = folder / "pipe";
   EXPECT_THROW(start_log(options), FileError);
 }
 
