@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <tuple>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "base/printable.h"
 
 namespace rosa::base {
 namespace {
@@ -18,8 +18,6 @@ using nlohmann::json;
 
 // The bound of the reference implementation.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
-// The header is two levels deep, and a tensor's shape and offsets are arrays in it.
-constexpr int kMaxDepth = 3;
 constexpr size_t kMaxDimensions = 64;
 
 template <class... Parts>
@@ -28,30 +26,17 @@ template <class... Parts>
       concat("'", path.string(), "' is no valid safetensors file: ", parts..., "; copy or download it again"));
 }
 
-// Parses JSON that may be hostile: duplicate keys, which nlohmann would resolve silently, and depth are refused.
 json parse_header(const std::filesystem::path& path, std::string_view text) {
-  std::vector<std::set<std::string>> keys;
-  auto check = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start || event == json::parse_event_t::array_start) {
-      if (depth >= kMaxDepth) fail(path, "its header is nested deeper than ", kMaxDepth, " levels");
-      if (event == json::parse_event_t::object_start) keys.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys.pop_back();
-    } else if (event == json::parse_event_t::key) {
-      auto [place, inserted] = keys.back().insert(value.get<std::string>());
-      if (!inserted) fail(path, "its header has the name '", *place, "' twice");
-    }
-    return true;
-  };
   try {
-    return json::parse(text.begin(), text.end(), check);
-  } catch (const json::exception& error) {
-    fail(path, "its header is no JSON (", error.what(), ")");
+    return parse_json(text, "header");
+  } catch (const DataError& error) {
+    fail(path, error.what());
   }
 }
 
-std::vector<int64_t> parse_integers(const std::filesystem::path& path, const std::string& name, const json& entry,
+std::vector<int64_t> parse_integers(const std::filesystem::path& path, const std::string& full_name, const json& entry,
                                     const char* key) {
+  const std::string name = excerpt(full_name);
   auto found = entry.find(key);
   if (found == entry.end() || !found->is_array()) fail(path, "tensor '", name, "' has no list '", key, "'");
   if (found->size() > kMaxDimensions) fail(path, "tensor '", name, "' has ", found->size(), " numbers in ", key);
@@ -59,45 +44,62 @@ std::vector<int64_t> parse_integers(const std::filesystem::path& path, const std
   for (const json& value : *found) {
     if (!value.is_number_unsigned() ||
         value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-      fail(path, "tensor '", name, "' has ", value.dump(), " in ", key, ", expected a whole number from 0 to 2^63-1");
+      fail(path, "tensor '", name, "' has ", excerpt(value.dump()), " in ", key,
+           ", expected a whole number from 0 to 2^63-1");
     }
     values.push_back(value.get<int64_t>());
   }
   return values;
 }
 
-// The product of `shape` and `element_size`, or -1 where it does not fit 63 bits.
-int64_t size_bytes(const std::vector<int64_t>& shape, int64_t element_size) {
-  int64_t product = element_size;
+// Bits of one element, or 0 for a name that safetensors does not know.
+int64_t dtype_size_bits(std::string_view dtype) {
+  static const std::map<std::string_view, int64_t> kBits = {
+      {"F4", 4},      {"F6_E2M3", 6},     {"F6_E3M2", 6}, {"BOOL", 8},        {"U8", 8},      {"I8", 8},
+      {"F8_E4M3", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2", 8}, {"F8_E5M2FNUZ", 8}, {"F8_E8M0", 8}, {"U16", 16},
+      {"I16", 16},    {"F16", 16},        {"BF16", 16},   {"U32", 32},        {"I32", 32},    {"F32", 32},
+      {"U64", 64},    {"I64", 64},        {"F64", 64},    {"C64", 64}};
+  auto found = kBits.find(dtype);
+  return found == kBits.end() ? 0 : found->second;
+}
+
+// The bytes of `shape` in elements of so many bits, or -1 where they do not fit 63 bits. -2: they are no whole bytes.
+int64_t size_bytes(const std::vector<int64_t>& shape, int64_t element_bits) {
   // Zeros first: [2^62, 2^62, 0] is a valid empty tensor.
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+  __int128 bits = element_bits;
   for (int64_t extent : shape) {
-    if (__builtin_mul_overflow(product, extent, &product)) return -1;
+    bits *= extent;
+    if (bits / 8 > std::numeric_limits<int64_t>::max()) return -1;
   }
-  return product;
+  return bits % 8 == 0 ? static_cast<int64_t>(bits / 8) : -2;
 }
 
 std::string show(const std::vector<int64_t>& shape) { return json(shape).dump(); }
 
-TensorView parse_tensor(const std::filesystem::path& path, const std::string& name, const json& entry,
+TensorView parse_tensor(const std::filesystem::path& path, const std::string& full_name, const json& entry,
                         std::span<const std::byte> data) {
+  const std::string name = excerpt(full_name);
   if (!entry.is_object()) fail(path, "tensor '", name, "' is not described by an object");
   TensorView tensor;
   auto dtype = entry.find("dtype");
   if (dtype == entry.end() || !dtype->is_string()) fail(path, "tensor '", name, "' has no dtype");
   tensor.dtype = dtype->get<std::string>();
-  int64_t element_size = dtype_size_bytes(tensor.dtype);
-  if (element_size == 0) fail(path, "tensor '", name, "' has the unknown dtype '", tensor.dtype, "'");
+  const int64_t element_bits = dtype_size_bits(tensor.dtype);
+  if (element_bits == 0) fail(path, "tensor '", name, "' has the unknown dtype '", excerpt(tensor.dtype), "'");
   tensor.shape = parse_integers(path, name, entry, "shape");
   std::vector<int64_t> offsets = parse_integers(path, name, entry, "data_offsets");
   if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > static_cast<int64_t>(data.size())) {
     fail(path, "tensor '", name, "' has data_offsets ", show(offsets), ", expected [begin, end] within the ",
          data.size(), " bytes of data in the file (is it truncated?)");
   }
-  int64_t expected = size_bytes(tensor.shape, element_size);
+  int64_t expected = size_bytes(tensor.shape, element_bits);
   if (expected != offsets[1] - offsets[0]) {
     fail(path, "tensor '", name, "' of shape ", show(tensor.shape), " and dtype ", tensor.dtype, " has ",
-         offsets[1] - offsets[0], " bytes, expected ", expected < 0 ? "more than 2^63" : std::to_string(expected));
+         offsets[1] - offsets[0], " bytes, expected ",
+         expected == -1   ? "more than 2^63"
+         : expected == -2 ? "whole bytes"
+                          : std::to_string(expected));
   }
   tensor.bytes = data.subspan(static_cast<size_t>(offsets[0]), static_cast<size_t>(expected));
   return tensor;
@@ -113,8 +115,9 @@ void check_tiling(const std::filesystem::path& path, const std::map<std::string,
   });
   const std::byte* end = data.data();
   for (const auto& [bytes, name] : spans) {
-    if (bytes.data() < end) fail(path, "tensor '", *name, "' overlaps another one");
-    if (bytes.data() > end) fail(path, "there are ", bytes.data() - end, " unused bytes before tensor '", *name, "'");
+    if (bytes.data() < end) fail(path, "tensor '", excerpt(*name), "' overlaps another one");
+    if (bytes.data() > end)
+      fail(path, "there are ", bytes.data() - end, " unused bytes before tensor '", excerpt(*name), "'");
     end = bytes.data() + bytes.size();
   }
   int64_t rest = static_cast<int64_t>(data.size()) - (end - data.data());
@@ -124,11 +127,8 @@ void check_tiling(const std::filesystem::path& path, const std::map<std::string,
 }  // namespace
 
 int64_t dtype_size_bytes(std::string_view dtype) {
-  static const std::map<std::string_view, int64_t> kSizes = {
-      {"BOOL", 1}, {"U8", 1},   {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"U16", 2}, {"I16", 2},
-      {"F16", 2},  {"BF16", 2}, {"U32", 4}, {"I32", 4},     {"F32", 4},     {"U64", 8},     {"I64", 8}, {"F64", 8}};
-  auto found = kSizes.find(dtype);
-  return found == kSizes.end() ? 0 : found->second;
+  const int64_t bits = dtype_size_bits(dtype);
+  return bits % 8 == 0 ? bits / 8 : 0;
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
@@ -153,7 +153,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     }
     if (!entry.is_object()) fail(path, "its __metadata__ is no object");
     for (const auto& [key, value] : entry.items()) {
-      if (!value.is_string()) fail(path, "its metadata '", key, "' is no text");
+      if (!value.is_string()) fail(path, "its metadata '", excerpt(key), "' is no text");
       metadata_.emplace(key, value.get<std::string>());
     }
   }
@@ -164,8 +164,9 @@ const TensorView& SafetensorsFile::at(const std::string& name) const {
   auto found = tensors_.find(name);
   if (found != tensors_.end()) return found->second;
   auto next = tensors_.lower_bound(name);
-  std::string near = next == tensors_.end() ? (tensors_.empty() ? "none at all" : "'" + tensors_.rbegin()->first + "'")
-                                            : "'" + next->first + "'";
+  std::string near = next == tensors_.end()
+                         ? (tensors_.empty() ? "none at all" : "'" + excerpt(tensors_.rbegin()->first) + "'")
+                         : "'" + excerpt(next->first) + "'";
   throw DataError(concat("'", path().string(), "' holds no tensor '", name, "'; it holds ", tensors_.size(),
                          ", next in order: ", near));
 }
@@ -178,7 +179,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     int64_t element_size = dtype_size_bytes(tensor.dtype);
     require(element_size > 0, "write_safetensors: tensor '", name, "' has the unknown dtype '", tensor.dtype, "'");
     bool negative = std::any_of(tensor.shape.begin(), tensor.shape.end(), [](int64_t extent) { return extent < 0; });
-    require(!negative && size_bytes(tensor.shape, element_size) == static_cast<int64_t>(tensor.bytes.size()),
+    require(!negative && size_bytes(tensor.shape, 8 * element_size) == static_cast<int64_t>(tensor.bytes.size()),
             "write_safetensors: tensor '", name, "' of shape ", show(tensor.shape), " and dtype ", tensor.dtype,
             " got ", tensor.bytes.size(), " bytes");
     require(name != "__metadata__", "write_safetensors: '__metadata__' is no name for a tensor");

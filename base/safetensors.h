@@ -22,7 +22,7 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-// Bytes of one element, or 0 for a name that safetensors does not know.
+// Bytes of one element, or 0 for a name that safetensors does not know and for elements that are no whole bytes (F4).
 int64_t dtype_size_bytes(std::string_view dtype);
 
 class SafetensorsFile {

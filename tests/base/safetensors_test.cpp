@@ -111,14 +111,14 @@ TEST_F(SafetensorsTest, EveryTruncationOfAFileIsRefused) {
 }
 
 TEST_F(SafetensorsTest, RefusesWhatIsNoHeader) {
-  expect_refused("", "", "no JSON");
-  expect_refused("{\"x\":", "", "no JSON");
+  expect_refused("", "", "no valid JSON");
+  expect_refused("{\"x\":", "", "no valid JSON");
   expect_refused("[]", "", "no JSON object");
   expect_refused("17", "", "no JSON object");
   expect_refused("null", "", "no JSON object");
-  expect_refused("{}{}", "", "no JSON");
-  expect_refused("{\"\xff\":{}}", "", "no JSON");
-  expect_refused(std::string("{\"x\0\":{}}", 9), "", "no JSON");
+  expect_refused("{}{}", "", "no valid JSON");
+  expect_refused("{\"\xff\":{}}", "", "no valid JSON");
+  expect_refused(std::string("{\"x\0\":{}}", 9), "", "no valid JSON");
   expect_refused(R"({"x":[1]})", "", "not described by an object");
   expect_refused(R"({"__metadata__":3})", "", "no object");
   expect_refused(R"({"__metadata__":{"a":3}})", "", "no text");
@@ -126,6 +126,22 @@ TEST_F(SafetensorsTest, RefusesWhatIsNoHeader) {
   std::string deep = "{\"x\":";
   for (int level = 0; level < 100000; ++level) deep += "{\"x\":";
   expect_refused(deep, "", "nested deeper");
+}
+
+TEST_F(SafetensorsTest, EveryDtypeOfTheFormatIsRead) {
+  const std::vector<std::pair<std::string, int>> bits = {
+      {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"BOOL", 8},        {"U8", 8},          {"I8", 8},
+      {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"U16", 16},
+      {"I16", 16},    {"F16", 16},    {"BF16", 16},   {"U32", 32},        {"I32", 32},        {"F32", 32},
+      {"U64", 64},    {"I64", 64},    {"F64", 64},    {"C64", 64}};
+  for (const auto& [dtype, size] : bits) {
+    const std::string header =
+        concat("{\"x\":{\"dtype\":\"", dtype, "\",\"shape\":[2,4],\"data_offsets\":[0,", size, "]}}");
+    EXPECT_EQ(SafetensorsFile(write_raw(header, std::string(static_cast<size_t>(size), 'a'))).at("x").dtype, dtype);
+  }
+  expect_refused(R"({"x":{"dtype":"F4","shape":[3],"data_offsets":[0,1]}})", "a", "expected whole bytes");
+  EXPECT_EQ(dtype_size_bytes("F4"), 0);
+  EXPECT_EQ(dtype_size_bytes("BF16"), 2);
 }
 
 TEST_F(SafetensorsTest, RefusesDuplicateNames) {
