@@ -1,5 +1,7 @@
 #include "launch/exit_code.h"
 
+#include <filesystem>
+
 #include "base/error.h"
 
 namespace rosa::launch {
@@ -19,7 +21,7 @@ ExitCode exit_code_of(const std::exception& error) {
   if (is<base::CheckpointError>(error)) return kExitCheckpoint;
   if (is<base::CommunicationError>(error)) return kExitCommunication;
   if (is<base::NumericError>(error)) return kExitNumeric;
-  if (is<base::FileError>(error)) return kExitFileSystem;
+  if (is<base::FileError>(error) || is<std::filesystem::filesystem_error>(error)) return kExitFileSystem;
   return kExitInternal;
 }
 

@@ -63,9 +63,9 @@ TEST(ReportExperiment, ALineThatAKillCutOffIsSkipped) {
   EXPECT_EQ(read_experiment(folder.path()).runs.at(0).losses.size(), 1u);
   // Everywhere else it is damage.
   folder.write("none-seed0/metrics.jsonl", whole + "{\"kind\": \"step\", \"ste\n");
-  EXPECT_THAT(complaint(folder), HasSubstr("none-seed0/metrics.jsonl:2: "));
+  EXPECT_THAT(complaint(folder), HasSubstr("none-seed0/metrics.jsonl:2:"));
   folder.write("none-seed0/metrics.jsonl", "\n{\"kind\": \"st\n" + whole);
-  EXPECT_THAT(complaint(folder), HasSubstr("none-seed0/metrics.jsonl:2: "));
+  EXPECT_THAT(complaint(folder), HasSubstr("none-seed0/metrics.jsonl:2:"));
 }
 
 TEST(ReportExperiment, RepeatedLinesCountAsTheyStandLast) {
@@ -102,7 +102,7 @@ TEST(ReportExperiment, SaysWhatIsDamagedAndWhere) {
   folder.add_usual_arms();
   EXPECT_EQ(complaint(folder), "");
   folder.write("flip_causal-seed0/result.json", "{\n\"best_loss\": 1,\n\"final_loss\": }");
-  EXPECT_THAT(complaint(folder), HasSubstr("flip_causal-seed0/result.json:3: no valid JSON"));
+  EXPECT_THAT(complaint(folder), HasSubstr("flip_causal-seed0/result.json:3:15: no valid JSON"));
   folder.write("flip_causal-seed0/result.json", "{\"final_loss\": \"low\"}");
   EXPECT_THAT(complaint(folder),
               AllOf(HasSubstr("flip_causal-seed0/result.json: "), HasSubstr("'final_loss' is no number")));
@@ -112,10 +112,34 @@ TEST(ReportExperiment, SaysWhatIsDamagedAndWhere) {
   folder.write("flip_causal-seed0/metrics.jsonl", "{\"kind\": \"step\", \"loss\": 1, \"seconds\": 1}\n");
   EXPECT_THAT(complaint(folder), HasSubstr("flip_causal-seed0/metrics.jsonl:1: 'step' is missing"));
   folder.write("flip_causal-seed0/metrics.jsonl", "\xff\xfe\n");
-  EXPECT_THAT(complaint(folder), HasSubstr("flip_causal-seed0/metrics.jsonl:1: "));
+  EXPECT_THAT(complaint(folder), HasSubstr("flip_causal-seed0/metrics.jsonl:1:1: "));
   folder.write("flip_causal-seed0/metrics.jsonl", "");
   folder.write("studies.jsonl", "{\"kind\": \"timing\", \"kernel\": 3}\n");
   EXPECT_THAT(complaint(folder), HasSubstr("studies.jsonl:1: 'kernel' is no text"));
+}
+
+TEST(ReportExperiment, WhatNoPageCanHoldIsRefused) {
+  ReportFolder folder;
+  const auto with = [&](const std::string& members) {
+    folder.write("experiment.json", "{\"task\": \"gate\"," + members + "}");
+    return complaint(folder);
+  };
+  std::string arms, seeds;
+  for (int i = 0; i < 900; ++i) {
+    arms += base::concat(i == 0 ? "" : ",", "{\"label\": \"", i, "\", \"estimator\": \"n\"}");
+    seeds += base::concat(i == 0 ? "" : ",", i);
+  }
+  EXPECT_THAT(with("\"arms\": [" + arms + "], \"seeds\": [" + seeds + "]"), HasSubstr("900 arms with 900 seeds"));
+  EXPECT_THAT(with("\"arms\": [" + arms + "], \"seeds\": [1]"), "");
+  EXPECT_THAT(with("\"seeds\": [1, 2, 1]"), HasSubstr("seed 1 is there twice"));
+  EXPECT_THAT(with("\"seeds\": [1e3]"), HasSubstr("'seeds' holds something"));
+  EXPECT_THAT(with("\"x\": 1e999"), HasSubstr("experiment.json:1:"));
+  EXPECT_THAT(with("\"arms\": [{\"label\": \"" + std::string(5000, 'x') + "\", \"estimator\": \"n\"}]"),
+              HasSubstr("'label' has 5000 bytes"));
+  EXPECT_THAT(with("\"arms\": [{\"label\": \"a\", \"estimator\": \"n\", \"num_samples\": 1e300}]"),
+              HasSubstr("'num_samples' is 1e+300"));
+  std::filesystem::create_directory(folder.path() / "studies.jsonl");
+  EXPECT_THROW(read_experiment(folder.path()), base::Error);
 }
 
 TEST(ReportExperiment, RefusesFoldersOfSomethingElse) {
