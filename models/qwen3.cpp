@@ -82,7 +82,13 @@ Qwen3 Qwen3::load(const std::filesystem::path& folder, const std::string& comput
   Qwen3Config config = load_qwen3_config(folder);
   std::pair<std::string, std::string> tied;
   if (config.tie_word_embeddings) tied = {kOutputProjection, kEmbedding};
-  TensorMap weights = read_model_weights(folder, qwen3_parameter_shapes(config), dtype, tied);
+  const auto expected_shapes = [&](int64_t num_tensors) {
+    require<DataError>(config.num_hidden_layers <= num_tensors, (folder / "config.json").string(),
+                       ": num_hidden_layers is ", config.num_hidden_layers, ", but there are only ", num_tensors,
+                       " tensors: do config.json and the weights belong together?");
+    return qwen3_parameter_shapes(config);
+  };
+  TensorMap weights = read_model_weights(folder, expected_shapes, dtype, tied);
   return Qwen3(std::move(config), std::move(weights));
 }
 

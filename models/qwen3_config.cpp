@@ -1,12 +1,12 @@
 #include "models/qwen3_config.h"
 
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/printable.h"
 
 namespace rosa::models {
 namespace {
@@ -18,7 +18,10 @@ using base::Role;
 using Json = nlohmann::json;
 
 constexpr int64_t kMaxSize = int64_t{1} << 31;
-constexpr std::uintmax_t kMaxConfigBytes = 1 << 20;
+constexpr int64_t kMaxConfigBytes = 1 << 20;
+
+// A value of the file in a message.
+std::string shown(const Json& value) { return base::excerpt(value.dump()); }
 
 // One JSON object whose members are fetched by name; every complaint names file and key.
 class Members {
@@ -38,7 +41,7 @@ class Members {
     if (value == nullptr && fallback.has_value()) return *fallback;
     require<DataError>(value != nullptr, where_, ": key '", key, "' is missing; expected a positive whole number");
     const bool good = value->is_number_integer() && *value > 0 && *value < kMaxSize;
-    require<DataError>(good, where_, ": key '", key, "' is ", value->dump(), "; expected a whole number from 1 to ",
+    require<DataError>(good, where_, ": key '", key, "' is ", shown(*value), "; expected a whole number from 1 to ",
                        kMaxSize - 1);
     return value->get<int64_t>();
   }
@@ -48,14 +51,14 @@ class Members {
     if (value == nullptr && fallback.has_value()) return *fallback;
     require<DataError>(value != nullptr, where_, ": key '", key, "' is missing; expected a positive number");
     const bool good = value->is_number() && std::isfinite(value->get<double>()) && value->get<double>() > 0;
-    require<DataError>(good, where_, ": key '", key, "' is ", value->dump(), "; expected a positive number");
+    require<DataError>(good, where_, ": key '", key, "' is ", shown(*value), "; expected a positive number");
     return value->get<double>();
   }
 
   bool boolean(const std::string& key, bool fallback) const {
     const Json* value = find(key);
     if (value == nullptr) return fallback;
-    require<DataError>(value->is_boolean(), where_, ": key '", key, "' is ", value->dump(), "; expected true or false");
+    require<DataError>(value->is_boolean(), where_, ": key '", key, "' is ", shown(*value), "; expected true or false");
     return value->get<bool>();
   }
 
@@ -63,12 +66,12 @@ class Members {
   void require_only(const std::string& key, const Json& supported) const {
     const Json* value = find(key);
     require<DataError>(value == nullptr || *value == supported, where_, ": ", key, " = ",
-                       value == nullptr ? "" : value->dump(), " is not supported; only ", supported.dump(), " is");
+                       value == nullptr ? "" : shown(*value), " is not supported; only ", shown(supported), " is");
   }
 
   void require_absent(const std::string& key) const {
     const Json* value = find(key);
-    require<DataError>(value == nullptr, where_, ": ", key, " = ", value == nullptr ? "" : value->dump(),
+    require<DataError>(value == nullptr, where_, ": ", key, " = ", value == nullptr ? "" : shown(*value),
                        " is not supported; remove the key only if the model does not depend on it");
   }
 
@@ -93,7 +96,7 @@ void refuse_unsupported(const Members& members) {
   members.require_only("mlp_bias", false);
   if (const Json* dropout = members.find("attention_dropout")) {
     const bool none = dropout->is_number() && dropout->get<double>() == 0;
-    require<DataError>(none, members.where(), ": attention_dropout = ", dropout->dump(),
+    require<DataError>(none, members.where(), ": attention_dropout = ", shown(*dropout),
                        " is not supported; only 0 is");
   }
   for (const char* key : {"quantization_config", "num_experts", "num_local_experts", "num_experts_per_tok",
@@ -106,7 +109,7 @@ void refuse_unsupported(const Members& members) {
 void check_rope_section(const Members& members, const std::string& section) {
   const Json* value = members.find(section);
   if (value == nullptr) return;
-  require<DataError>(value->is_object(), members.where(), ": key '", section, "' is ", value->dump(),
+  require<DataError>(value->is_object(), members.where(), ": key '", section, "' is ", shown(*value),
                      "; expected an object");
   const Members rope(*value, members.where() + ": " + section);
   rope.require_only("rope_type", "default");
@@ -145,7 +148,7 @@ std::string read_dtype(const Members& members) {
     const Json* value = members.find(key);
     if (value == nullptr) continue;
     const bool good = *value == "float32" || *value == "bfloat16" || *value == "float16";
-    require<DataError>(good, members.where(), ": ", key, " = ", value->dump(),
+    require<DataError>(good, members.where(), ": ", key, " = ", shown(*value),
                        " is not supported; expected \"float32\", \"bfloat16\" or \"float16\"");
     dtype = value->get<std::string>();
   }
@@ -158,7 +161,7 @@ std::vector<int64_t> read_eos_token_ids(const Members& members, int64_t vocab_si
   std::vector<int64_t> ids;
   for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
     const bool good = id.is_number_integer() && id >= 0 && id < vocab_size;
-    require<DataError>(good, members.where(), ": key 'eos_token_id' is ", value->dump(),
+    require<DataError>(good, members.where(), ": key 'eos_token_id' is ", shown(*value),
                        "; expected token ids below vocab_size ", vocab_size);
     ids.push_back(id.get<int64_t>());
   }
@@ -169,10 +172,10 @@ void check_layer_types(const Members& members, int64_t num_hidden_layers) {
   const Json* value = members.find("layer_types");
   if (value == nullptr) return;
   const bool good = value->is_array() && value->size() == static_cast<size_t>(num_hidden_layers);
-  require<DataError>(good, members.where(), ": key 'layer_types' is ", value->dump(),
+  require<DataError>(good, members.where(), ": key 'layer_types' is ", shown(*value),
                      "; expected one entry for each of ", num_hidden_layers, " layers");
   for (const Json& type : *value) {
-    require<DataError>(type == "full_attention", members.where(), ": layer_types holds ", type.dump(),
+    require<DataError>(type == "full_attention", members.where(), ": layer_types holds ", shown(type),
                        ", which is not supported; only \"full_attention\" is");
   }
 }
@@ -209,7 +212,7 @@ void check(const Qwen3Config& config) {
 }
 
 Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& where) {
-  const Json json = Json::parse(json_text, nullptr, /*allow_exceptions=*/false);
+  const Json json = base::parse_json(json_text, where);
   require<DataError>(json.is_object(), where, ": not a JSON object; expected Hugging Face's config.json");
   const Members members(json, where);
   refuse_unsupported(members);
@@ -245,16 +248,9 @@ Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& wh
 
 Qwen3Config load_qwen3_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  require<base::FileError>(!error, "can't read ", path.string(), ": ", error.message(),
-                           "; expected a Hugging Face model folder");
-  require<DataError>(size <= kMaxConfigBytes, path.string(), ": ", size, " bytes; expected at most ", kMaxConfigBytes);
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  require<base::FileError>(stream.good(), "can't read ", path.string());
-  return parse_qwen3_config(text.str(), path.string());
+  require<base::FileError>(std::filesystem::exists(path), "can't read '", path.string(),
+                           "': there is no such file; expected a Hugging Face model folder");
+  return parse_qwen3_config(base::read_file(path, kMaxConfigBytes), path.string());
 }
 
 std::string to_json(const Qwen3Config& config) {

@@ -2,12 +2,12 @@
 
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/json.h"
+#include "base/printable.h"
 #include "base/safetensors.h"
 #include "rosa/operator/tensor_bytes.h"
 
@@ -25,9 +25,13 @@ constexpr int64_t kMaxIndexBytes = int64_t{64} << 20;
 constexpr size_t kMaxNamesListed = 8;
 
 // The open files of a model, and where each tensor lies in them.
+struct PlacedTensor {
+  const TensorView* view = nullptr;
+  const SafetensorsFile* file = nullptr;
+};
 struct ModelFiles {
   std::vector<std::unique_ptr<SafetensorsFile>> files;
-  std::map<std::string, const TensorView*> tensors;
+  std::map<std::string, PlacedTensor> tensors;
 };
 
 class NameList {
@@ -36,6 +40,7 @@ class NameList {
     if (++count_ <= kMaxNamesListed) text_ += (text_.empty() ? "" : ", ") + name;
   }
   bool empty() const { return count_ == 0; }
+  size_t count() const { return count_; }
   std::string text() const {
     return count_ <= kMaxNamesListed ? text_ : concat(text_, " and ", count_ - kMaxNamesListed, " more");
   }
@@ -51,50 +56,67 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text.str() + (shape.empty() ? "[]" : "]");
 }
 
-at::Tensor to_weight(const std::string& name, const TensorView& view, at::ScalarType dtype) {
-  require<DataError>(view.dtype == "F32" || view.dtype == "BF16" || view.dtype == "F16", "tensor ", name, " has dtype ",
-                     view.dtype, "; expected F32, BF16 or F16");
+at::Tensor to_weight(const std::filesystem::path& path, const std::string& name, const TensorView& view,
+                     at::ScalarType dtype) {
+  require<DataError>(view.dtype == "F32" || view.dtype == "BF16" || view.dtype == "F16", path.string(), ": tensor '",
+                     base::excerpt(name), "' has dtype ", view.dtype,
+                     ", which is not supported; convert the weights to F32, BF16 or F16");
   return to_tensor(view).to(dtype);
+}
+
+bool have_equal_content(const TensorView& left, const TensorView& right) {
+  return left.dtype == right.dtype && left.shape == right.shape && left.bytes.size() == right.bytes.size() &&
+         std::memcmp(left.bytes.data(), right.bytes.data(), left.bytes.size()) == 0;
 }
 
 // Shard of every tensor, as the index has it.
 std::map<std::string, std::string> read_index(const std::filesystem::path& path) {
-  const nlohmann::json index = nlohmann::json::parse(base::read_file(path, kMaxIndexBytes), nullptr, false);
-  const bool good = index.is_object() && index.contains("weight_map") && index["weight_map"].is_object();
-  require<DataError>(good, path.string(), ": expected a JSON object with the object 'weight_map'");
+  const nlohmann::json index = base::read_json(path, kMaxIndexBytes);
+  const base::JsonFields map = base::JsonFields(index, path.string()).required_object("weight_map");
   std::map<std::string, std::string> shards;
-  for (const auto& [name, shard] : index["weight_map"].items()) {
-    require<DataError>(shard.is_string(), path.string(), ": weight_map of ", name, " is ", shard.dump(),
-                       "; expected a file name");
+  for (const auto& [name, shard] : map.value().items()) {
+    if (!shard.is_string()) map.fail(name, concat("is ", shard.type_name(), "; expected a file name"));
     const std::string file = shard.get<std::string>();
     // A name that leads out of the folder would let a downloaded model read any file.
     const bool plain = !file.empty() && file != "." && file != ".." && file.find('/') == std::string::npos &&
                        file.find('\0') == std::string::npos;
-    require<DataError>(plain, path.string(), ": weight_map of ", name, " is '", file,
-                       "'; expected the name of a file in the same folder");
+    if (!plain)
+      map.fail(name, concat("is '", base::excerpt(file), "'; expected the name of a file in the same folder"));
     shards[name] = file;
   }
   return shards;
+}
+
+// All at once: who downloads them again wants to know how many.
+void require_all_shards(const std::filesystem::path& folder, const std::filesystem::path& index_path,
+                        const std::set<std::string>& names) {
+  NameList absent;
+  for (const std::string& shard : names) {
+    if (!std::filesystem::exists(folder / shard)) absent.add(base::excerpt(shard));
+  }
+  require<DataError>(absent.empty(), index_path.string(), ": lists ", names.size(), " files of weights, of which ",
+                     absent.count(), " are not there: ", absent.text(), "; download them");
 }
 
 void open_shards(const std::filesystem::path& folder, const std::filesystem::path& index_path, ModelFiles& model) {
   const std::map<std::string, std::string> shards = read_index(index_path);
   std::set<std::string> names;
   for (const auto& [name, shard] : shards) names.insert(shard);
+  require_all_shards(folder, index_path, names);
   for (const std::string& shard : names) {
     const std::filesystem::path path = folder / shard;
     model.files.push_back(std::make_unique<SafetensorsFile>(path));
     for (const auto& [name, view] : model.files.back()->tensors()) {
       const auto listed = shards.find(name);
-      require<DataError>(listed != shards.end() && listed->second == shard, path.string(), ": holds tensor ", name,
-                         ", which ", index_path.string(),
+      require<DataError>(listed != shards.end() && listed->second == shard, path.string(), ": holds tensor ",
+                         base::excerpt(name), ", which ", index_path.string(),
                          listed == shards.end() ? " does not list" : " lists in another shard");
-      model.tensors[name] = &view;
+      model.tensors[name] = {&view, model.files.back().get()};
     }
   }
   NameList absent;
   for (const auto& [name, shard] : shards) {
-    if (model.tensors.count(name) == 0) absent.add(concat(name, " (", shard, ")"));
+    if (model.tensors.count(name) == 0) absent.add(concat(base::excerpt(name), " (", base::excerpt(shard), ")"));
   }
   require<DataError>(absent.empty(), index_path.string(),
                      ": lists tensors that their shards do not hold: ", absent.text());
@@ -106,7 +128,8 @@ ModelFiles open_model(const std::filesystem::path& folder) {
   const std::filesystem::path index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(single)) {
     model.files.push_back(std::make_unique<SafetensorsFile>(single));
-    for (const auto& [name, view] : model.files.back()->tensors()) model.tensors[name] = &view;
+    for (const auto& [name, view] : model.files.back()->tensors())
+      model.tensors[name] = {&view, model.files.back().get()};
   } else {
     require<DataError>(std::filesystem::exists(index), folder.string(),
                        ": holds neither model.safetensors nor model.safetensors.index.json; expected a Hugging Face "
@@ -125,25 +148,25 @@ at::ScalarType compute_dtype_of_name(const std::string& name) {
   return at::kHalf;
 }
 
-TensorMap read_model_weights(const std::filesystem::path& folder, const ShapeMap& expected, at::ScalarType dtype,
+TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
                              const std::pair<std::string, std::string>& tied) {
   ModelFiles model = open_model(folder);
-  if (const auto copy = model.tensors.find(tied.first); copy != model.tensors.end()) {
+  if (const auto found = model.tensors.find(tied.first); found != model.tensors.end()) {
     const auto original = model.tensors.find(tied.second);
     const bool equal =
-        original != model.tensors.end() && original->second->dtype == copy->second->dtype &&
-        original->second->shape == copy->second->shape &&
-        original->second->bytes.size() == copy->second->bytes.size() &&
-        std::memcmp(original->second->bytes.data(), copy->second->bytes.data(), copy->second->bytes.size()) == 0;
+        original != model.tensors.end() && have_equal_content(*original->second.view, *found->second.view);
     require<DataError>(equal, folder.string(), ": ", tied.first, " differs from ", tied.second,
                        " although config.json says tie_word_embeddings; set it to false or remove the tensor");
-    model.tensors.erase(copy);
+    model.tensors.erase(found);
   }
   ShapeMap actual;
-  for (const auto& [name, view] : model.tensors) actual[name] = view->shape;
-  check_names_and_shapes(actual, expected, folder.string(), "do config.json and the weights belong together?");
+  for (const auto& [name, tensor] : model.tensors) actual[name] = tensor.view->shape;
+  check_names_and_shapes(actual, expected(static_cast<int64_t>(actual.size())), folder.string(),
+                         "do config.json and the weights belong together?");
   TensorMap weights;
-  for (const auto& [name, view] : model.tensors) weights[name] = to_weight(name, *view, dtype);
+  for (const auto& [name, tensor] : model.tensors) {
+    weights[name] = to_weight(tensor.file->path(), name, *tensor.view, dtype);
+  }
   return weights;
 }
 
@@ -151,7 +174,7 @@ TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, 
   const SafetensorsFile file(path);
   if (metadata != nullptr) *metadata = file.metadata();
   TensorMap tensors;
-  for (const auto& [name, view] : file.tensors()) tensors[name] = to_weight(name, view, at::kFloat);
+  for (const auto& [name, view] : file.tensors()) tensors[name] = to_weight(path, name, view, at::kFloat);
   return tensors;
 }
 
@@ -161,13 +184,13 @@ void check_names_and_shapes(const ShapeMap& actual, const ShapeMap& expected, co
   for (const auto& [name, shape] : expected) {
     const auto found = actual.find(name);
     if (found == actual.end()) {
-      missing.add(name);
+      missing.add(base::excerpt(name));
     } else if (found->second != shape) {
-      misshapen.add(concat(name, " is ", shape_text(found->second), ", expected ", shape_text(shape)));
+      misshapen.add(concat(base::excerpt(name), " is ", shape_text(found->second), ", expected ", shape_text(shape)));
     }
   }
   for (const auto& [name, shape] : actual) {
-    if (expected.count(name) == 0) unexpected.add(name);
+    if (expected.count(name) == 0) unexpected.add(base::excerpt(name));
   }
   if (missing.empty() && unexpected.empty() && misshapen.empty()) return;
   std::string message = where + ":";

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -18,10 +19,14 @@ using TensorMap = std::map<std::string, at::Tensor>;
 // "float32", "bfloat16" or "float16". Throws ConfigError for another name.
 at::ScalarType compute_dtype_of_name(const std::string& name);
 
+// The names and shapes that a model's files should hold. Asked when it is known how many tensors there are, so that it
+// can refuse by a DataError what so few can't be, before it takes memory for the names.
+using ExpectedShapes = std::function<ShapeMap(int64_t num_tensors)>;
+
 // Reads the tensors that `expected` names, converted to `dtype`, from FOLDER/model.safetensors or else from the shards
 // that FOLDER/model.safetensors.index.json lists. Where `tied` is not empty, `tied.first` may also be there, if it
 // equals `tied.second`. Throws DataError naming every missing and unexpected tensor, wrong shape and unknown dtype.
-TensorMap read_model_weights(const std::filesystem::path& folder, const ShapeMap& expected, at::ScalarType dtype,
+TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
                              const std::pair<std::string, std::string>& tied = {});
 
 // All tensors of one file as float32, and its metadata where `metadata` is not null.
