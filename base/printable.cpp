@@ -142,4 +142,6 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+std::string as_utf8(std::string_view text) { return is_utf8(text) ? std::string(text) : printable(text); }
+
 }  // namespace rosa::base

@@ -32,4 +32,7 @@ class PrintableStream {
 
 bool is_utf8(std::string_view text);
 
+// The text itself where it is UTF-8, else printable(): for what only UTF-8 may be written to and people read (JSON).
+std::string as_utf8(std::string_view text);
+
 }  // namespace rosa::base

@@ -31,6 +31,8 @@ TEST(Printable, ShowsBytesThatAreNoUtf8) {
   EXPECT_EQ(printable("\xf5\x80\x80\x80"), "\\xf5\\x80\\x80\\x80");
   EXPECT_FALSE(is_utf8("r\xe9"));
   EXPECT_TRUE(is_utf8("ré\n\x1b"));
+  EXPECT_EQ(as_utf8("ré\n\x1b"), "ré\n\x1b");
+  EXPECT_EQ(as_utf8("r\xe9\n"), "r\\xe9\\n");
 }
 
 TEST(Printable, TwiceIsAsOnce) {
