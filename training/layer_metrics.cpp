@@ -4,10 +4,9 @@
 #include <array>
 #include <bit>
 #include <cstdio>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace rosa::training {
 namespace {
@@ -125,29 +124,29 @@ nlohmann::ordered_json to_json(const LayerMetrics& metrics) {
 }
 
 std::vector<LayerMetrics> last_layer_metrics(const std::filesystem::path& metrics_file) {
-  nlohmann::json last;
-  std::ifstream stream(metrics_file);
-  for (std::string line; std::getline(stream, line);) {
-    nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.contains("layers")) last = std::move(json["layers"]);
-  }
   std::vector<LayerMetrics> layers;
-  for (const nlohmann::json& json : last) {
-    LayerMetrics metrics;
-    metrics.layer = json.value("layer", int64_t{0});
-    metrics.matched_share = json.value("matched_share", 0.0);
-    metrics.mean_match_length = json.value("mean_match_length", 0.0);
-    metrics.max_match_length = json.value("max_match_length", int64_t{0});
-    metrics.match_lengths = json.value("match_lengths", std::vector<int64_t>());
-    metrics.query_entropy = json.value("query_entropy", 0.0);
-    metrics.key_entropy = json.value("key_entropy", 0.0);
-    metrics.dead_query_bits = json.value("dead_query_bits", 0.0);
-    metrics.constant_query_bits = json.value("constant_query_bits", 0.0);
-    metrics.dead_key_bits = json.value("dead_key_bits", 0.0);
-    metrics.constant_key_bits = json.value("constant_key_bits", 0.0);
-    metrics.agreement = json.value("agreement", 0.0);
-    layers.push_back(std::move(metrics));
-  }
+  if (!std::filesystem::exists(metrics_file)) return layers;
+  base::read_json_lines(metrics_file, [&](const base::JsonFields& line, std::string_view) {
+    if (!line.has("layers")) return;
+    layers.clear();
+    for (const base::JsonFields& fields : line.objects("layers")) {
+      const auto number = [&](const char* key) { return fields.number(key).value_or(0); };
+      LayerMetrics metrics;
+      metrics.layer = fields.integer("layer").value_or(0);
+      metrics.matched_share = number("matched_share");
+      metrics.mean_match_length = number("mean_match_length");
+      metrics.max_match_length = fields.integer("max_match_length").value_or(0);
+      metrics.match_lengths = fields.integers("match_lengths");
+      metrics.query_entropy = number("query_entropy");
+      metrics.key_entropy = number("key_entropy");
+      metrics.dead_query_bits = number("dead_query_bits");
+      metrics.constant_query_bits = number("constant_query_bits");
+      metrics.dead_key_bits = number("dead_key_bits");
+      metrics.constant_key_bits = number("constant_key_bits");
+      metrics.agreement = number("agreement");
+      layers.push_back(std::move(metrics));
+    }
+  });
   return layers;
 }
 

@@ -39,7 +39,8 @@ std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, automa
 
 nlohmann::ordered_json to_json(const LayerMetrics& metrics);
 
-// The layers of the last step in a metrics.jsonl; empty where there are none.
+// The layers of the last step in a metrics.jsonl; empty where there are none. Throws DataError naming file and line
+// where the file is damaged, and FileError.
 std::vector<LayerMetrics> last_layer_metrics(const std::filesystem::path& metrics_file);
 
 // A line a layer, for people.

@@ -5,7 +5,6 @@
 #include <ctime>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
@@ -13,6 +12,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/folder_lock.h"
+#include "base/json.h"
+#include "base/printable.h"
 #include "parallel/replicas.h"
 #include "rosa/operator/qkv_estimator.h"
 #include "training/experiment/experiment_run.h"
@@ -29,11 +30,11 @@ namespace fs = std::filesystem;
 constexpr const char* kConfigFile = "config.yaml";
 constexpr const char* kExperimentFile = "experiment.json";
 constexpr const char* kDecidingSettings = "deciding_settings";
+constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
 
 // What this program wrote itself; empty where it isn't there yet.
 std::string read_text(const fs::path& path) {
-  constexpr int64_t kMaxBytes = int64_t{64} << 20;
-  return fs::exists(path) ? base::read_file(path, kMaxBytes) : std::string();
+  return fs::exists(path) ? base::read_file(path, kMaxFileBytes) : std::string();
 }
 
 std::string date_today() {
@@ -54,15 +55,21 @@ Settings deciding(Settings settings) {
   }
   settings.erase("compute.automaton_threads");
   std::erase_if(settings, [](const auto& setting) { return setting.first.starts_with("watchdog."); });
+  // As the file holds them: a path may be no UTF-8.
+  for (auto& [key, value] : settings) value = base::as_utf8(value);
   return settings;
 }
 
 Settings read_deciding(const fs::path& path) {
   try {
-    return nlohmann::json::parse(read_text(path)).at(kDecidingSettings).get<Settings>();
-  } catch (const nlohmann::json::exception& error) {
-    throw base::DataError(base::concat("'", path.string(), "' is damaged or of another version of the program (",
-                                       error.what(), "); choose another experiment.folder"));
+    const auto json = base::read_json(path, kMaxFileBytes);
+    const base::JsonFields deciding = base::JsonFields(json, path.string()).required_object(kDecidingSettings);
+    Settings settings;
+    for (const auto& [key, value] : deciding.value().items()) settings[key] = deciding.required_text(key.c_str());
+    return settings;
+  } catch (const base::DataError& error) {
+    throw base::DataError(base::concat("damaged or of another version of the program: ", error.what(),
+                                       "; choose another experiment.folder"));
   }
 }
 
@@ -99,10 +106,10 @@ nlohmann::ordered_json describe_experiment(const ExperimentConfig& config, const
                                            const ExperimentContext& context) {
   const ExperimentSection& experiment = config.experiment;
   nlohmann::ordered_json json = {{"task", name_of(experiment.task)},
-                                 {"title", experiment.title},
-                                 {"description", experiment.description},
-                                 {"command", context.command},
-                                 {"machine", context.machine},
+                                 {"title", base::as_utf8(experiment.title)},
+                                 {"description", base::as_utf8(experiment.description)},
+                                 {"command", base::as_utf8(context.command)},
+                                 {"machine", base::as_utf8(context.machine)},
                                  {"commit", context.commit},
                                  {"world_size", context.communicator.world_size()},
                                  {"date", date_today()}};

@@ -4,7 +4,6 @@
 
 #include <ctime>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 
 #include "base/activity.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "rosa/automaton/matcher.h"
 #include "rosa/estimators/gate_estimator.h"
@@ -71,12 +71,12 @@ class KernelTiming {
  public:
   KernelTiming(const TimingSection& config, const std::filesystem::path& folder)
       : config_(config), path_(folder / "studies.jsonl"), executor_(1) {
-    std::ifstream in(path_);
-    for (std::string line; std::getline(in, line);) {
-      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (json.is_discarded() || json.value("kind", std::string()) != "timing") continue;
-      known_.insert(key(json.at("kernel"), json.at("family"), json.at("length"), json.at("bits")));
-    }
+    if (!std::filesystem::exists(path_)) return;
+    base::read_json_lines(path_, [this](const base::JsonFields& line, std::string_view) {
+      if (line.text("kind") != "timing") return;
+      known_.insert(key(line.required_text("kernel"), line.required_text("family"), line.required_integer("length"),
+                        line.required_integer("bits")));
+    });
   }
 
   // All figures of one family and length.

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace rosa::training {
 namespace {
@@ -21,13 +21,13 @@ std::string text_of(const RunProgress& progress) {
   return json.dump();
 }
 
-std::optional<ScoredPlace> place_from(const nlohmann::json& json, const char* key) {
-  if (!json.contains(key)) return std::nullopt;
-  const nlohmann::json& place = json.at(key);
-  return ScoredPlace{.num_steps = place.at("steps"),
-                     .seconds = place.at("seconds"),
-                     .score = {place.at("loss"), place.at("accuracy")},
-                     .zeroed = {place.at("zeroed_loss"), place.at("zeroed_accuracy")}};
+std::optional<ScoredPlace> place_from(const base::JsonFields& progress, const char* key) {
+  const std::optional<base::JsonFields> place = progress.object(key);
+  if (!place) return std::nullopt;
+  return ScoredPlace{.num_steps = place->required_integer("steps", 0),
+                     .seconds = place->required_number("seconds"),
+                     .score = {place->required_number("loss"), place->required_number("accuracy")},
+                     .zeroed = {place->required_number("zeroed_loss"), place->required_number("zeroed_accuracy")}};
 }
 
 }  // namespace
@@ -65,16 +65,14 @@ void RunProgress::load_state(const base::StateDict& state) {
                                            std::holds_alternative<std::string>(text->second) &&
                                            times != state.tensors.end() && times->second.dtype == "F64",
                                        "the checkpoint holds no progress of an experiment's run");
-  try {
-    const auto json = nlohmann::json::parse(std::get<std::string>(text->second));
-    num_steps = json.at("num_steps");
-    seconds = json.at("seconds");
-    best_loss = json.at("best_loss");
-    equal_steps = place_from(json, "equal_steps");
-    equal_time = place_from(json, "equal_time");
-  } catch (const nlohmann::json::exception& error) {
-    throw base::CheckpointError(base::concat("the progress in the checkpoint can't be read: ", error.what()));
-  }
+  const std::string place = "an experiment's progress";
+  const auto json = base::parse_json<base::CheckpointError>(std::get<std::string>(text->second), place);
+  const base::JsonFields progress(json, place, base::throw_json_error<base::CheckpointError>);
+  num_steps = progress.required_integer("num_steps", 0);
+  seconds = progress.required_number("seconds");
+  best_loss = progress.required_number("best_loss");
+  equal_steps = place_from(progress, "equal_steps");
+  equal_time = place_from(progress, "equal_time");
   step_ms.resize(times->second.bytes.size() / sizeof(double));
   if (!step_ms.empty()) std::memcpy(step_ms.data(), times->second.bytes.data(), step_ms.size() * sizeof(double));
 }
