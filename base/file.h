@@ -18,6 +18,10 @@ class FileDescriptor {
   explicit FileDescriptor(int value) : value_(value) {}
   ~FileDescriptor();
   FileDescriptor(FileDescriptor&& other) noexcept : value_(other.release()) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
 

@@ -17,6 +17,8 @@
 #include "base/error.h"
 #include "base/host_name.h"
 #include "base/log.h"
+#include "base/mapped_file.h"
+#include "launch/exit_code.h"
 #include "launch/process.h"
 #include "parallel/mpi_session.h"
 
@@ -142,6 +144,30 @@ int report_failure(const std::string& what, int exit_code) {
   end_after(kAbortDeadline, exit_code);
   parallel::MpiSession::abort_all_ranks(exit_code);
   return exit_code;
+}
+
+namespace {
+
+// The thread was reading mapped memory, so that it holds no lock of the system's library: all may be called here.
+void handle_bus_error(int, siginfo_t* info, void*) {
+  const std::string path = base::mapped_file_at(info->si_addr);
+  if (path.empty()) {
+    signal(SIGBUS, SIG_DFL);  // not ours: the same instruction ends the process
+    return;
+  }
+  std::_Exit(report_failure(base::concat("'", path, "' was shortened while it was in use, or can't be read any more; ",
+                                         "write a new version beside it and rename it, then start again"),
+                            kExitFileSystem));
+}
+
+}  // namespace
+
+void report_shortened_files() {
+  struct sigaction action {};
+  action.sa_sigaction = handle_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 void expect_the_end(int exit_code) { end_after(kLastDeadline, exit_code); }

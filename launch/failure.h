@@ -20,6 +20,10 @@ void set_local_ranks(std::vector<int> pids);
 // thread may call it.
 int report_failure(const std::string& what, int exit_code);
 
+// From now on a mapped file that somebody shortens in place ends the job with a message that names it and exit code 7,
+// instead of a bare SIGBUS. Call it before MPI starts, which puts a handler of its own where there is none.
+void report_shortened_files();
+
 // For a rank that has heard that another one fails. The other rank and the launcher should end the job. If it is still
 // there after a generous deadline, this process and those of the job on this host are ended. Returns at once.
 void expect_the_end(int exit_code);

@@ -48,6 +48,7 @@ int parse_and_run(int argc, char** argv) {
 int main(int argc, char** argv) {
   // Makes MKL's results independent of threads and neighbouring rows; it is read once, at the first MKL call.
   setenv("MKL_CBWR", "AUTO,STRICT", 0);
+  report_shortened_files();
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& error) {

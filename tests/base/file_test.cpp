@@ -160,5 +160,27 @@ TEST(MappedFile, ShowsTheContentAndMoves) {
   EXPECT_THROW(MappedFile("/dev/null"), FileError);
 }
 
+TEST(MappedFile, KnowsItsAddressesAndASizeThatChanged) {
+  rosa::testing::TemporaryFolder folder;
+  const std::byte* address = nullptr;
+  {
+    write_file_atomically(folder / "x", std::string(10'000, 'a'));
+    MappedFile file(folder / "x");
+    const MappedFile moved(std::move(file));
+    address = moved.bytes().data();
+    EXPECT_EQ(mapped_file_at(address), (folder / "x").string());
+    EXPECT_EQ(mapped_file_at(address + 9'999), (folder / "x").string());
+    EXPECT_EQ(mapped_file_at(&folder), "");
+    EXPECT_EQ(mapped_file_at(nullptr), "");
+    // Another file under the name is none of its business; one that is cut is.
+    write_file_atomically(folder / "x", std::string_view("other"));
+    EXPECT_NO_THROW(moved.require_same_size());
+    const MappedFile again(folder / "x");
+    std::filesystem::resize_file(folder / "x", 0);
+    EXPECT_THROW(again.require_same_size(), FileError);
+  }
+  EXPECT_EQ(mapped_file_at(address), "");
+}
+
 }  // namespace
 }  // namespace rosa::base

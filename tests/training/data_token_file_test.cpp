@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "base/checksum.h"
 #include "base/error.h"
@@ -56,6 +57,26 @@ class TokenFileTest : public ::testing::Test {
   rosa::testing::TemporaryFolder folder_;
   std::filesystem::path path_ = folder_ / "tokens.bin";
 };
+
+TEST_F(TokenFileTest, AFileThatIsWrittenAnewInPlaceIsNoticed) {
+  write(100, {{1, 2, 3}, {4, 5}});
+  const std::string before = bytes();
+  write(100, {{9, 9, 9}, {9, 9}});
+  const std::string after = bytes();
+  ASSERT_EQ(before.size(), after.size());
+  base::write_file_atomically(path_, before);
+  const TokenFile file(path_);
+  std::vector<int64_t> tokens(5);
+  file.read(0, tokens);
+  std::ofstream(path_, std::ios::binary | std::ios::in) << after;  // the same size
+  EXPECT_THROW(file.read(0, tokens), base::FileError);
+  std::ofstream(path_, std::ios::binary | std::ios::in) << before;
+  EXPECT_NO_THROW(file.read(0, tokens));
+  std::filesystem::resize_file(path_, before.size() - 8);
+  EXPECT_THROW(file.read(0, tokens), base::FileError);
+  std::filesystem::resize_file(path_, 0);
+  EXPECT_THROW(file.read(0, tokens), base::FileError);
+}
 
 TEST_F(TokenFileTest, ReturnsWhatWasWrittenAtEveryWidth) {
   for (const auto& [vocabulary_size, width] :

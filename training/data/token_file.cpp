@@ -129,6 +129,16 @@ int64_t TokenFile::document_at(int64_t position) const {
   return next - document_starts_.begin() - 1;
 }
 
+// What was checked when it was opened must still be what is read: somebody may write the file anew in place.
+void TokenFile::require_unchanged() const {
+  file_.require_same_size();
+  uint64_t header_checksum = 0;
+  std::memcpy(&header_checksum, file_.bytes().data() + offsetof(Header, header_checksum), sizeof(header_checksum));
+  base::require<base::FileError>(header_checksum == header_checksum_, "'", path().string(),
+                                 "' was written anew while it was in use; write a new version beside it and rename "
+                                 "it, then start again");
+}
+
 template <class Word>
 void TokenFile::read_words(int64_t first, std::span<int64_t> output) const {
   const std::byte* source = tokens_.data() + static_cast<size_t>(first) * sizeof(Word);
@@ -148,6 +158,7 @@ void TokenFile::read(int64_t first, std::span<int64_t> output) const {
   base::require(first >= 0 && static_cast<int64_t>(output.size()) <= num_tokens_ - first,
                 "TokenFile::read: got tokens ", first, " and ", output.size(), " from it on, expected at most ",
                 num_tokens_);
+  require_unchanged();
   if (token_width_ == 1) {
     read_words<uint8_t>(first, output);
   } else if (token_width_ == 2) {

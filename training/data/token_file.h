@@ -37,13 +37,14 @@ class TokenFile {
   int64_t document_at(int64_t position) const;
 
   // Copies tokens [first, first + output.size()). Throws DataError, naming file and offset, for one that is not below
-  // the vocabulary size.
+  // the vocabulary size, and FileError where the file was changed in place.
   void read(int64_t first, std::span<int64_t> output) const;
 
   // Reads the whole file and compares. Throws DataError.
   void verify_tokens() const;
 
  private:
+  void require_unchanged() const;
   template <class Word>
   void read_words(int64_t first, std::span<int64_t> output) const;
 
