@@ -4,7 +4,14 @@
 #
 # An option that is also in the environment (OMPI_MCA_...) is left out, so that the environment decides.
 
-launch_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+launch_folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+
+# A closed input or output would become one of mpirun's own pipes, and what ranks print its orders. bash leaves its
+# script open in place of a closed one.
+is_closed() { [ ! -L "/proc/$$/fd/$1" ] || [ "/proc/$$/fd/$1" -ef "$0" ]; }
+if is_closed 0; then exec </dev/null; fi
+if is_closed 1; then exec >/dev/null; fi
+if is_closed 2; then exec 2>/dev/null; fi
 
 # Both end the script with one line: a wrong command line with rosa's exit code for it, or CODE (docs/running.md).
 usage_error() {
@@ -18,6 +25,16 @@ launch_error() {  # CODE WHAT
 
 # print_help SCRIPT: its opening comment.
 print_help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$1"; }
+
+# only_help ARGUMENT...: of a script without options. Asked for help it prints that and ends; anything else is refused.
+only_help() {
+  case "${1:-}" in
+    "") [ $# = 0 ] || usage_error "unexpected argument ''" ;;
+    -h | --help) print_help "$0"; exit 0 ;;
+    -*) usage_error "unknown option $1" ;;
+    *) usage_error "unexpected argument '$1'" ;;
+  esac
+}
 
 # find_program: sets rosa_program: ROSA_PROGRAM, the checkout's build/bin/rosa, or rosa on PATH.
 find_program() {
@@ -35,7 +52,7 @@ find_program() {
 # need_whole_number OPTION VALUE
 need_whole_number() {
   case "$2" in
-    "" | 0* | *[!0-9]*) usage_error "$1 takes a whole number of at least 1, got '$2'" ;;
+    "" | 0* | *[!0-9]* | ??????*) usage_error "$1 takes a whole number from 1 to 99999, got '$2'" ;;
   esac
 }
 
@@ -90,11 +107,20 @@ find_mpi_run() {
   esac
 }
 
+# quote WORD: as any POSIX shell reads it. `printf %q` would write $'...' for what is not ASCII, which sh does not know.
+quote() {
+  local LC_ALL=C
+  case "$1" in
+    "" | *[!A-Za-z0-9_@%+=:,./-]*) printf "'%s'" "${1//\'/\'\\\'\'}" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+
 # print_command COMMAND...: so that a shell reads the same words again.
 print_command() {
-  local words
-  words=$(printf '%q ' "$@")
-  echo "${words//\\,/,}"  # a comma needs no quote outside braces
+  local word words=
+  for word in "$@"; do words+="${words:+ }$(quote "$word")"; done
+  printf '%s\n' "$words"
 }
 
 # run_ranks COMMAND...: runs mpirun or srun and returns its exit code. INT, TERM, HUP and USR1 to this script become USR1
@@ -140,3 +166,5 @@ stop_ranks() {
   if [ "$stops" = 1 ]; then echo "stopping after this step with a checkpoint; Ctrl-C twice ends at once" >&2; fi
   kill -USR1 "$job" 2>/dev/null || true
 }
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then only_help "$@"; fi

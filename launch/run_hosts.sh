@@ -17,7 +17,7 @@
 # mpirun's where a host was lost (205).
 # Variables: ROSA_PROGRAM (default: build/bin/rosa of this checkout, then PATH), OMPI_MCA_... (before the script's own).
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/mpi_run.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
 
 hosts_option=
 ranks=
@@ -39,32 +39,51 @@ done
 [ -n "$hosts_option" ] || usage_error "which hosts? (--hosts node1,node2)"
 [ $# -gt 0 ] || usage_error "which subcommand of rosa? (train run.yaml)"
 
+# is_host_name NAME: what ssh, mpirun and the file names below can take for nothing else.
+is_host_name() {
+  local LC_ALL=C
+  case "$1" in
+    [!A-Za-z0-9]* | *[!A-Za-z0-9._-]*) return 1 ;;
+  esac
+}
+
 names=()
 slots=()  # of each name; empty: -n decides
+# read_hosts WHERE: from standard input. WHERE is the file's name, or empty for a list: then lines have no numbers.
 read_hosts() {
-  local line words name count other
+  local line words name count other where="--hosts" number=0
   while IFS= read -r line || [ -n "$line" ]; do
+    number=$((number + 1))
+    if [ -n "$1" ]; then where="--hosts: $(printf %q "$1"):$number"; fi
+    if [ "$number" = 1 ]; then line=${line#$'\xef\xbb\xbf'}; fi  # an editor's mark of UTF-8
+    line=${line%$'\r'}
     read -ra words <<<"${line%%#*}"
     [ ${#words[@]} -gt 0 ] || continue
     name=${words[0]}
+    is_host_name "$name" ||
+      usage_error "$where: $(printf %q "$name") is no host name: letters, digits, dots, dashes and underscores, with a letter or digit first"
     count=
     case "${words[1]:-}" in
       "") ;;
-      slots=*) count=${words[1]#slots=}; need_whole_number "slots= of $name" "$count" ;;
-      *) usage_error "--hosts: in '$line' only slots=N may follow the name" ;;
+      slots=*) count=${words[1]#slots=}; need_whole_number "$where: slots= of $name" "$count" ;;
+      *) usage_error "$where: in $(printf %q "$line") only slots=N may follow the name" ;;
     esac
+    [ ${#words[@]} -le 2 ] || usage_error "$where: in $(printf %q "$line") only slots=N may follow the name"
     for other in "${names[@]}"; do
-      [ "$other" != "$name" ] || usage_error "--hosts: $name is named twice"
+      [ "$other" != "$name" ] || usage_error "$where: $name is named twice"
     done
     names+=("$name")
     slots+=("$count")
   done
 }
 if [ -r "$hosts_option" ] && [ ! -d "$hosts_option" ]; then
-  read_hosts <"$hosts_option"
+  read_hosts "$hosts_option" <"$hosts_option"
 else
-  case "$hosts_option" in */*) usage_error "--hosts: there is no file $hosts_option" ;; esac
-  read_hosts <<<"${hosts_option//,/$'\n'}"
+  case "$hosts_option" in
+    */*) if [ ! -e "$hosts_option" ]; then usage_error "--hosts: there is no file $(printf %q "$hosts_option")"; fi ;;
+  esac
+  if [ -e "$hosts_option" ]; then usage_error "--hosts: $(printf %q "$hosts_option") is no file that can be read"; fi
+  read_hosts "" <<<"${hosts_option//,/$'\n'}"
 fi
 [ ${#names[@]} -gt 0 ] || usage_error "--hosts: no host in $hosts_option"
 
@@ -88,7 +107,8 @@ on_host() {
 # mpirun waits forever and silently for a host that does not answer. The answer: cores and GPUs.
 answers=$(mktemp -d)
 trap 'rm -rf "$answers"' EXIT
-question=$(printf 'cd %q && test -x %q && echo $(env -u OMP_NUM_THREADS nproc) $(nvidia-smi -L 2>/dev/null | grep -c ^GPU)' "$PWD" "$rosa_program")
+# shellcheck disable=SC2016  # for the shell there
+question="cd $(quote "$PWD") && test -x $(quote "$rosa_program") && "'echo $(env -u OMP_NUM_THREADS nproc) $(nvidia-smi -L 2>/dev/null | grep -c ^GPU)'
 export -f on_host
 export agent
 for name in "${names[@]}"; do
