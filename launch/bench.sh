@@ -7,9 +7,9 @@
 #   ./launch/bench.sh --list [FILTER]    names only
 # Variables: ROSA_BENCH_REPEATS (5), ROSA_BENCH_SECONDS (least of one repeat, 0.1), ROSA_BENCH_RANKS (of those that are
 # jobs of MPI, 2); those of launch/setup.sh.
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+set -euo pipefail
 # shellcheck source=launch/mpi_run.sh
-source "$rosa_root/launch/mpi_run.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
 
 list=
 if [ "${1:-}" = --list ]; then
@@ -17,8 +17,10 @@ if [ "${1:-}" = --list ]; then
   shift
 fi
 case "${1:-}" in
-  -*) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  -*) only_help "$@" ;;
 esac
+[ $# -le 1 ] || usage_error "unexpected argument '$2': one filter is taken"
+source "$launch_folder/setup.sh"
 filter=${1:-}
 program_filter=${filter%%:*}
 expression=.

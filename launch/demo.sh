@@ -2,10 +2,28 @@
 # Sets up, builds, and runs the demo: two MPI ranks distil the demo students and the program prints what ROSA closed of
 # the gap between window and teacher. Interrupt it and start it again whenever you like: it goes on where it was.
 #   ./launch/demo.sh                  everything (8 to 10 minutes on two cores after the build)
-#   ./launch/demo.sh --parts phrases  one part; further options are those of `rosa demo --help`
+#   ./launch/demo.sh --parts phrases  one part; the options are those of `rosa demo --help`: --folder, --configs,
+#                                     --parts, --set
 # Variables: ROSA_RANKS (default 2), and those of launch/setup.sh.
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-source "$rosa_root/launch/mpi_run.sh"
+set -euo pipefail
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
+
+# Before minutes of building: are these options those of `rosa demo`?
+check_options() {
+  local expects=
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      -h | --help) print_help "$0"; exit 0 ;;
+      --folder | --configs | --parts | --set) [ $# -gt 1 ] || usage_error "$1 takes a value"; expects=$1; shift ;;
+      --folder=* | --configs=* | --parts=* | --set=*) expects=${1%%=*} ;;
+      -*) usage_error "unknown option $1" ;;
+      *) [ "$expects" = --set ] || usage_error "unexpected argument '$1'" ;;
+    esac
+    shift
+  done
+}
+check_options "$@"
+source "$launch_folder/setup.sh"
 
 prepare rosa
 ranks=${ROSA_RANKS:-2}

@@ -4,12 +4,14 @@
 #   ./launch/gpu_check.sh                  build and test
 #   ./launch/gpu_check.sh memcheck         the device tests again under compute-sanitizer (or racecheck, synccheck)
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
 
 case "${1:-}" in
   "" | memcheck | racecheck | synccheck | initcheck) ;;
-  *) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) only_help "$@" ;;
 esac
+[ $# -le 1 ] || usage_error "unexpected argument '$2'"
+cd "$launch_folder/.."
 
 cmake --preset kernels-cuda
 cmake --build --preset kernels-cuda

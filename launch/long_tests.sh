@@ -5,14 +5,13 @@
 #   ./launch/long_tests.sh             all of them (ctest label slow)
 #   ./launch/long_tests.sh -R slurm    those that ctest's -R finds; the output stays in build/long_tests.md
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/mpi_run.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
 
 selection=()
 case "${1:-}" in
   "") ;;
   -R) [ $# = 2 ] || usage_error "-R takes one regular expression"; selection=(-R "$2") ;;
-  -h | --help) print_help "${BASH_SOURCE[0]}"; exit 0 ;;
-  *) usage_error "unknown option $1" ;;
+  *) only_help "$@" ;;
 esac
 source "$launch_folder/setup.sh"
 

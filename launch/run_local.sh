@@ -11,7 +11,7 @@
 # at once. The exit code is rosa's (docs/running.md).
 # Variables: ROSA_PROGRAM (default: build/bin/rosa of this checkout, then PATH), OMPI_MCA_... (before the script's own).
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/mpi_run.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
 
 ranks=
 print=no

@@ -9,7 +9,7 @@
 #   XDG_CACHE_HOME  where the cache is (default: ~/.cache); CI: warnings are errors where it is set
 
 set -euo pipefail
-rosa_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+rosa_root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 
 # torch and the two wheels that its libtorch_cpu.so links, as torch's and cuda-toolkit's metadata pin them.
 torch_version=2.15.0
@@ -226,6 +226,8 @@ prepare() {
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  source "$rosa_root/launch/mpi_run.sh"
+  only_help "$@"
   prepare all
   say "ready: $rosa_root/build/bin/rosa"
 fi

@@ -5,13 +5,12 @@
 #   ./launch/test.sh quick    formatting and ctest's unit and mpi tests only
 #   ./launch/test.sh long     the long tests: launch/long_tests.sh
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/mpi_run.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/mpi_run.sh"
 
 case "${1:-}" in
-  "" | quick) ;;
+  "" | quick) [ $# -le 1 ] || usage_error "unexpected argument '$2'" ;;
   long) shift; exec "$launch_folder/long_tests.sh" "$@" ;;
-  -h | --help) print_help "${BASH_SOURCE[0]}"; exit 0 ;;
-  *) usage_error "unknown option $1" ;;
+  *) only_help "$@" ;;
 esac
 source "$launch_folder/setup.sh"
 

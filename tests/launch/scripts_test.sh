@@ -30,12 +30,23 @@ expect_refusal() {
 }
 
 case_help_and_wrong_usage() {
-  local script
-  for script in run_local.sh run_hosts.sh rosa.sbatch test.sh long_tests.sh; do
-    "$launch/$script" --help >"$scratch/out" 2>&1 || failed "$script --help: exit code $?"
-    expect_text "$script --help" "launch/$script" "$scratch/out"
-    [ "$script" = rosa.sbatch ] || expect_refusal 2 "unknown option --nonsense" "$launch/$script" --nonsense
+  local script option
+  # Every script, also through a link: help and refusals come before any work.
+  for script in "$launch"/*.sh "$launch/rosa.sbatch"; do
+    ln -sf "$script" "$scratch/a link"
+    for option in --help -h; do
+      timeout 60 bash "$scratch/a link" $option >"$scratch/out" 2>&1 </dev/null || failed "$script $option: exit code $?"
+      cmp -s <(sed -n '2s/^# //p' "$script") <(head -n 1 "$scratch/out") || failed "$script $option: $(cat "$scratch/out")"
+      ! grep -q '^#\|set -' "$scratch/out" || failed "$script $option shows more than its opening comment"
+    done
+    expect_refusal 2 "unknown option --nonsense" timeout 60 bash "$scratch/a link" --nonsense
   done
+  expect_refusal 2 "unexpected argument 'phrases'" timeout 60 "$launch/demo.sh" phrases
+  expect_refusal 2 "unexpected argument 'b'" timeout 60 "$launch/demo.sh" --parts a b
+  expect_refusal 2 "takes a value" timeout 60 "$launch/demo.sh" --folder
+  expect_refusal 2 "unexpected argument 'all'" timeout 60 "$launch/setup.sh" all
+  expect_refusal 2 "unexpected argument 'now'" timeout 60 "$launch/test.sh" quick now
+  expect_refusal 2 "unexpected argument 'two'" timeout 60 "$launch/bench.sh" one two
   expect_refusal 2 "which subcommand" "$launch/run_local.sh"
   expect_refusal 2 "whole number.*got 'two'" "$launch/run_local.sh" -n two doctor
   expect_refusal 2 "whole number.*got ''" "$launch/run_local.sh" -n
@@ -43,7 +54,7 @@ case_help_and_wrong_usage() {
   expect_refusal 2 "no file /no/such" "$launch/run_hosts.sh" --hosts /no/such doctor
   expect_refusal 2 "node1 is named twice" "$launch/run_hosts.sh" --hosts node1,node1 doctor
   printf '# hosts\n\nnode1 slots=4\nnode2 cores=4\n' >"$scratch/hostfile"
-  expect_refusal 2 "'node2 cores=4' only slots=N" "$launch/run_hosts.sh" --hosts "$scratch/hostfile" doctor
+  expect_refusal 2 "hostfile:4: in node2. cores=4 only slots=N" "$launch/run_hosts.sh" --hosts "$scratch/hostfile" doctor
   expect_refusal 2 "no host in" "$launch/run_hosts.sh" --hosts /dev/null doctor
   expect_refusal 5 "host no.such.host does not answer" \
     "$launch/run_hosts.sh" --hosts no.such.host --agent false doctor
@@ -53,6 +64,105 @@ case_help_and_wrong_usage() {
   expect_refusal 2 "mpirun or srun, got 'flux'" \
     env SLURM_JOB_ID=1 ROSA_HOME="$source_root" ROSA_LAUNCHER=flux "$launch/rosa.sbatch" doctor
   expect_refusal 2 "is not a program" env ROSA_PROGRAM=/no/such "$launch/run_local.sh" doctor
+}
+
+# demo.sh refuses before it builds what `rosa demo` does not know, and nothing that it knows.
+case_demo_options() {
+  local option
+  for option in $("$rosa" demo --help | grep -oE -- '--[a-z]+' | sort -u | grep -v help); do
+    # With such a LibTorch it ends before it builds.
+    expect_refusal_of_libtorch "$option" x
+    expect_refusal_of_libtorch "$option=x"
+  done
+}
+expect_refusal_of_libtorch() {
+  ROSA_LIBTORCH=$scratch timeout 300 "$launch/demo.sh" "$@" >"$scratch/out" 2>&1 </dev/null
+  expect_code "demo.sh $*" 1 $? "$scratch/out"
+  expect_text "demo.sh $*" "holds no include/ATen" "$scratch/out"
+}
+
+case_host_names() {
+  local hosts=("$launch/run_hosts.sh" --print --agent "$scratch/owns" --hosts) name
+  printf '#!/bin/bash\ntouch "%s/owned"\necho 4 0\n' "$scratch" >"$scratch/owns"
+  chmod +x "$scratch/owns"
+  for name in -oProxyCommand=x --help a/b ../x 'a;b' 'a$(x)' 'a:4' 'user@a' $'a\e[31m' $'\xc3\xa4' .a _a '*'; do
+    printf 'node1 slots=2\n\n%s\n' "$name" >"$scratch/hostfile"
+    expect_refusal 2 "hostfile:3: .* is no host name" "${hosts[@]}" "$scratch/hostfile" doctor
+    expect_refusal 2 "is no host name" "${hosts[@]}" <(echo "$name") doctor
+    case "$name" in
+      */*) ;;  # a file that is missing
+      *) expect_refusal 2 "is no host name" "${hosts[@]}" "node1,$name" doctor ;;
+    esac
+  done
+  [ ! -e "$scratch/owned" ] || failed "a refused host was asked"
+  expect_refusal 2 "whole number" "${hosts[@]}" node1 -n 99999999999999999999 doctor
+  expect_refusal 2 "is no file that can be read" "${hosts[@]}" "$scratch" doctor
+  # As editors elsewhere leave it: line ends of two characters, a mark at the beginning, none at the end.
+  printf '\xef\xbb\xbfnode1 slots=2\r\n\r\n# more\r\nnode_2.a-b\r\nnode3 slots=1' >"$scratch/host file"
+  expect_words "${hosts[@]}" "$scratch/host file" -n 3 doctor -- --host node1:2,node_2.a-b:3,node3:1 -np 6
+}
+
+# expect_end_of_words WHAT: the stand-in got some options and then the lines of `expected`.
+expect_end_of_words() {
+  cmp <(tail -n "$(wc -l <"$scratch/expected")" "$STAND_IN.words") "$scratch/expected" || failed "$1: other words"
+  rm -f "$STAND_IN.words"
+}
+
+# Words and folders with blanks, quotes, control characters and bytes that are no ASCII reach mpirun, and what is shown
+# is read by any shell.
+case_odd_words() {
+  local folder words locale
+  words=('a  b' "it's" '"q"' '$HOME' '\' '*' '' $'tab\tline\nend' $'\x01\xc3\xbc\xff' '~' '#' 'a,b')
+  folder=$scratch/$'it\'s "a"\t\x01\xc3\xbc $x'
+  mkdir "$folder"
+  ln -s "$launch/run_local.sh" "$folder/run local"
+  # A host of its own but for the name: a POSIX shell in another folder.
+  printf '#!/bin/sh\nshift\ncd / && exec sh -c "$*"\n' >"$scratch/bin/shell_there"
+  chmod +x "$scratch/bin/shell_there"
+  for locale in C C.UTF-8; do
+    (
+      cd "$folder" || exit
+      export LC_ALL=$locale
+      export STAND_IN_CODE=0
+      printf '%s\n' "$rosa" "${words[@]}" >"$scratch/expected"
+      "./run local" -n 1 "${words[@]}"
+      expect_end_of_words "$locale: run_local.sh"
+      "./run local" --print -n 1 "${words[@]}" >"$scratch/script"
+      sh "$scratch/script"
+      expect_end_of_words "$locale: run_local.sh --print"
+      "$launch/run_hosts.sh" --print --agent shell_there --hosts node1 -n 1 "${words[@]}" >"$scratch/script" 2>&1
+      expect_code "$locale: run_hosts.sh" 0 $? "$scratch/script"
+      sh "$scratch/script"
+      grep -qaxF -- "$folder" "$STAND_IN.words" || failed "$locale: folder of run_hosts.sh"
+      expect_end_of_words "$locale: run_hosts.sh --print"
+      exit "$num_failed"
+    ) || failed "in the subshell"
+  done
+}
+
+# With closed outputs mpirun would take their numbers for pipes of its own.
+case_closed_outputs() {
+  cat >"$scratch/bin/shows" <<'SCRIPT'
+#!/bin/bash
+if [ "$1" = --version ]; then echo "mpirun (Open MPI) 4.1.4"; exit; fi
+for number in 0 1 2; do echo "$number $(readlink "/proc/$$/fd/$number")" >>"$STAND_IN.outputs"; done
+SCRIPT
+  chmod +x "$scratch/bin/shows"
+  mkdir -p "$scratch/shows"
+  ln -sf "$scratch/bin/shows" "$scratch/shows/mpirun"
+  local path=$scratch/shows:$PATH
+  rm -f "$STAND_IN.outputs"
+  PATH=$path "$launch/run_local.sh" -n 1 doctor <&- >&- 2>&-
+  expect_code "closed outputs" 0 $?
+  expect_outputs /dev/null /dev/null
+  PATH=$path "$launch/run_local.sh" -n 1 doctor >"$scratch/out" 2>&-
+  expect_outputs "$scratch/out" /dev/null
+  PATH=$path "$launch/run_local.sh" -n 1 doctor 2>"$scratch/out" >&-
+  expect_outputs /dev/null "$scratch/out"
+}
+expect_outputs() {  # expect_outputs STANDARD_OUTPUT STANDARD_ERROR
+  printf '%s\n' "0 /dev/null" "1 $1" "2 $2" | cmp - "$STAND_IN.outputs" || failed "outputs: $(cat "$STAND_IN.outputs")"
+  rm -f "$STAND_IN.outputs"
 }
 
 # expect_words SCRIPT_AND_ARGUMENTS -- WORD...: its command has them, in this order, one after the other.
@@ -78,7 +188,7 @@ case_options() {
   cores=$(env -u OMP_NUM_THREADS nproc)
   many=$((cores + 1))
   expect_no_word mpi_yield_when_idle env OMP_NUM_THREADS=1 "${local[@]}" -n "$cores" doctor
-  expect_words "${local[@]}" -n 1 train 'a b.yaml' -- "$rosa" train 'a\ b.yaml'
+  expect_words "${local[@]}" -n 1 train 'a b.yaml' -- "$rosa" train "'a b.yaml'"
   expect_words "${local[@]}" -n 1 doctor -- -np 1 --bind-to none
   expect_words "${local[@]}" -n 1 doctor -- --mca odls_base_sigkill_timeout 2
   expect_no_word mpi_yield_when_idle "${local[@]}" -n 1 doctor
@@ -115,7 +225,7 @@ case_options() {
   sed -i 's/case \$1 in/case "${*: -2:1}" in/' "$scratch/bin/ssh"
   expect_words "$launch/run_hosts.sh" --print --hosts node1,node2 doctor -- --host node1:2,node2:1 -np 3
   expect_words "$launch/run_hosts.sh" --print --hosts node1,node2 doctor -- \
-    'ssh\ -o\ BatchMode=yes\ -o\ ConnectTimeout=10\ -o\ ServerAliveInterval=10\ -o\ ServerAliveCountMax=4'
+    "'ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=4'"
 }
 
 start_stand_in() {  # start_stand_in [VARIABLE=VALUE...]: sets `job`, the launch script's process
@@ -189,5 +299,5 @@ case_real_ranks() {
   [ "$(sort "$scratch/out" | tr '\n' ' ')" = "0 1 " ] || failed "two ranks, not as root: $(cat "$scratch/out")"
 }
 
-if [ $# = 0 ]; then set -- help_and_wrong_usage options signals exit_codes real_ranks; fi
+if [ $# = 0 ]; then set -- help_and_wrong_usage demo_options host_names options odd_words closed_outputs signals exit_codes real_ranks; fi
 run_cases "$@"
