@@ -188,9 +188,10 @@ void KeyChains::take_back(Level& level, uint32_t hash, int32_t position) {
   if (level.heads[head] == 0 && !level.filter.empty()) level.filter[head] = 0;
 }
 
-// Makes room for so many positions; returns whether what was entered is lost.
+// Makes room for so many positions, also for none; returns whether what was entered is lost.
 bool KeyChains::make_room(Level& level, int32_t size) {
-  if (static_cast<size_t>(size) <= level.heads.size() || level.head_bits == kMaxHeadBits) return false;
+  const bool is_new = level.heads.empty();
+  if (!is_new && (static_cast<size_t>(size) <= level.heads.size() || level.head_bits == kMaxHeadBits)) return false;
   const auto size_bits = static_cast<int32_t>(std::bit_width(static_cast<uint32_t>(size)));
   level.head_bits = std::clamp(size_bits, kMinHeadBits, kMaxHeadBits);
   level.heads.assign(size_t{1} << level.head_bits, 0);

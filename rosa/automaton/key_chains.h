@@ -25,7 +25,7 @@ class KeyChains {
   // of an earlier call must be those of this one, or fewer. May give up where is_spent() holds afterwards.
   Match search(const SymbolSequence& keys, const Match& before, uint64_t symbol);
 
-  // Forgets the keys from `size` on, which `keys` still holds.
+  // Forgets the keys from `size` on, which `keys` still holds. Some of them may be wider than any that were searched.
   void rewind(const SymbolSequence& keys, int32_t size);
 
   // Whether the searches cost more than they may for so many keys.

@@ -31,12 +31,45 @@ inline std::vector<Match> oracle_matches(const Symbols& query, const Symbols& ke
   return matches;
 }
 
+// The same for a growing sequence: all lengths are kept, so that taking back is nothing but forgetting.
+class OracleStream {
+ public:
+  Match append(uint64_t query, uint64_t key) {
+    const size_t t = keys_.size();
+    std::vector<int32_t> row(t);
+    Match best;
+    for (size_t i = 0; i < t; ++i) {
+      if (query != keys_[i]) continue;
+      row[i] = i > 0 ? rows_.back()[i - 1] + 1 : 1;
+      if (row[i] >= best.length) best = {static_cast<int32_t>(i + start_), row[i]};
+    }
+    rows_.push_back(std::move(row));
+    keys_.push_back(key);
+    return best;
+  }
+  void rewind(size_t num_symbols) {
+    rows_.resize(rows_.size() - num_symbols);
+    keys_.resize(keys_.size() - num_symbols);
+  }
+  void start_document() {
+    start_ += keys_.size();
+    rewind(keys_.size());
+  }
+  size_t size() const { return start_ + keys_.size(); }
+  size_t document_size() const { return keys_.size(); }
+
+ private:
+  size_t start_ = 0;
+  std::vector<std::vector<int32_t>> rows_;  // [t][i]: so many symbols up to query t and key i are equal
+  Symbols keys_;
+};
+
 struct Family {
   std::string name;
   std::function<Symbols(size_t size, int bits, std::mt19937_64& random)> make;
 };
 
-inline uint64_t symbol_of(uint64_t value, int bits) { return value & ((uint64_t{1} << bits) - 1); }
+inline uint64_t symbol_of(uint64_t value, int bits) { return value & (~uint64_t{0} >> (64 - bits)); }
 
 // Sequences that are usual, and those that are hard for one matcher or another.
 inline std::vector<Family> families() {
