@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <random>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -29,6 +31,29 @@ void sync_path(const std::filesystem::path& path, int flags) {
   // EINVAL: a file system without fsync for folders, which then has nothing to make durable.
   if (::fsync(descriptor.get()) != 0 && errno != EINVAL) throw_file_error("fsync", path, errno);
 }
+
+void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_file_error("write", path, errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+}
+
+// N where the path is /proc/self/fd/N or another name of it, as /dev/fd/N is; else -1.
+int named_descriptor(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  int descriptor = -1;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), descriptor);
+  if (error != std::errc() || end != name.data() + name.size() || descriptor < 0) return -1;
+  std::error_code missing;
+  const std::filesystem::path folder = std::filesystem::canonical(path.parent_path(), missing);
+  if (missing || folder != std::filesystem::canonical("/proc/self/fd", missing) || missing) return -1;
+  return descriptor;
+}
+
+constexpr int kMaxLinks = 40;  // as Linux has it
 
 }  // namespace
 
@@ -93,12 +118,55 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes, File
   return content;
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-  static std::atomic<uint64_t> counter{0};
-  temporary_path_ = path_;
-  temporary_path_ += concat(".tmp-", ::getpid(), "-", counter++);
-  descriptor_ = ::open(temporary_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+OutputTarget output_target(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  OutputTarget target{.path = path};
+  std::error_code ignored;
+  for (int num_links = 0;; ++num_links) {
+    if (num_links > kMaxLinks) throw_file_error("open", path, ELOOP);
+    // A link in /proc/self/fd leads to what is open, which may have no name or another file at its name.
+    if (const int descriptor = named_descriptor(target.path); descriptor >= 0) {
+      target.descriptor = descriptor;
+      target.is_stream = true;
+      return target;
+    }
+    const fs::path next = fs::read_symlink(target.path, ignored);
+    if (ignored) break;
+    target.path = target.path.parent_path() / next;  // an absolute one takes the place of all
+  }
+  struct stat status {};
+  if (::stat(target.path.c_str(), &status) != 0) {
+    if (errno != ENOENT) throw_file_error("open", path, errno);
+    return target;
+  }
+  if (S_ISDIR(status.st_mode)) throw_file_error("open", path, EISDIR);
+  if (S_ISSOCK(status.st_mode)) throw_file_error("open", path, ENXIO);
+  target.is_stream = !S_ISREG(status.st_mode);
+  return target;
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)), target_(output_target(path_)) {
+  open_temporary();
+}
+
+void AtomicFile::open_temporary() {
+  std::filesystem::path folder;
+  if (target_.is_stream) folder = std::filesystem::temp_directory_path();
+  struct stat existing {};
+  const bool replaces = !target_.is_stream && ::stat(target_.path.c_str(), &existing) == 0;
+  // A rename would not ask.
+  if (replaces && ::access(target_.path.c_str(), W_OK) != 0) throw_file_error("open", path_, errno);
+  std::random_device random;
+  do {
+    const std::string ending = concat(".tmp-", ::getpid(), "-", std::hex, random(), random());
+    temporary_path_ = target_.is_stream ? folder / ("rosa" + ending) : target_.path;
+    if (!target_.is_stream) temporary_path_ += ending;
+    // Never a file or link that somebody has laid there.
+    descriptor_ = ::open(temporary_path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) throw_file_error("open", temporary_path_, errno);
+  if (target_.is_stream) ::unlink(temporary_path_.c_str());
+  if (replaces) static_cast<void>(::fchmod(descriptor_, existing.st_mode & 0777));  // as good as it goes
 }
 
 AtomicFile::~AtomicFile() { discard(); }
@@ -107,17 +175,12 @@ void AtomicFile::discard() noexcept {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
   descriptor_ = -1;
-  ::unlink(temporary_path_.c_str());
+  if (!target_.is_stream) ::unlink(temporary_path_.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   require(descriptor_ >= 0, "AtomicFile::write: '", path_.string(), "' is already committed");
-  while (!bytes.empty()) {
-    ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw_file_error("write", temporary_path_, errno);
-    bytes = bytes.subspan(static_cast<size_t>(count));
-  }
+  write_all(descriptor_, bytes, temporary_path_);
 }
 
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
@@ -135,6 +198,10 @@ void AtomicFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
 
 void AtomicFile::commit() {
   require(descriptor_ >= 0, "AtomicFile::commit: '", path_.string(), "' is already committed");
+  if (target_.is_stream) {
+    copy_to_stream();
+    return discard();
+  }
   // Some file systems report a full disk only here or in close.
   if (::fsync(descriptor_) != 0) throw_file_error("fsync", temporary_path_, errno);
   if (::close(std::exchange(descriptor_, -1)) != 0) {
@@ -142,12 +209,31 @@ void AtomicFile::commit() {
     ::unlink(temporary_path_.c_str());
     throw_file_error("close", temporary_path_, error_number);
   }
-  if (::rename(temporary_path_.c_str(), path_.c_str()) != 0) {
+  if (::rename(temporary_path_.c_str(), target_.path.c_str()) != 0) {
     int error_number = errno;
     ::unlink(temporary_path_.c_str());
     throw_file_error("rename", path_, error_number);
   }
-  sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
+  sync_folder(target_.path.has_parent_path() ? target_.path.parent_path() : ".");
+}
+
+void AtomicFile::copy_to_stream() {
+  // Without O_NONBLOCK a pipe that nobody reads would be waited for without end.
+  const int stream = target_.descriptor >= 0
+                         ? ::fcntl(target_.descriptor, F_DUPFD_CLOEXEC, 0)
+                         : ::open(target_.path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (stream < 0) throw_file_error(errno == ENXIO ? "open (does nobody read the pipe?)" : "open", path_, errno);
+  const FileDescriptor closing(stream);
+  if (target_.descriptor < 0) ::fcntl(stream, F_SETFL, ::fcntl(stream, F_GETFL) & ~O_NONBLOCK);
+  if (::lseek(descriptor_, 0, SEEK_SET) != 0) throw_file_error("lseek", temporary_path_, errno);
+  std::vector<std::byte> buffer(size_t{1} << 16);
+  while (true) {
+    const ssize_t count = ::read(descriptor_, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw_file_error("read", temporary_path_, errno);
+    if (count == 0) return;
+    write_all(stream, {buffer.data(), static_cast<size_t>(count)}, path_);
+  }
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {

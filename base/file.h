@@ -49,9 +49,22 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes, File
 // file that was not downloaded.
 void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view content);
 
-// A file written beside its destination and renamed onto it by commit(). Destroyed before that, it leaves no trace.
+// Where writing to a path goes. A symbolic link is followed, also one whose target is not there yet: the target is
+// what is written, and the link stays. /dev/stdout, /dev/fd/N and their like are open descriptors of this process.
+struct OutputTarget {
+  std::filesystem::path path;
+  int descriptor = -1;     // the open one that the path names; -1: none
+  bool is_stream = false;  // a device, pipe or open descriptor: bytes go into it, and nothing can take its place
+};
+// Throws FileError for a folder, a socket and a loop of links.
+OutputTarget output_target(const std::filesystem::path& path);
+
+// A file written beside its destination and renamed onto it by commit(); it keeps the permissions of the one it
+// replaces. Until commit() the file has a name that nobody can foresee. Destroyed before that, it leaves no trace.
+// Where the path leads to a stream (output_target), commit() writes all of it into that.
 class AtomicFile {
  public:
+  // Throws FileError, also where a file of this name may not be written.
   explicit AtomicFile(std::filesystem::path path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
@@ -66,9 +79,12 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_temporary();
+  void copy_to_stream();
   void discard() noexcept;
 
   std::filesystem::path path_;
+  OutputTarget target_;
   std::filesystem::path temporary_path_;
   int descriptor_ = -1;
 };

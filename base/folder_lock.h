@@ -11,7 +11,8 @@ class FolderLock {
  public:
   // Takes the lock, on the file `lock` in the folder. Throws FileError where another lock of the folder is held beyond
   // `patience`, here or in another process (named) of any host that sees the folder, and where the file can't be made.
-  // Where the file system knows no locks, none is held.
+  // Where the file system knows no locks, none is held. A `lock` that is a link or somebody else's file is left as it
+  // is: FileError.
   FolderLock(const std::filesystem::path& folder, std::chrono::milliseconds patience);
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;

@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <functional>
+#include <string>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -140,6 +142,75 @@ TEST(File, FailedWriteKeepsTheOldFileAndCleansUp) {
   EXPECT_EQ(read_file(folder / "x", 10), "old");
   auto begin = std::filesystem::directory_iterator(folder.path());
   EXPECT_EQ(std::distance(begin, std::filesystem::directory_iterator{}), 1);
+}
+
+TEST(File, ALinkIsFollowedAndStays) {
+  rosa::testing::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "big");
+  std::filesystem::create_symlink("big/x", folder / "relative");
+  std::filesystem::create_symlink(folder / "relative", folder / "twice");
+  for (const char* text : {"made", "replaced"}) {  // the target is not there at first
+    write_file_atomically(folder / "twice", std::string_view(text));
+    EXPECT_EQ(read_file(folder / "big/x", 10), text);
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "twice") && std::filesystem::is_symlink(folder / "relative"));
+  std::filesystem::create_symlink("loop", folder / "loop");
+  EXPECT_THROW(write_file_atomically(folder / "loop", std::string_view("x")), FileError);
+}
+
+TEST(File, PermissionsAreKeptAndAsked) {
+  rosa::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "x", std::string_view("secret"));
+  ASSERT_EQ(::chmod((folder / "x").c_str(), 0600), 0);
+  write_file_atomically(folder / "x", std::string_view("new"));
+  EXPECT_EQ(std::filesystem::status(folder / "x").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  if (::geteuid() == 0) return;  // may write everything
+  ASSERT_EQ(::chmod((folder / "x").c_str(), 0400), 0);
+  EXPECT_THROW(write_file_atomically(folder / "x", std::string_view("forbidden")), FileError);
+}
+
+TEST(File, PipesAndDevicesAreWrittenTo) {
+  rosa::testing::TemporaryFolder folder;
+  EXPECT_NO_THROW(write_file_atomically("/dev/null", std::string_view("x")));
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  EXPECT_THROW(write_file_atomically("/dev/full", std::string_view("x")), FileError);
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(write_file_atomically(folder / "pipe", std::string_view("x")), FileError);  // nobody reads, ever
+  const int reader = ::open((folder / "pipe").c_str(), O_RDONLY | O_NONBLOCK);
+  {
+    AtomicFile file(folder / "pipe");
+    file.write("????body");
+    file.write_at(0, std::as_bytes(std::span("head", 4)));
+    file.commit();
+  }
+  std::string text(20, '\0');
+  text.resize(static_cast<size_t>(std::max<ssize_t>(0, ::read(reader, text.data(), text.size()))));
+  ::close(reader);
+  EXPECT_EQ(text, "headbody");
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+}
+
+TEST(File, AnOpenDescriptorIsWrittenToWhereItStands) {
+  rosa::testing::TemporaryFolder folder;
+  const int file = ::open((folder / "x").c_str(), O_WRONLY | O_CREAT, 0600);
+  ASSERT_EQ(::write(file, "before ", 7), 7);
+  for (const char* names : {"/dev/fd/", "/proc/self/fd/"}) {
+    write_file_atomically(names + std::to_string(file), std::string_view("text "));
+  }
+  ::close(file);
+  EXPECT_EQ(read_file(folder / "x", 100), "before text text ");
+}
+
+TEST(File, NothingThatWasLaidBesideItIsWrittenTo) {
+  rosa::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "victim", std::string_view("precious"));
+  for (int i = 0; i < 100; ++i) {
+    std::filesystem::create_symlink(folder / "victim", folder / concat("x.tmp-", ::getpid(), "-", i));
+  }
+  write_file_atomically(folder / "x", std::string_view("text"));
+  EXPECT_EQ(read_file(folder / "victim", 10), "precious");
+  EXPECT_EQ(read_file(folder / "x", 10), "text");
 }
 
 TEST(MappedFile, ShowsTheContentAndMoves) {

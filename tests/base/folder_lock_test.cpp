@@ -2,10 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <thread>
@@ -62,6 +65,22 @@ TEST(FolderLock, IsGoneWithAKilledProcess) {
   EXPECT_NO_THROW(take(folder.path()));
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+TEST(FolderLock, LeavesALinkAndAFileOfOthersAlone) {
+  const testing::TemporaryFolder folder;
+  const auto write = [](const std::filesystem::path& path) { std::ofstream(path) << "precious"; };
+  write(folder / "victim");
+  std::filesystem::create_symlink(folder / "victim", folder / "lock");
+  EXPECT_THAT([&] { take(folder.path()); }, ThrowsMessage<FileError>(HasSubstr("is a symbolic link")));
+  EXPECT_EQ(std::filesystem::file_size(folder / "victim"), 8u);
+  std::filesystem::remove(folder / "lock");
+  write(folder / "lock");
+  EXPECT_THAT([&] { take(folder.path()); }, ThrowsMessage<FileError>(HasSubstr("is no lock that this program made")));
+  EXPECT_EQ(std::filesystem::file_size(folder / "lock"), 8u);
+  std::filesystem::remove(folder / "lock");
+  ASSERT_EQ(::mkfifo((folder / "lock").c_str(), 0600), 0);
+  EXPECT_THROW(take(folder.path()), FileError);
 }
 
 TEST(FolderLock, NeedsAFolder) {
