@@ -24,6 +24,9 @@ struct Range {
   Number max = std::numeric_limits<Number>::max();
 };
 
+// Counts of steps: no run is longer, and sums of a few of them stay far from overflow.
+inline constexpr int64_t kMaxSteps = 1'000'000'000;
+
 // What a field decides, and so whether it may differ when a run is resumed.
 enum class Role {
   recipe,  // what is learnt, to the last bit: compared with the checkpoint
@@ -48,6 +51,11 @@ class FieldVisitor {
   virtual void field(std::string_view name, std::vector<double>& value, Role role, std::string_view help,
                      Range<double> range = {}) = 0;
   virtual void field(std::string_view name, std::vector<std::string>& value, Role role, std::string_view help) = 0;
+
+  // A text that names a file or folder: readers put the home folder for ~ and the environment for $NAME.
+  virtual void path(std::string_view name, std::string& value, Role role, std::string_view help) {
+    field(name, value, role, help);
+  }
 
   virtual void begin_section(std::string_view name, std::string_view help) = 0;
   virtual void end_section() = 0;

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "launch/path_text.h"
 #include "launch/yaml_scalar.h"
 
 namespace rosa::launch {
@@ -50,6 +51,9 @@ class TextVisitor : public base::FieldVisitor {
   void field(std::string_view name, std::string& value, base::Role role, std::string_view help,
              const std::vector<std::string>& choices) final {
     text_field(name, scalar_text(value), choices.empty() ? "text" : expected_choice(choices), role, help);
+  }
+  void path(std::string_view name, std::string& value, base::Role role, std::string_view help) final {
+    text_field(name, yaml_text(path_text(value)), "a path", role, help);
   }
   void field(std::string_view name, std::vector<int64_t>& value, base::Role role, std::string_view help,
              base::Range<int64_t> range) final {

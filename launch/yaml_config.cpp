@@ -1,7 +1,5 @@
 #include "launch/yaml_config.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -10,18 +8,27 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
+#include "launch/key_names.h"
+#include "launch/path_text.h"
 #include "launch/yaml_scalar.h"
+#include "launch/yaml_tree.h"
 
 namespace rosa::launch {
 namespace {
 
+using base::concat;
+
 constexpr int64_t kMaxFileBytes = int64_t{1} << 20;
+constexpr std::size_t kMaxProblems = 50;
+constexpr std::size_t kMaxShownBytes = 60;
 
 // A value as found: in the file (a node and the line of its key) or given as an override (a text).
 struct Found {
-  YAML::Node node;
+  YamlNodePtr node;
   int line = 0;  // 0: an override
-  std::string override_text;
+  std::string override_text = {};
+  std::string no_yaml = {};  // why the override is no YAML; it is taken as text then
 
   bool is_override() const { return line == 0; }
 };
@@ -31,25 +38,50 @@ struct Problem {
   std::string text;
 };
 
-std::string node_kind(const YAML::Node& node) {
-  if (node.IsMap()) return "a section";
-  if (node.IsSequence()) return "a list";
-  if (node.IsNull()) return "nothing";
-  return "'" + node.Scalar() + "'";
+std::string shown(std::string_view text) { return base::excerpt(text, kMaxShownBytes); }
+
+std::string node_kind(const YamlNode& node) {
+  if (node.is_map()) return "a section";
+  if (node.is_list()) return "a list";
+  if (node.is_null()) return "nothing";
+  return "'" + shown(node.text) + "'";
 }
 
-// yaml-cpp tags a scalar in quotes "!", a plain one "?".
-bool is_quoted(const YAML::Node& node) { return node.Tag() == "!"; }
+YamlNodePtr null_node() { return std::make_shared<YamlNode>(); }
+
+[[noreturn]] void throw_sorted(const std::string& name, std::vector<Problem> problems) {
+  std::stable_sort(problems.begin(), problems.end(),
+                   [](const Problem& a, const Problem& b) { return a.line < b.line; });
+  std::ostringstream message;
+  message << "the configuration " << name << " has " << problems.size()
+          << (problems.size() == 1 ? " error:" : " errors:");
+  for (std::size_t i = 0; i < std::min(problems.size(), kMaxProblems); ++i) message << "\n  " << problems[i].text;
+  if (problems.size() > kMaxProblems) message << "\n  and " << problems.size() - kMaxProblems << " more";
+  throw base::ConfigError(message.str());
+}
+
+// The problem at the place of the first of its keys that somebody wrote.
+Problem placed(const base::ConfigProblem& problem, const ConfigSources& sources) {
+  for (const std::string& key : problem.keys) {
+    const auto source = sources.find(key);
+    if (source == sources.end() || source->second == "default") continue;
+    // "run.yaml:12" and "--set"
+    const std::size_t colon = source->second.rfind(':');
+    const bool is_line = colon != std::string::npos && colon + 1 < source->second.size();
+    const int line = is_line ? std::stoi(source->second.substr(colon + 1)) : 0;
+    return {line, concat(source->second, is_line ? ": " : " ", problem.keys.front(), ": ", problem.text)};
+  }
+  return {0, concat(problem.keys.front(), ": ", problem.text)};
+}
 
 }  // namespace
 
 struct ConfigInput::Parsed {
   std::string name;
-  YAML::Node root;
+  YamlNodePtr root;
 };
 
-ConfigInput::ConfigInput()
-    : parsed_(std::make_shared<Parsed>(Parsed{"(defaults)", YAML::Node(YAML::NodeType::Null)})) {}
+ConfigInput::ConfigInput() : parsed_(std::make_shared<Parsed>(Parsed{"(defaults)", null_node()})) {}
 
 ConfigInput ConfigInput::from_file(const std::filesystem::path& path) {
   std::string text;
@@ -57,73 +89,99 @@ ConfigInput ConfigInput::from_file(const std::filesystem::path& path) {
     text = base::read_file(path, kMaxFileBytes);
   } catch (const base::Error& error) {
     // For whoever starts the program a wrong path is a wrong configuration.
-    throw base::ConfigError(base::concat("cannot read the configuration ", path.string(), ": ", error.what()));
+    throw base::ConfigError(
+        concat("cannot read the configuration ", base::printable(path.string()), ": ", error.what()));
   }
   return from_text(text, path.string());
 }
 
 ConfigInput ConfigInput::from_text(std::string_view text, const std::string& name) {
   ConfigInput input;
-  std::vector<YAML::Node> documents;
-  try {
-    documents = YAML::LoadAll(std::string(text));
-  } catch (const YAML::Exception& error) {
-    throw base::ConfigError(base::concat(name, ":", error.mark.line + 1, ": not valid YAML: ", error.msg, " (column ",
-                                         error.mark.column + 1, ")"));
-  }
-  base::require<base::ConfigError>(documents.size() <= 1, name, " holds ", documents.size(),
-                                   " YAML documents; write one, without a '---' line inside");
-  YAML::Node root = documents.empty() ? YAML::Node(YAML::NodeType::Null) : documents.front();
-  base::require<base::ConfigError>(root.IsMap() || root.IsNull(), name, ":", root.Mark().line + 1,
-                                   ": expected keys with values ('steps: 100'), got ", node_kind(root));
-  input.parsed_ = std::make_shared<Parsed>(Parsed{name, root});
+  const std::string printable_name = base::printable(name);
+  const YamlNodePtr root = parse_yaml(text, printable_name);
+  base::require<base::ConfigError>(root->is_map() || root->is_null(), printable_name, ":", std::max(1, root->line),
+                                   ": expected keys with values ('steps: 100'), got ", node_kind(*root));
+  input.parsed_ = std::make_shared<Parsed>(Parsed{printable_name, root});
   return input;
 }
 
 void ConfigInput::set(std::string_view assignment) {
   const std::size_t equals = assignment.find('=');
-  base::require<base::ConfigError>(equals != std::string_view::npos && equals > 0, "--set ", assignment,
-                                   ": expected KEY=VALUE, for instance --set training.steps=100");
-  overrides_[std::string(assignment.substr(0, equals))] = std::string(assignment.substr(equals + 1));
+  if (equals == std::string_view::npos || equals == 0) {
+    no_assignments_.emplace_back(assignment);
+  } else {
+    overrides_[std::string(assignment.substr(0, equals))] = std::string(assignment.substr(equals + 1));
+  }
 }
 
 const std::string& ConfigInput::name() const { return parsed_->name; }
 
-bool ConfigInput::has(const std::string& key) const { return parsed_->root.IsMap() && parsed_->root[key].IsDefined(); }
+bool ConfigInput::has(const std::string& key) const {
+  const auto& entries = parsed_->root->entries;
+  return std::any_of(entries.begin(), entries.end(), [&key](const auto& entry) { return entry.first->text == key; });
+}
+
+std::string ConfigInput::text_of(const std::string& key) const {
+  if (const auto found = overrides_.find(key); found != overrides_.end()) return found->second;
+  for (const auto& [name, value] : parsed_->root->entries) {
+    if (name->text == key) return value->text;
+  }
+  return "";
+}
 
 // Walks a description beside the parsed file; collects what is wrong instead of throwing.
 class ConfigFiller : public base::FieldVisitor {
  public:
-  ConfigFiller(const ConfigInput& input, std::string default_source)
-      : input_(input), default_source_(std::move(default_source)) {
-    open_frame("", input.parsed_->root);
-  }
+  explicit ConfigFiller(const ConfigInput& input) : input_(input) { open_frame("", input.parsed_->root); }
 
-  void field(std::string_view name, bool& value, base::Role, std::string_view) override {
-    fill(name, value, "true or false", [](const std::string& text, bool& out) { return parse_bool(text, out); });
+  void field(std::string_view name, bool& value, base::Role, std::string_view help) override {
+    fill(name, value, help, "true or false", [](const std::string& text, bool& out) { return parse_bool(text, out); });
   }
-  void field(std::string_view name, int64_t& value, base::Role, std::string_view, base::Range<int64_t> range) override {
-    fill(name, value, expected_integer(range),
+  void field(std::string_view name, int64_t& value, base::Role, std::string_view help,
+             base::Range<int64_t> range) override {
+    fill(name, value, help, expected_integer(range),
          [range](const std::string& text, int64_t& out) { return parse_integer(text, range, out); });
   }
-  void field(std::string_view name, double& value, base::Role, std::string_view, base::Range<double> range) override {
-    fill(name, value, expected_number(range),
+  void field(std::string_view name, double& value, base::Role, std::string_view help,
+             base::Range<double> range) override {
+    fill(name, value, help, expected_number(range),
          [range](const std::string& text, double& out) { return parse_number(text, range, out); });
   }
-  void field(std::string_view name, std::string& value, base::Role, std::string_view,
-             const std::vector<std::string>& choices) override;
-  void field(std::string_view name, std::vector<int64_t>& values, base::Role, std::string_view,
+  void field(std::string_view name, std::string& value, base::Role, std::string_view help,
+             const std::vector<std::string>& choices) override {
+    const std::string key = add_key(name, help);
+    const std::string expected = choices.empty() ? "text" : expected_choice(choices);
+    const std::optional<std::string> text = fill_text(name, expected, "write \"\" for an empty text");
+    if (!text) return;
+    if (choices.empty() || std::find(choices.begin(), choices.end(), *text) != choices.end()) {
+      value = *text;
+      return;
+    }
+    const std::string nearest = nearest_name(*text, choices);
+    add_problem(*find(name), key,
+                concat("expected ", expected, ", got '", shown(*text), "'",
+                       nearest.empty() ? "" : "; did you mean " + yaml_text(nearest) + "?"));
+  }
+  void path(std::string_view name, std::string& value, base::Role, std::string_view help) override {
+    const std::string key = add_key(name, help);
+    const std::optional<std::string> text =
+        fill_text(name, "a path", "write ~/ for the home folder, \"\" for an empty text");
+    if (!text) return;
+    const std::string wrong = expand_path(*text, value);
+    if (!wrong.empty()) add_problem(*find(name), key, wrong);
+  }
+  void field(std::string_view name, std::vector<int64_t>& values, base::Role, std::string_view help,
              base::Range<int64_t> range) override {
-    fill_list(name, values, expected_integer(range),
+    fill_list(name, values, help, expected_integer(range),
               [range](const std::string& text, int64_t& out) { return parse_integer(text, range, out); });
   }
-  void field(std::string_view name, std::vector<double>& values, base::Role, std::string_view,
+  void field(std::string_view name, std::vector<double>& values, base::Role, std::string_view help,
              base::Range<double> range) override {
-    fill_list(name, values, expected_number(range),
+    fill_list(name, values, help, expected_number(range),
               [range](const std::string& text, double& out) { return parse_number(text, range, out); });
   }
-  void field(std::string_view name, std::vector<std::string>& values, base::Role, std::string_view) override {
-    fill_list(name, values, "text", [](const std::string& text, std::string& out) {
+  void field(std::string_view name, std::vector<std::string>& values, base::Role, std::string_view help) override {
+    fill_list(name, values, help, "text", [](const std::string& text, std::string& out) {
       out = text;
       return std::string();
     });
@@ -131,63 +189,72 @@ class ConfigFiller : public base::FieldVisitor {
   void begin_section(std::string_view name, std::string_view help) override;
   void end_section() override { close_frame(); }
 
-  // Closes the file's own frame; throws one ConfigError with everything that was found.
-  ConfigSources finish();
+  // Closes the file's own frame; throws one ConfigError with everything that was found and what `check` adds.
+  ConfigSources finish(const Check& check);
 
  private:
   // One map of the file that is being walked.
   struct Frame {
     std::string prefix;                    // "adapter." or ""
     std::map<std::string, Found> entries;  // first of each key
-    std::vector<std::string> known;        // what the description names here
   };
   struct Unknown {
     int line;
     std::string prefix, name;
-    std::vector<std::string> siblings;
   };
 
-  void open_frame(const std::string& prefix, const YAML::Node& node);
+  void open_frame(const std::string& prefix, const YamlNodePtr& node);
   void close_frame();
-  // Registers the key and returns what the input has for it, overrides first.
-  std::optional<Found> find(std::string_view name);
+  std::string full_key(std::string_view name) const { return frames_.back().prefix + std::string(name); }
+  // Registers the key and its source; returns it in full.
+  std::string add_key(std::string_view name, std::string_view help);
+  // What the input has for the key, overrides first.
+  std::optional<Found> find(std::string_view name) const;
   void add_problem(const Found& found, const std::string& key, const std::string& what);
-  std::string file_line(int line) const { return base::concat(input_.name(), ":", line); }
+  std::string file_line(int line) const { return concat(input_.name(), ":", line); }
 
+  // The text of a key that takes one; nothing where it has none, which is reported unless it is missing.
+  std::optional<std::string> fill_text(std::string_view name, const std::string& expected, const char* if_nothing);
   // Whether `node` is a plain (unquoted) scalar; reports it where not.
-  bool plain_scalar(const Found& found, const YAML::Node& node, const std::string& key, const std::string& expected);
+  bool plain_scalar(const Found& found, const YamlNode& node, const std::string& key, const std::string& expected);
 
   template <class Value, class Parse>
-  void fill(std::string_view name, Value& value, const std::string& expected, const Parse& parse);
+  void fill(std::string_view name, Value& value, std::string_view help, const std::string& expected,
+            const Parse& parse);
   template <class Value, class Parse>
-  void fill_list(std::string_view name, std::vector<Value>& values, const std::string& expected, const Parse& parse);
+  void fill_list(std::string_view name, std::vector<Value>& values, std::string_view help, const std::string& expected,
+                 const Parse& parse);
+  // How a text in the place of a list is written as one; empty where it can't be told.
+  template <class Value, class Parse>
+  std::string list_hint(const Found& found, const std::string& key, const Parse& parse) const;
+
+  void report_unknown_keys();
+  void report_overrides();
+  void apply(const Check& check);
 
   const ConfigInput& input_;
-  std::string default_source_;
   std::vector<Frame> frames_;
   ConfigSources sources_;
-  std::set<std::string> sections_;
+  KnownKeys known_;                 // keys and sections with their help
+  std::set<std::string> sections_;  // full keys
+  std::set<std::string> wrong_;     // full keys with a problem of their own
   std::vector<Problem> problems_;
   std::vector<Unknown> unknowns_;
 };
 
-void ConfigFiller::open_frame(const std::string& prefix, const YAML::Node& node) {
+void ConfigFiller::open_frame(const std::string& prefix, const YamlNodePtr& node) {
   Frame frame;
   frame.prefix = prefix;
-  if (node.IsMap()) {
-    for (const auto& entry : node) {
-      const int line = entry.first.Mark().line + 1;
-      if (!entry.first.IsScalar()) {
-        problems_.push_back({line, base::concat(file_line(line), ": a key must be a plain name")});
-        continue;
-      }
-      const std::string name = entry.first.Scalar();
-      const auto [first, is_new] = frame.entries.emplace(name, Found{entry.second, line, ""});
-      if (!is_new) {
-        problems_.push_back(
-            {line, base::concat(file_line(line), ": ", prefix, name, ": duplicate key; it is also in line ",
-                                first->second.line, ", remove one of them")});
-      }
+  for (const auto& [key, value] : node->entries) {
+    if (!key->is_scalar()) {
+      problems_.push_back({key->line, concat(file_line(key->line), ": a key must be a plain name")});
+      continue;
+    }
+    const auto [first, is_new] = frame.entries.emplace(key->text, Found{value, key->line});
+    if (!is_new) {
+      problems_.push_back(
+          {key->line, concat(file_line(key->line), ": ", prefix, shown(key->text),
+                             ": duplicate key; it is also in line ", first->second.line, ", remove one of them")});
     }
   }
   frames_.push_back(std::move(frame));
@@ -197,174 +264,218 @@ void ConfigFiller::close_frame() {
   const Frame frame = std::move(frames_.back());
   frames_.pop_back();
   for (const auto& [name, found] : frame.entries) {
-    if (std::find(frame.known.begin(), frame.known.end(), name) != frame.known.end()) continue;
-    unknowns_.push_back({found.line, frame.prefix, name, frame.known});
+    const bool is_known = known_.contains(frame.prefix + name) && name.find('.') == std::string::npos;
+    if (!is_known) unknowns_.push_back({found.line, frame.prefix, name});
   }
 }
 
-std::optional<Found> ConfigFiller::find(std::string_view name) {
-  Frame& frame = frames_.back();
-  frame.known.emplace_back(name);
-  const std::string key = frame.prefix + std::string(name);
-  sources_[key] = default_source_;
-  std::optional<Found> found;
-  if (const auto entry = frame.entries.find(std::string(name)); entry != frame.entries.end()) {
-    found = entry->second;
-  }
-  if (const auto entry = input_.overrides_.find(key); entry != input_.overrides_.end()) {
-    YAML::Node node(entry->second);
+std::string ConfigFiller::add_key(std::string_view name, std::string_view help) {
+  const std::string key = full_key(name);
+  known_[key] = help;
+  const std::optional<Found> found = find(name);
+  sources_[key] = !found ? "default" : found->is_override() ? "--set" : file_line(found->line);
+  return key;
+}
+
+std::optional<Found> ConfigFiller::find(std::string_view name) const {
+  const Frame& frame = frames_.back();
+  if (const auto entry = input_.overrides_.find(full_key(name)); entry != input_.overrides_.end()) {
+    Found found{std::make_shared<YamlNode>(YamlNode{.kind = YamlNode::Kind::scalar, .text = entry->second}), 0,
+                entry->second};
     try {
-      node = YAML::Load(entry->second);
-    } catch (const YAML::Exception&) {
-      // Not YAML: taken as text; the field says what it expected.
+      found.node = parse_yaml(entry->second, "--set");
+    } catch (const base::ConfigError& error) {
+      found.no_yaml = error.what();
     }
-    found = Found{node, 0, entry->second};
+    return found;
   }
-  if (found) sources_[key] = found->is_override() ? "--set" : file_line(found->line);
-  return found;
+  const auto entry = frame.entries.find(std::string(name));
+  return entry == frame.entries.end() ? std::nullopt : std::optional<Found>(entry->second);
 }
 
 void ConfigFiller::add_problem(const Found& found, const std::string& key, const std::string& what) {
   const std::string where = found.is_override() ? "--set" : file_line(found.line) + ":";
-  problems_.push_back({found.line, base::concat(where, " ", key, ": ", what)});
+  wrong_.insert(key.substr(0, key.find('[')));
+  problems_.push_back({found.line, concat(where, " ", key, ": ", what)});
 }
 
-bool ConfigFiller::plain_scalar(const Found& found, const YAML::Node& node, const std::string& key,
+bool ConfigFiller::plain_scalar(const Found& found, const YamlNode& node, const std::string& key,
                                 const std::string& expected) {
-  if (!node.IsScalar()) {
+  if (!node.is_scalar()) {
     add_problem(found, key, "expected " + expected + ", got " + node_kind(node));
     return false;
   }
-  if (is_quoted(node)) {
-    add_problem(found, key, "expected " + expected + ", got the text \"" + node.Scalar() + "\" (remove the quotes)");
+  if (node.is_quoted) {
+    add_problem(found, key, "expected " + expected + ", got the text \"" + shown(node.text) + "\" (remove the quotes)");
     return false;
   }
   return true;
 }
 
 template <class Value, class Parse>
-void ConfigFiller::fill(std::string_view name, Value& value, const std::string& expected, const Parse& parse) {
-  const std::string key = frames_.back().prefix + std::string(name);
+void ConfigFiller::fill(std::string_view name, Value& value, std::string_view help, const std::string& expected,
+                        const Parse& parse) {
+  const std::string key = add_key(name, help);
   const std::optional<Found> found = find(name);
-  if (!found || !plain_scalar(*found, found->node, key, expected)) return;
-  const std::string wrong = parse(found->node.Scalar(), value);
-  if (!wrong.empty()) add_problem(*found, key, wrong);
+  if (!found || !plain_scalar(*found, *found->node, key, expected)) return;
+  std::string wrong = parse(found->node->text, value);
+  if (wrong.empty()) return;
+  if (is_infinite_text(found->node->text)) wrong += concat(" (only finite numbers; ", key, ": ", help, ")");
+  add_problem(*found, key, wrong);
 }
 
-void ConfigFiller::field(std::string_view name, std::string& value, base::Role, std::string_view,
-                         const std::vector<std::string>& choices) {
-  const std::string key = frames_.back().prefix + std::string(name);
-  const std::string expected = choices.empty() ? "text" : expected_choice(choices);
+std::optional<std::string> ConfigFiller::fill_text(std::string_view name, const std::string& expected,
+                                                   const char* if_nothing) {
   const std::optional<Found> found = find(name);
-  if (!found) return;
-  std::string text;
-  if (found->is_override()) {
-    text = found->override_text;  // a shell has taken off the quotes
-  } else if (found->node.IsScalar()) {
-    text = found->node.Scalar();
-  } else {
-    add_problem(*found, key,
-                "expected " + expected + ", got " + node_kind(found->node) +
-                    (found->node.IsNull() ? " (write \"\" for an empty text)" : ""));
-    return;
-  }
-  if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
-    const std::string nearest = nearest_name(text, choices);
-    add_problem(*found, key,
-                "expected " + expected + ", got '" + text + "'" +
-                    (nearest.empty() ? "" : "; did you mean " + yaml_text(nearest) + "?"));
-    return;
-  }
-  value = text;
+  if (!found) return std::nullopt;
+  if (found->is_override()) return found->override_text;  // a shell has taken off the quotes
+  if (found->node->is_scalar()) return found->node->text;
+  add_problem(*found, full_key(name),
+              concat("expected ", expected, ", got ", node_kind(*found->node),
+                     found->node->is_null() ? concat(" (", if_nothing, ")") : ""));
+  return std::nullopt;
 }
 
 template <class Value, class Parse>
-void ConfigFiller::fill_list(std::string_view name, std::vector<Value>& values, const std::string& expected,
-                             const Parse& parse) {
+std::string ConfigFiller::list_hint(const Found& found, const std::string& key, const Parse& parse) const {
   constexpr bool kIsText = std::is_same_v<Value, std::string>;
-  const std::string key = frames_.back().prefix + std::string(name);
+  std::string text = found.node->text;
+  // Of a list that is no YAML, what stands between its brackets.
+  if (text.starts_with('[')) text.erase(0, 1);
+  if (text.ends_with(']')) text.pop_back();
+  std::istringstream pieces(text);
+  std::string list;
+  for (std::string piece; std::getline(pieces, piece, ',');) {
+    piece.erase(0, piece.find_first_not_of(" \t\"'"));
+    piece.erase(piece.find_last_not_of(" \t\"'") + 1);
+    Value value{};
+    if (piece.empty() || !parse(piece, value).empty()) return "";
+    // Quotes also where they could be left out: a star at the beginning needs them.
+    list += concat(list.empty() ? "" : ", ", kIsText ? "\"" + piece + "\"" : piece);
+  }
+  if (list.empty()) return "";
+  list = "[" + shown(list) + "]";
+  return found.is_override() ? concat(" (write --set '", key, "=", list, "')") : concat(" (write ", list, ")");
+}
+
+template <class Value, class Parse>
+void ConfigFiller::fill_list(std::string_view name, std::vector<Value>& values, std::string_view help,
+                             const std::string& expected, const Parse& parse) {
+  constexpr bool kIsText = std::is_same_v<Value, std::string>;
+  const std::string key = add_key(name, help);
   const std::optional<Found> found = find(name);
   if (!found) return;
-  if (!found->node.IsSequence()) {
+  if (!found->node->is_list()) {
     add_problem(*found, key,
-                "expected a list, each element " + expected + ", got " + node_kind(found->node) +
-                    (found->node.IsScalar() ? " (write [" + found->node.Scalar() + "])" : " (write [] for none)"));
+                concat("expected a list, each element ", expected, ", got ", node_kind(*found->node),
+                       found->node->is_scalar() ? list_hint<Value>(*found, key, parse) : " (write [] for none)"));
     return;
   }
   std::vector<Value> read;
   std::size_t index = 0;
   const std::size_t num_problems = problems_.size();
-  for (const YAML::Node& element : found->node) {
-    const std::string element_key = base::concat(key, "[", index++, "]");
+  for (const YamlNodePtr& element : found->node->items) {
+    const std::string element_key = concat(key, "[", index++, "]");
     Found at_element = *found;
-    if (!found->is_override()) at_element.line = element.Mark().line + 1;
-    if (kIsText ? !element.IsScalar() : !plain_scalar(at_element, element, element_key, expected)) {
-      if (kIsText) add_problem(at_element, element_key, "expected " + expected + ", got " + node_kind(element));
+    if (!found->is_override()) at_element.line = element->line;
+    if (kIsText ? !element->is_scalar() : !plain_scalar(at_element, *element, element_key, expected)) {
+      if (kIsText) add_problem(at_element, element_key, "expected " + expected + ", got " + node_kind(*element));
       continue;
     }
     Value value{};
-    const std::string wrong = parse(element.Scalar(), value);
+    const std::string wrong = parse(element->text, value);
     if (!wrong.empty()) add_problem(at_element, element_key, wrong);
     read.push_back(value);
   }
   if (problems_.size() == num_problems) values = std::move(read);
 }
 
-void ConfigFiller::begin_section(std::string_view name, std::string_view) {
-  Frame& frame = frames_.back();
-  frame.known.emplace_back(name);
-  const std::string key = frame.prefix + std::string(name);
+void ConfigFiller::begin_section(std::string_view name, std::string_view help) {
+  const Frame& frame = frames_.back();
+  const std::string key = full_key(name);
+  known_[key] = help;
   sections_.insert(key);
-  Found section{YAML::Node(YAML::NodeType::Null), 0, ""};
+  Found section{null_node()};
   if (const auto entry = frame.entries.find(std::string(name)); entry != frame.entries.end()) section = entry->second;
   // A section without keys (all commented out, say) is an empty one.
-  if (!section.node.IsMap() && !section.node.IsNull()) {
-    add_problem(section, key, "expected a section (indented keys), got " + node_kind(section.node));
+  if (!section.node->is_map() && !section.node->is_null()) {
+    add_problem(section, key, "expected a section (indented keys), got " + node_kind(*section.node));
   }
   open_frame(key + ".", section.node);
 }
 
-ConfigSources ConfigFiller::finish() {
-  close_frame();
-  std::vector<std::string> all_keys;
-  for (const auto& [key, source] : sources_) all_keys.push_back(key);
-  const auto suggestion = [&all_keys](const std::string& prefix, const std::string& name,
-                                      const std::vector<std::string>& siblings) -> std::string {
-    // The same name in another section is the likelier slip than a similar one in this section.
-    for (const std::string& key : all_keys) {
-      if (key.size() > name.size() && key.ends_with("." + name)) return "; did you mean " + key + "?";
-    }
-    std::string nearest = nearest_name(name, siblings);
-    if (!nearest.empty()) return "; did you mean " + prefix + nearest + "?";
-    nearest = nearest_name(prefix + name, all_keys);
-    return nearest.empty() ? "" : "; did you mean " + nearest + "?";
-  };
+void ConfigFiller::report_unknown_keys() {
   for (const Unknown& unknown : unknowns_) {
+    // More are not shown, and looking for what they may have meant takes time.
+    const bool is_shown = problems_.size() < kMaxProblems;
+    const std::string what = !is_shown ? ""
+                             : known_.contains(unknown.prefix + unknown.name)
+                                 ? "unknown key; did you mean " + unknown.prefix + unknown.name +
+                                       "? (a file has sections: 'train: {num_steps: 100}')"
+                             : unknown.name == "<<"
+                                 ? "merge keys are not read; write the keys themselves here"
+                                 : "unknown key" + key_suggestion(unknown.prefix, unknown.name, known_);
     problems_.push_back(
-        {unknown.line, base::concat(file_line(unknown.line), ": ", unknown.prefix, unknown.name, ": unknown key",
-                                    suggestion(unknown.prefix, unknown.name, unknown.siblings))});
+        {unknown.line, concat(file_line(unknown.line), ": ", unknown.prefix, shown(unknown.name), ": ", what)});
+  }
+}
+
+void ConfigFiller::report_overrides() {
+  const auto example_in = [this](const std::string& section) {
+    const auto key = sources_.lower_bound(section + ".");
+    const bool found = key != sources_.end() && key->first.starts_with(section + ".");
+    return found ? ", for instance --set " + key->first + "=VALUE" : std::string();
+  };
+  for (const std::string& text : input_.no_assignments_) {
+    const std::string example = sections_.contains(text)  ? example_in(text)
+                                : sources_.contains(text) ? ", as in --set " + text + "=VALUE"
+                                : sources_.empty()        ? ""
+                                                   : ", for instance --set " + sources_.begin()->first + "=VALUE";
+    problems_.push_back({0, concat("--set ", shown(text), ": expected KEY=VALUE", example)});
   }
   for (const auto& [key, text] : input_.overrides_) {
     if (sources_.contains(key)) continue;
-    const std::string what = sections_.contains(key) ? ": this is a section; set its keys one by one"
-                                                     : ": unknown key" + suggestion("", key, all_keys);
-    problems_.push_back({0, base::concat("--set ", key, what)});
+    const std::size_t dot = key.rfind('.');
+    const std::string prefix = dot == std::string::npos ? "" : key.substr(0, dot + 1);
+    const std::string what = sections_.contains(key)
+                                 ? "this is a section; set its keys one by one" + example_in(key)
+                                 : "unknown key" + key_suggestion(prefix, key.substr(prefix.size()), known_);
+    problems_.push_back({0, concat("--set ", shown(key), ": ", what)});
   }
-  if (problems_.empty()) return sources_;
-
-  std::stable_sort(problems_.begin(), problems_.end(),
-                   [](const Problem& a, const Problem& b) { return a.line < b.line; });
-  std::ostringstream message;
-  message << "the configuration " << input_.name() << " has " << problems_.size()
-          << (problems_.size() == 1 ? " error:" : " errors:");
-  for (const Problem& problem : problems_) message << "\n  " << problem.text;
-  throw base::ConfigError(message.str());
 }
 
-ConfigSources fill_config(const ConfigInput& input, const Describe& describe, const std::string& default_source) {
-  ConfigFiller filler(input, default_source);
+// A rule is left out where a key that it looks at could not be read.
+void ConfigFiller::apply(const Check& check) {
+  if (!check) return;
+  base::ConfigProblems found;
+  check(found);
+  for (const base::ConfigProblem& problem : found.all()) {
+    const bool is_told = std::any_of(problem.keys.begin(), problem.keys.end(),
+                                     [this](const std::string& key) { return wrong_.contains(key); });
+    if (!is_told) problems_.push_back(placed(problem, sources_));
+  }
+}
+
+ConfigSources ConfigFiller::finish(const Check& check) {
+  close_frame();
+  report_unknown_keys();
+  report_overrides();
+  apply(check);
+  if (!problems_.empty()) throw_sorted(input_.name(), std::move(problems_));
+  return sources_;
+}
+
+ConfigSources fill_config(const ConfigInput& input, const Describe& describe, const Check& check) {
+  ConfigFiller filler(input);
   describe(filler);
-  return filler.finish();
+  return filler.finish(check);
+}
+
+void throw_problems(const std::string& name, const std::vector<base::ConfigProblem>& problems,
+                    const ConfigSources& sources) {
+  std::vector<Problem> found;
+  for (const base::ConfigProblem& problem : problems) found.push_back(placed(problem, sources));
+  throw_sorted(name, std::move(found));
 }
 
 }  // namespace rosa::launch

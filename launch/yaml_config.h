@@ -1,6 +1,6 @@
 // Fills described structs (base/fields.h) from YAML, strictly: every unknown, duplicate, mistyped or out-of-range key
-// of a file is reported at once with file, line, key, what was expected, what was got and the nearest name.
-// What configurations hold is not known here.
+// of a file, and every rule that is broken (base/config_problems.h), is reported at once with file, line, key, what was
+// expected, what was got and the nearest name. What configurations hold is not known here.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 
 namespace rosa::launch {
@@ -18,8 +19,9 @@ namespace rosa::launch {
 // Full key ("adapter.value_bits") to where its value comes from: "default", "configs/demo.yaml:12", "--set".
 using ConfigSources = std::map<std::string, std::string>;
 
-// A struct's `describe` bound to the struct.
+// A struct's `describe` bound to the struct, and its `check`.
 using Describe = std::function<void(base::FieldVisitor&)>;
+using Check = std::function<void(base::ConfigProblems&)>;
 
 // One parsed YAML file and the `--set` overrides on top of it. Copyable; copies share the parsed file.
 class ConfigInput {
@@ -32,25 +34,33 @@ class ConfigInput {
   // `name` stands for the file in messages.
   static ConfigInput from_text(std::string_view text, const std::string& name);
 
-  // `assignment` is "a.b=c"; a later one for the same key wins. Throws ConfigError where it has another form.
+  // `assignment` is "a.b=c"; a later one for the same key wins. One of another form is reported by fill_config.
   void set(std::string_view assignment);
 
+  // The file as messages name it, on one line whatever its name holds.
   const std::string& name() const;
 
   // Whether the file has this key at its top.
   bool has(const std::string& key) const;
+  // The text that the overrides or the file give a key at its top; empty where neither does.
+  std::string text_of(const std::string& key) const;
 
  private:
   friend class ConfigFiller;
   struct Parsed;
   std::shared_ptr<const Parsed> parsed_;
   std::map<std::string, std::string> overrides_;  // full key to text
+  std::vector<std::string> no_assignments_;       // given to set(), but without key or '='
 };
 
 // Fills what `describe` names from `input`; a key that the input does not have keeps its value, with the source
-// `default_source`. Returns the source of every key. Throws one ConfigError that lists everything wrong.
-ConfigSources fill_config(const ConfigInput& input, const Describe& describe,
-                          const std::string& default_source = "default");
+// "default". Then `check`, where there is one, judges the whole. Returns the source of every key. Throws one
+// ConfigError that lists everything wrong.
+ConfigSources fill_config(const ConfigInput& input, const Describe& describe, const Check& check = {});
+
+// One ConfigError with `problems`, each with the place that its key comes from where `sources` knows one.
+[[noreturn]] void throw_problems(const std::string& name, const std::vector<base::ConfigProblem>& problems,
+                                 const ConfigSources& sources);
 
 template <class Config>
 ConfigSources load_config(const ConfigInput& input, Config& config) {

@@ -7,17 +7,16 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/printable.h"
+
 namespace rosa::launch {
 namespace {
 
-constexpr std::size_t kMaxShownLength = 60;
+constexpr std::size_t kMaxShownBytes = 60;
+// Longer names are no slips of a name.
+constexpr std::size_t kMaxNameLength = 64;
 
-std::string shown(std::string_view text) {
-  std::string quoted = "'";
-  quoted += text.substr(0, kMaxShownLength);
-  if (text.size() > kMaxShownLength) quoted += "...";
-  return quoted + "'";
-}
+std::string shown(std::string_view text) { return "'" + base::excerpt(text, kMaxShownBytes) + "'"; }
 
 bool is_digit(char character) { return character >= '0' && character <= '9'; }
 
@@ -73,7 +72,7 @@ std::string number_hint(std::string_view text, bool whole) {
   const std::string_view digits = without_sign(text);
   if (digits.find('_') != std::string_view::npos) return " (write it without underscores)";
   if (digits.size() > 1 && digits.front() == '0' && is_digit(digits[1])) return " (write it without the leading zero)";
-  if (!digits.empty() && digits.front() == '.') return " (write a digit before the point)";
+  if (digits.size() > 1 && digits.front() == '.' && is_digit(digits[1])) return " (write a digit before the point)";
   if (!digits.empty() && digits.back() == '.') return " (write a digit after the point)";
   if (whole && is_number_text(text)) return " (write it out as an integer)";
   return "";
@@ -169,6 +168,13 @@ std::string expected_choice(const std::vector<std::string>& choices) {
   return words;
 }
 
+bool is_infinite_text(std::string_view text) {
+  std::string_view digits = without_sign(text);
+  if (!digits.empty() && digits.front() == '.') digits.remove_prefix(1);
+  const std::string lower = lower_case(digits);
+  return lower == "inf" || lower == "nan" || lower == "infinity";
+}
+
 std::string number_text(double value) {
   std::array<char, 32> buffer{};
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
@@ -208,6 +214,7 @@ std::string yaml_text(std::string_view text) {
 }
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& names) {
+  if (name.size() > kMaxNameLength) return "";
   const std::string lower = lower_case(name);
   // A third of the letters may differ; beyond that a suggestion only distracts.
   const auto allowed = std::max<int64_t>(1, static_cast<int64_t>(name.size()) / 3);

@@ -16,6 +16,9 @@ std::string parse_bool(std::string_view text, bool& value);
 std::string parse_integer(std::string_view text, base::Range<int64_t> range, int64_t& value);
 std::string parse_number(std::string_view text, base::Range<double> range, double& value);
 
+// Whether somebody meant infinity or "not a number", which no key takes.
+bool is_infinite_text(std::string_view text);
+
 // What a value may be: "an integer from 1 to 8", "a number", "one of sufa, soft_rosa".
 std::string expected_integer(base::Range<int64_t> range);
 std::string expected_number(base::Range<double> range);

@@ -8,14 +8,14 @@ namespace rosa::training {
 using base::Role;
 
 void describe(base::FieldVisitor& visitor, RunSection& config) {
-  visitor.field("folder", config.folder, Role::place,
-                "run folder: checkpoints, metrics.jsonl, logs and config.yaml go here");
+  visitor.path("folder", config.folder, Role::place,
+               "run folder: checkpoints, metrics.jsonl, logs and config.yaml go here");
   visitor.field("seed", config.seed, Role::recipe, "seed of initialisation and data order", {0});
 }
 
 void describe(base::FieldVisitor& visitor, ModelSection& config) {
-  visitor.field("folder", config.folder, Role::place,
-                "Hugging Face folder of the Qwen3 base model (config.json, safetensors)");
+  visitor.path("folder", config.folder, Role::place,
+               "Hugging Face folder of the Qwen3 base model (config.json, safetensors)");
   visitor.field("from_scratch", config.from_scratch, Role::recipe,
                 "pretrain only: start from random weights of `architecture` instead of folder");
   visitor.section("architecture", config.architecture, "sizes of a model that starts from random weights");
@@ -36,9 +36,9 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
                 "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1});
   visitor.field("trainable", config.trainable, Role::recipe,
                 "patterns of the names of trained parameters (* stands for any text)");
-  visitor.field("init_from", config.init_from, Role::free,
-                "adapter weights to start from (adapter.safetensors, a checkpoint or a run folder); "
-                "the schedule starts anew");
+  visitor.path("init_from", config.init_from, Role::free,
+               "adapter weights to start from (adapter.safetensors, a checkpoint or a run folder); "
+               "the schedule starts anew");
   visitor.field("activation_checkpointing", config.activation_checkpointing, Role::place,
                 "recompute each layer in backward instead of keeping its activations");
 }
@@ -69,9 +69,9 @@ void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
                 "saves in a row that may fail (a full disk) with a warning before the run ends; the last save of a run "
                 "must succeed",
                 {0});
-  visitor.field("resume", config.resume, Role::place,
-                "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
-                "folder; or the folder of one checkpoint");
+  visitor.path("resume", config.resume, Role::place,
+               "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
+               "folder; or the folder of one checkpoint");
 }
 
 void describe(base::FieldVisitor& visitor, LoggingSection& config) {

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <vector>
 
@@ -34,6 +36,7 @@ struct Outer {
   std::string name = "run";
   std::vector<double> weights = {0.5, 1};
   std::vector<std::string> files;
+  std::string folder;
   Inner adapter;
   Deep deep;
 };
@@ -55,6 +58,7 @@ void describe(base::FieldVisitor& visitor, Outer& config) {
   visitor.field("name", config.name, Role::recipe, "Name.");
   visitor.field("weights", config.weights, Role::recipe, "Weights.");
   visitor.field("files", config.files, Role::recipe, "Files.");
+  visitor.path("folder", config.folder, base::Role::free, "Folder.");
   visitor.section("adapter", config.adapter, "The adapter.");
   visitor.section("deep", config.deep, "Deep.");
 }
@@ -203,11 +207,11 @@ TEST(YamlConfig, EverySlipIsNamed) {
       {"adapter: [1]", "expected a section (indented keys), got a list"},
       {"steps: 1\nsteps: 1", "run.yaml:2: steps: duplicate key; it is also in line 1"},
       {"adapter: {tau: 1}\nadapter: {bits: 1}", "run.yaml:2: adapter: duplicate key"},
-      {"<<: {steps: 4}", "<<: unknown key"},
+      {"<<: {steps: 4}", "<<: merge keys are not read"},
       {"? [a]\n: 1", "a key must be a plain name"},
       {"- a", "expected keys with values"},
       {"5", "expected keys with values ('steps: 100'), got '5'"},
-      {"steps: 1\n---\nsteps: 2", "2 YAML documents"},
+      {"steps: 1\n---\nsteps: 2", "run.yaml:2: a second YAML document begins here"},
       {"steps: [1", "not valid YAML"},
       {"\tsteps: 1", "not valid YAML"},
       {"adapter:\n  bits: 4\n tau: 1", "run.yaml:3: not valid YAML"},
@@ -216,6 +220,171 @@ TEST(YamlConfig, EverySlipIsNamed) {
   for (const auto& [text, message] : slips) {
     EXPECT_THAT(errors_of(text), HasSubstr(message)) << text;
     EXPECT_THAT(errors_of(text), HasSubstr("run.yaml")) << text;
+  }
+}
+
+// What a message says to write is right: no hint leads to the next error.
+TEST(YamlConfig, HintsLeadToWhatWorks) {
+  const std::vector<Slip> slips = {
+      {"files: [*.rosa_attn.*]", "a text that begins with * or & stands in quotes, as in [\"*.rosa_attn.*\"]"},
+      {"files: *.x.*", "stands in quotes"},
+      {"files: '*.x.*'", "(write [\"*.x.*\"])"},
+      {"files: a, b", "(write [\"a\", \"b\"])"},
+      {"weights: 1,2", "(write [1, 2])"},
+      {"weights: [1, .inf]", "got '.inf'"},
+      {"learning_rate: .inf", "(only finite numbers; learning_rate: Rate.)"},
+      {"learning_rate: -.Inf", "only finite numbers"},
+      {"learning_rate: .NaN", "only finite numbers"},
+      {"adapter:\n\tbits: 4", "line 2 is indented with a tab"},
+      {"steps: 3\nadapter:\n  bits: 4\n \ttau: 1", "line 4 is indented with a tab"},
+      {"name: a: b", "a text that holds ': ' stands in quotes"},
+      {"name: @x", "a text that begins with %, @ or ` stands in quotes"},
+      {"adapter: {<<: {bits: 4}}", "adapter.<<: merge keys are not read"},
+      {"base: &b {bits: 5}\nadapter:\n  <<: *b", "run.yaml:3: adapter.<<: merge keys are not read"},
+      {"adapter.bits: 4", "(a file has sections"},
+      {"folder: ~", "expected a path, got nothing (write ~/ for the home folder"},
+      {"steps: 1\n}", "not valid YAML"},
+  };
+  for (const auto& [text, message] : slips) EXPECT_THAT(errors_of(text), HasSubstr(message)) << text;
+  EXPECT_THAT(errors_of("", {"files=*.x.*"}), HasSubstr("(write --set 'files=[\"*.x.*\"]')"));
+  EXPECT_THAT(errors_of("", {"files=[*.x.*]"}), HasSubstr("(write --set 'files=[\"*.x.*\"]')"));
+  EXPECT_EQ(errors_of("", {"files=[\"*.x.*\"]"}), "");
+  EXPECT_THAT(errors_of("", {"adapter"}),
+              HasSubstr("--set adapter: expected KEY=VALUE, for instance --set adapter.bits="));
+  EXPECT_THAT(errors_of("", {"steps"}), HasSubstr("as in --set steps=VALUE"));
+  EXPECT_THAT(errors_of("", {"adapter=1"}), HasSubstr("for instance --set adapter.bits=VALUE"));
+}
+
+// Two texts without end, or with hardly one, for a parser that goes on: each ends at once and says where.
+TEST(YamlConfig, HostileTextsEndWithinBounds) {
+  const auto repeated = [](const std::string& text, int times) {
+    std::string result;
+    for (int i = 0; i < times; ++i) result += text;
+    return result;
+  };
+  std::string laughs = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
+  for (int i = 1; i < 12; ++i) {
+    laughs += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" +
+              repeated("*a" + std::to_string(i - 1) + ",", 10) + "]\n";
+  }
+  std::string deep;
+  for (int i = 0; i < 900; ++i) deep += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
+  const std::vector<Slip> texts = {
+      {",", "run.yaml:1: ',' is left over"},
+      {"{steps: 1},", "run.yaml:1: ',' is left over"},
+      {"[1],", "',' is left over"},
+      {"\"a\",", "',' is left over"},
+      {"{steps: 1} {steps: 2}", "'{steps: 2}' is left over"},
+      {repeated("\"", 400000), "left over"},
+      {laughs + "files: *a11", "unknown key"},
+      {"a: " + repeated("[", 300000), "nested deeper than"},
+      {repeated("{", 400) + repeated(",", 100000), "nested deeper than"},
+      {repeated("? ", 250000), "nested deeper than"},
+      {repeated("- ", 250000), "nested deeper than"},
+      {deep, "nested deeper than"},
+      {"files: &l [*l, 1]", "stands inside of what it names"},
+      {"adapter: &d\n  bits: *d", "stands inside of what it names"},
+      {"files: [" + repeated("x,", 200000) + "]", "more than"},
+      {std::string(500000, 'k') + ": 1", "run.yaml:1"},
+      {std::string("a: b\0c", 7), "NUL"},
+  };
+  for (const auto& [text, message] : texts) {
+    const std::string errors = errors_of(text);
+    EXPECT_THAT(errors, HasSubstr(message)) << text.substr(0, 40);
+    EXPECT_LT(errors.size(), 20000u) << text.substr(0, 40);
+  }
+  std::string many;
+  for (int i = 0; i < 20000; ++i) many += "k" + std::to_string(i) + ": 1\n";
+  EXPECT_THAT(errors_of(many), HasSubstr("and 19950 more"));
+}
+
+TEST(YamlConfig, WhatIsPrintedOfAFileStaysOnOneLine) {
+  const std::string escape = "\x1b[31m";
+  const std::string errors =
+      errors_of("\"st\\eeps\\n\": 3\nsteps: \"\\e[2J\\nrosa: rank 0\"\n", {"na\nme" + escape + "=1"});
+  EXPECT_THAT(errors, Not(HasSubstr("\x1b")));
+  EXPECT_EQ(std::count(errors.begin(), errors.end(), '\n'), 3) << errors;
+  ConfigInput input = ConfigInput::from_text("steps: 3", "a\nb" + escape + ".yaml");
+  Outer config;
+  const ConfigSources sources = load_config(input, config);
+  EXPECT_EQ(sources.at("steps"), "a\\nb\\x1b[31m.yaml:1");
+  const std::string dump = dump_config([&](base::FieldVisitor& visitor) { describe(visitor, config); }, sources);
+  EXPECT_NO_THROW(load_config(ConfigInput::from_text(dump, "dump"), config)) << dump;
+}
+
+TEST(YamlConfig, TheNearestNameIsLookedForInItsOwnSectionFirst) {
+  EXPECT_THAT(errors_of("adapter: {onn: 3, tua: 1}"), HasSubstr("adapter.tua: unknown key; did you mean adapter.tau?"));
+  EXPECT_THAT(errors_of("", {"adapter.tua=1"}), HasSubstr("did you mean adapter.tau?"));
+  EXPECT_THAT(errors_of("", {"deep.bit=1"}), HasSubstr("did you mean adapter.bits?"));
+  EXPECT_THAT(errors_of("", {"adaptor.tau=1"}), HasSubstr("did you mean adapter.tau?"));
+}
+
+TEST(YamlConfig, PathsAreExpandedAsAShellWould) {
+  setenv("HOME", "/home/me", 1);
+  setenv("ROSA_TEST_DATA", "/data", 1);
+  setenv("ROSA_TEST_EMPTY", "", 1);
+  unsetenv("ROSA_TEST_UNSET");
+  const std::vector<std::pair<std::string, std::string>> good = {
+      {"~/r", "/home/me/r"},
+      {"~", "/home/me"},
+      {"$ROSA_TEST_DATA/x", "/data/x"},
+      {"${ROSA_TEST_DATA}x", "/datax"},
+      {"a/$HOME", "a//home/me"},
+      {"a~/b", "a~/b"},
+      {"./~", "./~"},
+      {"\\~/r", "~/r"},
+      {"a\\$b", "a$b"},
+      {"a\\b", "a\\b"},
+      {"a\\\\$HOME", "a\\/home/me"},
+      {"", ""},
+  };
+  for (const auto& [text, path] : good) {
+    // In a file (quoted, so that YAML takes it as it is) and as an override.
+    for (const bool in_file : {true, false}) {
+      ConfigInput input = ConfigInput::from_text(in_file ? "folder: '" + text + "'" : "", "run.yaml");
+      if (!in_file) input.set("folder=" + text);
+      Outer config;
+      load_config(input, config);
+      EXPECT_EQ(config.folder, path) << text;
+      // The dump means the path that was meant, whatever the environment is by then.
+      const auto describe_it = [&config](base::FieldVisitor& visitor) { describe(visitor, config); };
+      Outer again;
+      load_config(ConfigInput::from_text(dump_config(describe_it), "dump"), again);
+      EXPECT_EQ(again.folder, path) << text;
+    }
+  }
+  for (const char* wrong : {"$ROSA_TEST_UNSET/x", "$ROSA_TEST_EMPTY/x", "~no_such_user_here/x", "a$", "$1", "${HOME",
+                            "${HOME:-x}", "$(pwd)", "$"}) {
+    EXPECT_THAT(errors_of("", {std::string("folder=") + wrong}), HasSubstr("--set folder: ")) << wrong;
+  }
+  // Only paths are.
+  EXPECT_EQ(errors_of("name: $ROSA_TEST_UNSET"), "");
+}
+
+// Rules (base/config_problems.h) are reported with what the reader finds, at the line of the first key somebody wrote.
+TEST(YamlConfig, BrokenRulesAreReportedWithTheRest) {
+  ConfigInput input = ConfigInput::from_text("steps: 3\nadapter:\n  bits: 4\n  tau: warm\nnmae: x\n", "run.yaml");
+  input.set("fast=false");
+  Outer config;
+  const auto describe_it = [&](base::FieldVisitor& visitor) { describe(visitor, config); };
+  const auto rules = [](base::ConfigProblems& problems) {
+    problems.add({"adapter.bits"}, "too few");
+    problems.add({"weights", "steps"}, "do not agree");
+    problems.add({"fast"}, "too slow");
+    problems.add({"learning_rate"}, "too low");
+    problems.add({"name", "adapter.tau"}, "what could not be read is not judged");
+  };
+  try {
+    fill_config(input, describe_it, rules);
+    FAIL();
+  } catch (const base::ConfigError& error) {
+    const std::string errors = error.what();
+    EXPECT_THAT(errors, HasSubstr("has 6 errors"));
+    for (const char* part :
+         {"run.yaml:3: adapter.bits: too few", "run.yaml:1: weights: do not agree", "--set fast: too slow",
+          "  learning_rate: too low", "run.yaml:5: nmae: unknown key", "run.yaml:4: adapter.tau: expected a number"}) {
+      EXPECT_THAT(errors, HasSubstr(part));
+    }
   }
 }
 

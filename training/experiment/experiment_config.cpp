@@ -20,8 +20,8 @@ const std::vector<std::pair<std::string, ExperimentTaskKind>> kTasks = {{"counti
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, ExperimentSection& config) {
-  visitor.field("folder", config.folder, Role::place,
-                "where runs and results go; what is finished there is not run again");
+  visitor.path("folder", config.folder, Role::place,
+               "where runs and results go; what is finished there is not run again");
   visitor.choice(
       "task", config.task, Role::recipe, kTasks,
       "counting: FastRosa's counting numbers; gate_only: the same data, nothing but the gate; recall: values "

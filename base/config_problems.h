@@ -1,0 +1,68 @@
+// ConfigProblems: what is wrong with a configuration beyond the range of a single field, all of it, by key.
+//
+// A struct `FooConfig` with rules has beside its `describe` a function
+// `void check(base::ConfigProblems& problems, const FooConfig& config)` that names its keys as `describe` does; a
+// section's rules are called by the struct that holds it, with `section`. Whoever reads a file (launch/) tells where
+// the values come from; whoever has none calls `throw_if_any`.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace rosa::base {
+
+struct ConfigProblem {
+  std::vector<std::string> keys;  // full keys; the first is the one to change
+  std::string text;               // "got 20, expected at most data.max_phrase_length, 16"
+};
+
+class ConfigProblems {
+ public:
+  // `keys`, as the section that is being checked calls them: the one to change first, then those that it disagrees
+  // with.
+  template <class... Parts>
+  void add(const std::vector<std::string>& keys, const Parts&... parts) {
+    ConfigProblem problem{{}, concat(parts...)};
+    for (const std::string& key : keys) problem.keys.push_back(prefix_ + key);
+    all_.push_back(std::move(problem));
+  }
+
+  // Adds the problem unless `condition` holds.
+  template <class... Parts>
+  void require(bool condition, const std::vector<std::string>& keys, const Parts&... parts) {
+    if (!condition) add(keys, parts...);
+  }
+
+  // Applies the rules of a nested struct; `more` is what they need beside it.
+  template <class Section, class... More>
+  void section(std::string_view name, const Section& config, const More&... more) {
+    const std::string outer = prefix_;
+    prefix_ += std::string(name) + ".";
+    check(*this, config, more...);
+    prefix_ = outer;
+  }
+
+  // The full form of a key of the section that is being checked, for texts.
+  std::string full_key(std::string_view key) const { return prefix_ + std::string(key); }
+
+  bool empty() const { return all_.empty(); }
+  const std::vector<ConfigProblem>& all() const { return all_; }
+
+  // Throws one ConfigError with every problem, in one line.
+  void throw_if_any() const {
+    std::string text;
+    for (const ConfigProblem& problem : all_) {
+      text += concat(text.empty() ? "" : "; ", problem.keys.front(), ": ", problem.text);
+    }
+    base::require<ConfigError>(all_.empty(), text);
+  }
+
+ private:
+  std::string prefix_;  // "data." or ""
+  std::vector<ConfigProblem> all_;
+};
+
+}  // namespace rosa::base
