@@ -25,6 +25,7 @@ class ConsumedLog : public DataSource {
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
   int64_t vocabulary_size() const override { return source_->vocabulary_size(); }
   std::string fingerprint() const override { return source_->fingerprint(); }
+  std::string content() const override { return source_->content(); }
 
  private:
   void drop_lines_from(int64_t first_step) const;

@@ -87,6 +87,7 @@ class GoldenRows : public DataSource {
   }
   int64_t vocabulary_size() const override { return rows_.max().item<int64_t>() + 1; }
   std::string fingerprint() const override { return "golden"; }
+  std::string content() const override { return "golden"; }
 
  private:
   at::Tensor rows_;

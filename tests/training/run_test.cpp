@@ -268,6 +268,7 @@ class Uneven : public DataSource {
   }
   int64_t vocabulary_size() const override { return source_->vocabulary_size(); }
   std::string fingerprint() const override { return source_->fingerprint(); }
+  std::string content() const override { return source_->content(); }
 
  private:
   std::unique_ptr<DataSource> source_;

@@ -38,7 +38,9 @@ Batch CropSource::batch(int64_t step, int64_t first_sample, int64_t num_samples)
 
 std::string CropSource::fingerprint() const {
   return base::concat("crops vocabulary=", vocabulary_size_, " ", describe_stages(stages_), " ",
-                      describe_split(split_, seed_), " text=", base::to_hex(corpus_.checksum()));
+                      describe_split(split_, seed_), " text=", content());
 }
+
+std::string CropSource::content() const { return base::to_hex(corpus_.checksum()); }
 
 }  // namespace rosa::training

@@ -19,6 +19,7 @@ class CropSource : public DataSource {
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
   int64_t vocabulary_size() const override { return vocabulary_size_; }
   std::string fingerprint() const override;
+  std::string content() const override;
 
  private:
   DataSplit split_;

@@ -7,6 +7,10 @@
 
 namespace rosa::training {
 
+Batch UnusedData::batch(int64_t /*step*/, int64_t /*first_sample*/, int64_t /*num_samples*/) const {
+  throw base::Error("this data was not read: " + why_);
+}
+
 std::vector<DataStage> stages_of(const DataConfig& config, DataSplit split) {
   std::vector<DataStage> result = stages(config);
   if (split == DataSplit::train) return result;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "training/data/batch.h"
@@ -21,8 +22,27 @@ class DataSource {
   virtual Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const = 0;
   // Every token id is below it.
   virtual int64_t vocabulary_size() const = 0;
-  // Changes when the sequences of any step would: compared on resume.
+  // Changes when the sequences of any step would, be it by settings or content.
   virtual std::string fingerprint() const = 0;
+  // The checksum of the file that the sequences come from, "none" where there is no file: compared on resume, beside
+  // the settings. Empty where the run does not use this data.
+  virtual std::string content() const = 0;
+};
+
+// Stands in the place of data that is not needed, and was not read.
+class UnusedData : public DataSource {
+ public:
+  // `why`: what asks for none, for the error of batch().
+  explicit UnusedData(std::string why) : why_(std::move(why)) {}
+
+  // Throws Error.
+  Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
+  int64_t vocabulary_size() const override { return 0; }
+  std::string fingerprint() const override { return why_; }
+  std::string content() const override { return ""; }
+
+ private:
+  std::string why_;
 };
 
 enum class DataSplit {

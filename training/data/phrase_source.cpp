@@ -99,9 +99,9 @@ LineSource::LineSource(const DataConfig& resolved, DataSplit split, uint64_t see
 LineSource::LineSource(const DataConfig& resolved, DataSplit split, uint64_t seed, const TextCorpus& corpus)
     : PhraseSource(resolved, split, seed), text_checksum_(corpus.checksum()), words_(corpus) {}
 
-std::string LineSource::fingerprint() const {
-  return base::concat(PhraseSource::fingerprint(), " text=", base::to_hex(text_checksum_));
-}
+std::string LineSource::fingerprint() const { return base::concat(PhraseSource::fingerprint(), " text=", content()); }
+
+std::string LineSource::content() const { return base::to_hex(text_checksum_); }
 
 Phrase LineSource::draw_phrase(base::RandomStream& random) const {
   const std::string_view words = words_.random_words(random, config_.min_phrase_length, config_.max_phrase_length);

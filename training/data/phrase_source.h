@@ -39,6 +39,7 @@ class PhraseSource : public DataSource {
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
   int64_t vocabulary_size() const override { return config_.vocabulary_size; }
   std::string fingerprint() const override;
+  std::string content() const override { return "none"; }
 
  protected:
   // One more phrase, with its separator.
@@ -68,6 +69,7 @@ class LineSource : public PhraseSource {
  public:
   LineSource(const DataConfig& resolved, DataSplit split, uint64_t seed, const std::filesystem::path& path);
   std::string fingerprint() const override;
+  std::string content() const override;
 
  protected:
   Phrase draw_phrase(base::RandomStream& random) const override;

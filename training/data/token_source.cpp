@@ -103,8 +103,9 @@ Batch TokenSource::batch(int64_t step, int64_t first_sample, int64_t num_samples
 
 std::string TokenSource::fingerprint() const {
   return base::concat("token_file packed=", packed_, " samples_per_step=", samples_per_step_, " ",
-                      describe_stages(stages_), " ", describe_split(split_, seed_),
-                      " file=", base::to_hex(file_.header_checksum()));
+                      describe_stages(stages_), " ", describe_split(split_, seed_), " file=", content());
 }
+
+std::string TokenSource::content() const { return base::to_hex(file_.header_checksum()); }
 
 }  // namespace rosa::training

@@ -25,6 +25,7 @@ class TokenSource : public DataSource {
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
   int64_t vocabulary_size() const override { return file_.vocabulary_size(); }
   std::string fingerprint() const override;
+  std::string content() const override;
 
   // Sequences of an epoch at `step`.
   int64_t num_sequences(int64_t step) const;
