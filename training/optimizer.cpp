@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "parallel/gradient_reducer.h"
 #include "rosa/operator/tensor_bytes.h"
+#include "training/state_tensors.h"
 
 namespace rosa::training {
 
@@ -183,16 +184,20 @@ base::StateDict AdamW::save_state() const {
 
 void AdamW::load_state(const base::StateDict& state) {
   at::NoGradGuard no_grad;
+  std::vector<ExpectedTensor> expected;
+  for (size_t tensor = 0; tensor < names_.size(); ++tensor) {
+    for (const char* which : {".first_moment", ".second_moment"}) {
+      expected.push_back({names_[tensor] + which, shapes_[tensor]});
+    }
+  }
+  compare_tensors(state, expected, on_difference_);
   const auto load = [&](const char* which, const parallel::TensorPiece& piece, at::Tensor& target) {
-    const std::string name = names_[piece.tensor] + which;
-    const auto found = state.tensors.find(name);
-    base::require<base::CheckpointError>(found != state.tensors.end(), "the optimiser state holds no '", name,
-                                         "'; was the checkpoint written with other trained parameters?");
-    const at::Tensor value = from_state(found->second);
-    base::require<base::CheckpointError>(value.sizes() == at::IntArrayRef(shapes_[piece.tensor]),
-                                         "the optimiser state '", name, "' has shape ", value.sizes(), ", expected ",
-                                         at::IntArrayRef(shapes_[piece.tensor]));
-    target.copy_(value.reshape({-1}).narrow(0, piece.begin, piece.size()));
+    const auto found = state.tensors.find(names_[piece.tensor] + which);
+    if (found == state.tensors.end()) {
+      target.zero_();
+      return;
+    }
+    target.copy_(from_state(found->second).reshape({-1}).narrow(0, piece.begin, piece.size()));
   };
   for (Group& group : groups_) {
     for (size_t i = 0; i < group.pieces.size(); ++i) {

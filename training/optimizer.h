@@ -5,8 +5,10 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fields.h"
@@ -63,7 +65,9 @@ class AdamW : public base::Stateful {
 
   // The moments of every parameter by its name, whole. Collective where sharded: every rank calls it.
   base::StateDict save_state() const override;
-  // Takes what this rank needs.
+  // From now on load_state takes states of other parameters: moments that lack there start at 0; `tell` gets the names.
+  void accept_other_tensors(std::function<void(const std::string&)> tell) { on_difference_ = std::move(tell); }
+  // Takes what this rank needs. Throws CheckpointError for other names or shapes.
   void load_state(const base::StateDict& state) override;
 
  private:
@@ -85,6 +89,7 @@ class AdamW : public base::Stateful {
   bool sharded_;
   std::vector<Group> groups_;
   int64_t num_steps_ = 0;
+  std::function<void(const std::string&)> on_difference_;
 };
 
 }  // namespace rosa::training

@@ -8,6 +8,7 @@
 
 #include "base/activity.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/trace.h"
 #include "parallel/gradient_norm.h"
 #include "parallel/micro_batch_tree.h"
@@ -15,7 +16,6 @@
 #include "training/backward_order.h"
 #include "training/fault_injection.h"
 #include "training/losses.h"
-#include "training/weight_state.h"
 
 namespace rosa::training {
 namespace {
@@ -72,6 +72,15 @@ Trainer::Trainer(const RunConfig& config, RunParts parts)
 }
 
 Trainer::~Trainer() = default;
+
+void Trainer::accept_other_tensors() {
+  const bool tells = parts_.communicator.rank() == 0;
+  const auto tell = [tells](const std::string& what) {
+    if (tells) base::log_warning(what);
+  };
+  weights_->accept_other_tensors(tell);
+  optimizer_->accept_other_tensors(tell);
+}
 
 std::map<std::string, base::Stateful*> Trainer::state() {
   return {{parts_.adapters ? "adapter" : "model", weights_.get()},

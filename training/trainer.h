@@ -24,6 +24,7 @@
 #include "training/metrics.h"
 #include "training/optimizer.h"
 #include "training/step_guard.h"
+#include "training/weight_state.h"
 
 namespace rosa::training {
 
@@ -57,6 +58,10 @@ class Trainer {
   // Throws NumericError on every rank where a weight on any rank is not finite. Collective: every rank calls it.
   void require_finite_weights() const;
 
+  // Weights and moments from now on load from checkpoints with other tensors too; rank 0 logs what is dropped and what
+  // starts anew.
+  void accept_other_tensors();
+
   // What a checkpoint must hold, by name.
   std::map<std::string, base::Stateful*> state();
 
@@ -88,7 +93,7 @@ class Trainer {
   std::unique_ptr<parallel::GradientReducer> reducer_;
   std::unique_ptr<AdamW> optimizer_;
   StepGuard step_guard_;
-  std::unique_ptr<base::Stateful> weights_;
+  std::unique_ptr<WeightState> weights_;
   // Of the step under way.
   std::chrono::steady_clock::time_point step_start_;
   double waited_before_ms_ = 0.0;

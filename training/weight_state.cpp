@@ -1,7 +1,9 @@
 #include "training/weight_state.h"
 
-#include "base/error.h"
+#include <vector>
+
 #include "rosa/operator/tensor_bytes.h"
+#include "training/state_tensors.h"
 
 namespace rosa::training {
 
@@ -13,14 +15,12 @@ base::StateDict WeightState::save_state() const {
 
 void WeightState::load_state(const base::StateDict& state) {
   const at::NoGradGuard no_grad;
+  std::vector<ExpectedTensor> expected;
+  for (const auto& [name, tensor] : tensors_) expected.push_back({name, tensor.sizes().vec()});
+  compare_tensors(state, expected, on_difference_);
   for (auto& [name, tensor] : tensors_) {
     const auto found = state.tensors.find(name);
-    base::require<base::CheckpointError>(found != state.tensors.end(), "the checkpoint holds no weights '", name,
-                                         "'; was it written with other adapter settings?");
-    const at::Tensor value = from_state(found->second);
-    base::require<base::CheckpointError>(value.sizes() == tensor.sizes(), "the checkpoint's '", name, "' has shape ",
-                                         value.sizes(), ", this run's has ", tensor.sizes());
-    tensor.copy_(value);
+    if (found != state.tensors.end()) tensor.copy_(from_state(found->second));
   }
 }
 
