@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/safetensors.h"
+#include "launch/checkpoint_path.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/host_facts.h"
@@ -31,21 +32,10 @@ using base::concat;
 using training::Checkpoint;
 using training::CheckpointStore;
 
+constexpr const char* kPathsHelp =
+    "checkpoints, or run folders for all of theirs; RUN step_00002000 picks one by its name";
 constexpr int64_t kMaxConfigBytes = 1 << 24;
 constexpr int kStepColumn = 10, kSizeColumn = 12, kEvaluationColumn = 12;
-
-bool is_checkpoint(const fs::path& path) {
-  return fs::exists(path / training::kManifestFile) || path.filename().string().starts_with("step_");
-}
-
-// The checkpoints that a path stands for: one, or those of a run folder or its checkpoints' folder, by step.
-std::vector<fs::path> checkpoints_of(const fs::path& path) {
-  if (is_checkpoint(path)) return {path};
-  const bool is_run = fs::is_directory(path / "checkpoints");
-  std::vector<fs::path> found = CheckpointStore(is_run ? path / "checkpoints" : path).list();
-  base::require<base::CheckpointError>(!found.empty(), "'", path.string(), "' holds no checkpoints");
-  return found;
-}
 
 // Why a checkpoint is not whole; empty: it is.
 std::string damage_of(const fs::path& path) {
@@ -83,7 +73,7 @@ std::string loss_text(const std::optional<double>& loss) {
 int run_list(const std::string& folder) {
   std::cout << padded("step", kStepColumn) << padded("size", kSizeColumn) << padded("evaluation", kEvaluationColumn)
             << "state\n";
-  for (const fs::path& path : checkpoints_of(folder)) {
+  for (const fs::path& path : checkpoint_paths({folder})) {
     const std::string damage = damage_of(path);
     std::optional<double> loss;
     if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
@@ -97,12 +87,10 @@ int run_list(const std::string& folder) {
 
 int run_verify(const std::vector<std::string>& arguments) {
   bool all_whole = true;
-  for (const std::string& argument : arguments) {
-    for (const fs::path& path : checkpoints_of(argument)) {
-      const std::string damage = damage_of(path);
-      all_whole = all_whole && damage.empty();
-      std::cout << (damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
-    }
+  for (const fs::path& path : checkpoint_paths(arguments)) {
+    const std::string damage = damage_of(path);
+    all_whole = all_whole && damage.empty();
+    std::cout << (damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
   }
   return all_whole ? kExitOk : kExitCheckpoint;
 }
@@ -121,23 +109,25 @@ void show_schedules(const Checkpoint& checkpoint) {
             << ", attn_tau " << settings.attn_tau << "\n";
 }
 
-int run_show(const fs::path& path) {
-  std::optional<Checkpoint> newest;
-  if (is_checkpoint(path)) {
-    newest = training::open_checkpoint(path);
-  } else {
-    const bool is_run = fs::is_directory(path / "checkpoints");
-    newest = CheckpointStore(is_run ? path / "checkpoints" : path).newest_complete();
-    base::require<base::CheckpointError>(newest.has_value(), "'", path.string(), "' holds no checkpoints");
-  }
-  const training::Manifest& manifest = newest->manifest();
-  std::cout << newest->folder().string() << "\nrun " << manifest.info.run_id << ", step " << manifest.info.step
+// The one that is named, or the newest whole one of a run.
+Checkpoint checkpoint_to_show(const std::vector<std::string>& arguments) {
+  const std::vector<fs::path> paths = checkpoint_paths(arguments);
+  const fs::path first = arguments.front();
+  const bool is_run = arguments.size() == 1 && fs::exists(first) && !is_checkpoint(first);
+  return is_run ? *CheckpointStore(paths.front().parent_path()).newest_complete()
+                : training::open_checkpoint(paths.back());
+}
+
+int run_show(const std::vector<std::string>& arguments) {
+  const Checkpoint newest = checkpoint_to_show(arguments);
+  const training::Manifest& manifest = newest.manifest();
+  std::cout << newest.folder().string() << "\nrun " << manifest.info.run_id << ", step " << manifest.info.step
             << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
-            << size_text(size_bytes(newest->folder())) << "\n";
-  if (manifest.files.contains("config.yaml")) show_schedules(*newest);
-  for (const std::string& name : newest->state_names()) {
+            << size_text(size_bytes(newest.folder())) << "\n";
+  if (manifest.files.contains("config.yaml")) show_schedules(newest);
+  for (const std::string& name : newest.state_names()) {
     std::cout << "\nstate " << name << "\n";
-    const base::StateDict state = newest->state(name);
+    const base::StateDict state = newest.state(name);
     for (const auto& [key, value] : state.values) std::cout << "  " << key << " = " << value_text(value) << "\n";
     for (const auto& [key, tensor] : state.tensors) {
       std::cout << "  " << key << "  " << tensor.dtype << " [";
@@ -146,7 +136,7 @@ int run_show(const fs::path& path) {
     }
   }
   if (manifest.files.contains("config.yaml")) {
-    std::cout << "\nconfig.yaml\n" << base::read_file(newest->folder() / "config.yaml", kMaxConfigBytes);
+    std::cout << "\nconfig.yaml\n" << base::read_file(newest.folder() / "config.yaml", kMaxConfigBytes);
   }
   std::cout << std::flush;
   return kExitOk;
@@ -183,10 +173,7 @@ void add_weights(const Checkpoint& checkpoint, std::map<std::string, at::Tensor>
 }
 
 int run_average(const AverageOptions& options) {
-  std::vector<fs::path> paths;
-  for (const std::string& input : options.inputs) {
-    for (const fs::path& path : checkpoints_of(input)) paths.push_back(path);
-  }
+  const std::vector<fs::path> paths = checkpoint_paths(options.inputs);
   std::map<std::string, at::Tensor> sums;
   std::map<std::string, at::ScalarType> dtypes;
   for (const fs::path& path : paths) add_weights(training::open_checkpoint(path), sums, dtypes);
@@ -214,21 +201,19 @@ void add_checkpoint_command(CLI::App& program, Action& action) {
 
   CLI::App* verify = checkpoint->add_subcommand("verify", "Compares every byte with the manifest; exit code 4 if not.");
   const auto paths = std::make_shared<std::vector<std::string>>();
-  verify->add_option("PATH", *paths, "run folders or checkpoints")->required()->check(CLI::ExistingDirectory);
+  verify->add_option("PATH", *paths, kPathsHelp)->required();
   verify->callback([&action, paths] { action = [paths] { return run_verify(*paths); }; });
 
   CLI::App* show = checkpoint->add_subcommand("show", "Everything of a checkpoint but the numbers in its tensors.");
-  const auto shown = std::make_shared<std::string>();
-  show->add_option("PATH", *shown, "a checkpoint, or a run folder for its newest whole one")
+  const auto shown = std::make_shared<std::vector<std::string>>();
+  show->add_option("PATH", *shown, "a checkpoint, or a run folder for its newest whole one, or with a name behind it")
       ->required()
-      ->check(CLI::ExistingDirectory);
+      ->expected(1, 2);
   show->callback([&action, shown] { action = [shown] { return run_show(*shown); }; });
 
   CLI::App* average = checkpoint->add_subcommand("average", "Writes the mean of the adapter weights of checkpoints.");
   const auto options = std::make_shared<AverageOptions>();
-  average->add_option("PATH", options->inputs, "checkpoints, or run folders for all of theirs")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+  average->add_option("PATH", options->inputs, kPathsHelp)->required();
   average->add_option("-o,--output", options->output, "adapter.safetensors to write")->required();
   average->footer("Use it with train.init_from, or: rosa eval RUN --checkpoint FILE");
   average->callback([&action, options] { action = [options] { return run_average(*options); }; });
