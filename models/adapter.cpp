@@ -94,10 +94,11 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.choice("proxy_mask", config.proxy_mask, Role::recipe,
                  {{"causal", ProxyMask::causal}, {"sliding_window", ProxyMask::sliding_window}},
                  "What the proxy sees: every earlier position, or the student's window (destroys long matches).");
-  visitor.choice("flip_scale", config.flip_scale, Role::recipe,
-                 {{"softsign", FlipScale::softsign}, {"sigmoid", FlipScale::sigmoid}},
-                 "By what estimators that flip bits multiply a flip's effect: 1 / (2 (1 + |x|)^2) or p (1 - p) of the "
-                 "logit.");
+  visitor.choice(
+      "flip_scale", config.flip_scale, Role::recipe,
+      {{"softsign", FlipScale::softsign}, {"sigmoid", FlipScale::sigmoid}},
+      "What estimators that flip bits multiply a flip's effect by. softsign: 1 / (2 (1 + |x|)^2) of the logit x; "
+      "sigmoid: p (1 - p).");
   visitor.field("sufa_head_dim", config.sufa_head_dim, Role::recipe,
                 "Width of a SUFA query: sufa_head_dim / query_key_bits symbols are compared.", {1, 1 << 20});
   visitor.field("position_bias", config.position_bias, Role::recipe, "Whether SUFA prefers late positions a little.");

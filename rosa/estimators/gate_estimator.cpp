@@ -31,13 +31,14 @@ void describe(base::FieldVisitor& visitor, RodeoConfig& config) {
   visitor.choice("stein_operator", config.stein_operator, Role::recipe,
                  {{"barker", SteinOperator::barker}, {"mpf", SteinOperator::mpf}},
                  "discrete Stein operator: Gibbs with Barker's weights, or those of minimum probability flow");
-  visitor.choice("slopes", config.slopes, Role::recipe,
-                 {{"none", RodeoSlopes::none}, {"routes", RodeoSlopes::routes}, {"flips", RodeoSlopes::flips}},
-                 "slopes of the control variates: none; what the rows that retrieved a bit in the other strings would "
-                 "gain; or the effects of all flips at the hard bits, which cost an evaluation of them a call");
+  visitor.choice(
+      "slopes", config.slopes, Role::recipe,
+      {{"none", RodeoSlopes::none}, {"routes", RodeoSlopes::routes}, {"flips", RodeoSlopes::flips}},
+      "slopes of the control variates. none: without; routes: what the rows that retrieved a bit in the other "
+      "strings would gain; flips: the effects of all flips at the hard bits, evaluated once a call");
   visitor.field("hidden_width", config.hidden_width, Role::recipe, "hidden units of the network", {1, 1024});
   visitor.field("train_every", config.train_every, Role::recipe,
-                "of that many channels one trains the network, in turn", {1, 1024});
+                "one in this many channels trains the network, in turn", {1, 1024});
 }
 
 void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {
@@ -53,10 +54,10 @@ void describe(base::FieldVisitor& visitor, GateEstimatorConfig& config) {
   visitor.field("temperature", config.temperature, Role::recipe, "bit t is 1 with probability sigmoid(x / temperature)",
                 {1e-6, 1e6});
   visitor.field("compatible", config.compatible, Role::recipe,
-                "fastrosa: disarm as FastRosa has it, whose mean is the gradient / max(p, 1 - p)",
+                "fastrosa: disarm as FastRosa has it; its mean is not the gradient, but the gradient / max(p, 1 - p)",
                 {"none", "fastrosa"});
   visitor.field("learning_rate", config.learning_rate, Role::recipe,
-                "of Adam, for what estimators learn themselves (rodeo, double_cv)", {0, 1});
+                "learning rate of Adam, for the weights that rodeo and double_cv train for themselves", {0, 1});
   visitor.section("rodeo", config.rodeo, "control variates of rodeo");
 }
 

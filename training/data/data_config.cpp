@@ -65,7 +65,7 @@ void describe(base::FieldVisitor& visitor, DataConfig& config) {
   visitor.field("max_phrase_length", config.max_phrase_length, Role::recipe,
                 "phrases, lines: most tokens of a phrase; 0: 16 for phrases, 24 for lines", {0});
   visitor.field("num_excluded_phrases", config.num_excluded_phrases, Role::recipe,
-                "phrases, lines: the next phrase is none of so many last ones", {0});
+                "phrases, lines: this many latest phrases are not drawn again at once", {0});
   visitor.field("alphabet_size", config.alphabet_size, Role::recipe, "phrases: number of symbols beside the separator",
                 {2, 1 << 20});
   visitor.field("unrecallable_weight", config.unrecallable_weight, Role::recipe,

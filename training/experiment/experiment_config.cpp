@@ -30,10 +30,11 @@ void describe(base::FieldVisitor& visitor, ExperimentSection& config) {
   visitor.field("description", config.description, Role::free, "what the report says below the heading");
   visitor.field(
       "estimators", config.estimators, Role::free,
-      "what is compared: a name, and where they differ from the section gate (recall: adapter) its fields, as "
-      "in 'disarm scope=joint num_samples=4'");
+      "what is compared. An entry is an estimator's name, and the fields in which it differs from the section gate "
+      "(recall: adapter), as in 'disarm scope=joint num_samples=4'");
   visitor.field("seeds", config.seeds, Role::free,
-                "one run of every estimator each; equal data and start for all estimators", {0});
+                "every estimator has one run for each seed; with one seed all have the same data and start weights",
+                {0});
   visitor.field("num_steps", config.num_steps, Role::recipe, "the first budget: optimiser steps", {1});
   visitor.field(
       "seconds", config.seconds, Role::recipe,
@@ -43,14 +44,14 @@ void describe(base::FieldVisitor& visitor, ExperimentSection& config) {
   visitor.field("num_evaluation_samples", config.num_evaluation_samples, Role::recipe,
                 "held-out sequences of an evaluation", {1});
   visitor.field("log_every", config.log_every, Role::place, "steps between lines of metrics.jsonl", {1});
-  visitor.field("save_seconds", config.save_seconds, Role::place, "between checkpoints of a run; a stop always saves",
-                {0, 1e6});
+  visitor.field("save_seconds", config.save_seconds, Role::place,
+                "seconds between checkpoints of a run; a stop always saves", {0, 1e6});
 }
 
 void describe(base::FieldVisitor& visitor, ExperimentDataSection& config) {
   visitor.field("num_samples", config.num_samples, Role::recipe, "sequences of a global batch", {1});
-  visitor.field("micro_batches", config.micro_batches, Role::recipe, "of one global batch, shared out over the ranks",
-                {1});
+  visitor.field("micro_batches", config.micro_batches, Role::recipe,
+                "micro-batches of one global batch, shared out over the ranks", {1});
   visitor.field("length", config.length, Role::recipe, "tokens of a sequence", {2, 1 << 16});
   visitor.field("channels", config.channels, Role::recipe, "width of the model; gate tasks: bits a position",
                 {1, 1 << 16});
@@ -65,22 +66,24 @@ void describe(base::FieldVisitor& visitor, ExperimentDataSection& config) {
 }
 
 void describe(base::FieldVisitor& visitor, StudySection& config) {
-  visitor.field("arm", config.arm, Role::recipe,
-                "in whose first run the gradients of all arms are studied; empty: nowhere");
-  visitor.field("steps", config.steps, Role::recipe, "before which steps", {0});
-  visitor.field("num_draws", config.num_draws, Role::recipe, "gradients drawn of each arm", {2});
-  visitor.field("num_rows", config.num_rows, Role::recipe, "sequences of the batch that they are taken at", {1});
+  visitor.field(
+      "arm", config.arm, Role::recipe,
+      "entry of experiment.estimators in whose first run the gradients of all entries are studied; empty: no study");
+  visitor.field("steps", config.steps, Role::recipe, "steps before which the gradients are studied", {0});
+  visitor.field("num_draws", config.num_draws, Role::recipe, "gradients that are drawn of each estimator", {2});
+  visitor.field("num_rows", config.num_rows, Role::recipe, "sequences of the batch at which the gradients are taken",
+                {1});
   visitor.field("reference_draws", config.reference_draws, Role::recipe,
-                "of the unbiased reference (leg) that gives the bias", {2});
+                "draws of leg, which is unbiased: bias is measured against their mean", {2});
   visitor.field("num_samples", config.num_samples, Role::recipe,
-                "numbers of samples of the sampled arms, for variance against them", {1});
+                "numbers of samples at which the sampled estimators are studied, for variance against samples", {1});
   visitor.field("num_flips", config.num_flips, Role::recipe,
                 "flips tried for the correlation of linearised and true loss change", {0});
 }
 
 void describe(base::FieldVisitor& visitor, TimingSection& config) {
   visitor.field("lengths", config.lengths, Role::recipe, "lengths of the sequences", {2, 1 << 16});
-  visitor.field("seconds", config.seconds, Role::recipe, "measured for each figure", {1e-3, 60});
+  visitor.field("seconds", config.seconds, Role::recipe, "seconds that each figure is measured for", {1e-3, 60});
 }
 
 void describe(base::FieldVisitor& visitor, ExperimentConfig& config) {
