@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/thread.h"
 #include "base/trace.h"
 
 namespace rosa::base {
@@ -15,24 +16,33 @@ namespace {
 thread_local const ThreadPool* current_pool = nullptr;
 thread_local int current_index = -1;
 
+void end_workers(std::mutex& mutex, bool& stopping, std::condition_variable& wake, std::vector<std::thread>& workers) {
+  {
+    std::lock_guard lock(mutex);
+    stopping = true;
+  }
+  wake.notify_all();
+  for (std::thread& worker : workers) worker.join();
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads, const std::string& name) {
   require(num_threads >= 1, "ThreadPool: got ", num_threads, " threads, expected at least 1");
   workers_.reserve(num_threads);
-  for (int index = 0; index < num_threads; ++index) {
-    workers_.emplace_back([this, index, title = concat(name, " ", index)] { work(index, title); });
+  try {
+    for (int index = 0; index < num_threads; ++index) {
+      const std::string title = concat(name, " ", index);
+      workers_.push_back(start_thread(title, [this, index, title] { work(index, title); }));
+    }
+  } catch (...) {
+    // A thread that is destroyed while it runs would end the process.
+    end_workers(mutex_, stopping_, wake_, workers_);
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
-}
+ThreadPool::~ThreadPool() { end_workers(mutex_, stopping_, wake_, workers_); }
 
 std::future<void> ThreadPool::submit(std::function<void()> task) {
   std::packaged_task<void()> packaged(std::move(task));

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/thread.h"
 #include "base/trace.h"
 
 namespace rosa::base {
@@ -25,7 +26,8 @@ Clock::time_point WorkStream::Event::passed_at() {
   return passed_at_;
 }
 
-WorkStream::WorkStream(const std::string& name) : thread_([this, name] { run(name); }) {}
+WorkStream::WorkStream(const std::string& name)
+    : thread_(start_thread(concat("the stream ", name), [this, name] { run(name); })) {}
 
 WorkStream::~WorkStream() {
   {

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/thread.h"
 #include "base/trace.h"
 
 namespace rosa::parallel {
@@ -13,7 +14,8 @@ constexpr std::chrono::microseconds kNap(50);
 
 }  // namespace
 
-CommunicationThread::CommunicationThread() : thread_([this] { work(); }) {}
+CommunicationThread::CommunicationThread()
+    : thread_(base::start_thread("the gradients' communication", [this] { work(); })) {}
 
 CommunicationThread::~CommunicationThread() {
   {

@@ -1,8 +1,13 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <latch>
 #include <stdexcept>
 #include <vector>
@@ -55,6 +60,29 @@ TEST(ThreadPool, KnowsItsWorkers) {
       .get();
   EXPECT_THROW(ThreadPool(0), ArgumentError);
 }
+
+// Sanitizers take all memory there is for themselves.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+void start_more_threads_than_fit() {
+  int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t limit = static_cast<rlim_t>(pages) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (64U << 20);
+  const rlimit memory{limit, limit};
+  setrlimit(RLIMIT_AS, &memory);  // the stacks of some threads fit, not of a thousand
+  try {
+    const ThreadPool pool(1000, "automaton");
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    std::_Exit(0);
+  }
+  std::_Exit(1);
+}
+
+TEST(ThreadPool, NoMoreThreadsIsAnErrorThatSaysWhatToDo) {
+  EXPECT_EXIT(start_more_threads_than_fit(), ::testing::ExitedWithCode(0),
+              "no thread for automaton [0-9]+ .*ulimit -u");
+}
+#endif
 
 TEST(ThreadPool, FinishesWhatIsQueued) {
   std::atomic<int> calls{0};
