@@ -375,7 +375,7 @@ void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
 }
 
 size_t KeyChains::num_bytes() const {
-  size_t num_bytes = hashes_.num_bytes() + tables_.num_bytes() + run_ends_.num_bytes();
+  size_t num_bytes = sizeof(*this) + hashes_.num_bytes() + tables_.num_bytes() + run_ends_.num_bytes();
   const auto add = [&](const Level& level) {
     num_bytes += level.heads.capacity() * sizeof(uint32_t) + level.filter.capacity() + level.previous.num_bytes();
   };

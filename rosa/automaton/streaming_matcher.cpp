@@ -12,11 +12,11 @@ Match StreamingMatcher::append(uint64_t query, uint64_t key) {
   // No match can be longer than one more, and none of that length later: it would have been the latest one a step ago.
   const bool goes_on = match_.length > 0 && keys_[match_.position + 1] == query;
   Match found{match_.position + 1, match_.length + 1};
-  if (!goes_on && !automaton_.has_value()) {
-    found = chains_.search(keys_, match_, query);
-    if (chains_.is_spent(keys_.size())) start_automaton();
+  if (!goes_on && !automaton_) {
+    found = chains_.made().search(keys_, match_, query);
+    if (chains_->is_spent(keys_.size())) start_automaton();
   }
-  if (automaton_.has_value()) {
+  if (automaton_) {
     locus_ = automaton_->extend(locus_, query);
     if (locus_.length == 0) {
       found = {};
@@ -38,14 +38,14 @@ void StreamingMatcher::rewind(int64_t num_symbols) {
                 " symbols, expected at most the ", keys_.size(), " of the current document");
   if (num_symbols == 0) return;
   const auto new_size = static_cast<int32_t>(keys_.size() - num_symbols);
-  chains_.rewind(keys_, new_size);
+  if (chains_) chains_->rewind(keys_, new_size);
   keys_.truncate(new_size);
   while (!breaks_.empty() && breaks_.back().time >= new_size) breaks_.truncate(breaks_.size() - 1);
   match_ = match_at(new_size - 1);
-  if (automaton_.has_value()) {
+  if (automaton_) {
     // It cannot forget. The chains get the chance to do without another one.
     automaton_.reset();
-    chains_.allow_more();
+    chains_->allow_more();
   }
 }
 
@@ -56,8 +56,8 @@ void StreamingMatcher::start_document() {
 }
 
 size_t StreamingMatcher::num_bytes() const {
-  return sizeof(*this) + keys_.num_bytes() + breaks_.num_bytes() + chains_.num_bytes() +
-         (automaton_.has_value() ? automaton_->num_bytes() : 0);
+  return sizeof(*this) + keys_.num_bytes() + breaks_.num_bytes() + (chains_ ? chains_->num_bytes() : 0) +
+         (automaton_ ? automaton_->num_bytes() : 0);
 }
 
 // Returns the match of the query of that time, which no break follows.
@@ -68,11 +68,11 @@ Match StreamingMatcher::match_at(int32_t time) const {
 }
 
 void StreamingMatcher::start_automaton() {
-  automaton_.emplace();
   locus_ = {};
-  for (int32_t i = 0; i < keys_.size(); ++i) automaton_->append(keys_[i], locus_);
+  OnlineAutomaton& automaton = automaton_.made();
+  for (int32_t i = 0; i < keys_.size(); ++i) automaton.append(keys_[i], locus_);
   for (int32_t i = match_.position - match_.length + 1; i <= match_.position; ++i) {
-    locus_ = automaton_->extend(locus_, keys_[i]);
+    locus_ = automaton.extend(locus_, keys_[i]);
   }
 }
 

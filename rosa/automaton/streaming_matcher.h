@@ -5,10 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
+#include "rosa/automaton/boxed.h"
 #include "rosa/automaton/growing_array.h"
 #include "rosa/automaton/key_chains.h"
 #include "rosa/automaton/match.h"
@@ -40,14 +40,19 @@ class StreamingMatcher {
   // Bytes of memory held, the automaton's included.
   size_t num_bytes() const;
 
+  // What save() returns for an empty stream; no state takes fewer bytes.
+  static constexpr size_t kMinSavedBytes = 48;
+
   // Returns the state as bytes: versioned, with a checksum, independent of the machine.
   std::vector<std::byte> save() const;
   // Returns the state that save() wrote; it goes on bit for bit. Throws DataError where the bytes are damaged, cut off
-  // or of another version.
+  // or of another version. Takes memory in proportion to the bytes, whatever they say.
   static StreamingMatcher load(std::span<const std::byte> bytes);
 
   // Elementary steps so far in this document: the work done, for tests of the running time.
-  int64_t num_steps() const { return chains_.num_steps() + (automaton_.has_value() ? automaton_->num_steps() : 0); }
+  int64_t num_steps() const {
+    return (chains_ ? chains_->num_steps() : 0) + (automaton_ ? automaton_->num_steps() : 0);
+  }
 
  private:
   static constexpr int64_t kMaxSize = int64_t{1} << 30;
@@ -63,11 +68,11 @@ class StreamingMatcher {
 
   SymbolSequence keys_;  // of the current document
   int64_t document_start_ = 0;
-  Match match_;                 // the latest match; its position counts from document_start_
-  GrowingArray<Break> breaks_;  // ascending, the first at 0: all matches of the document, for rewind()
-  KeyChains chains_;
-  std::optional<OnlineAutomaton> automaton_;  // of keys_, once the chains are too slow
-  Locus locus_;                               // match_ in the automaton
+  Match match_;                       // the latest match; its position counts from document_start_
+  GrowingArray<Break> breaks_;        // ascending, the first at 0: all matches of the document, for rewind()
+  Boxed<KeyChains> chains_;           // from the first search on
+  Boxed<OnlineAutomaton> automaton_;  // of keys_, once the chains are too slow
+  Locus locus_;                       // match_ in the automaton
 };
 
 }  // namespace rosa::automaton
