@@ -19,6 +19,7 @@ constexpr uint64_t kVersion = 2;
 constexpr size_t kHeaderBytes = 40;
 constexpr size_t kBreakBytes = 12;
 constexpr size_t kChecksumBytes = 8;
+static_assert(kHeaderBytes + kChecksumBytes == StreamingMatcher::kMinSavedBytes);
 
 void put(std::vector<std::byte>& bytes, uint64_t value, int num_bytes) {
   for (int i = 0; i < num_bytes; ++i) bytes.push_back(static_cast<std::byte>(value >> (8 * i)));
@@ -38,8 +39,8 @@ void check(bool condition, const Parts&... parts) {
 
 // Throws DataError unless the bytes are whole and of our version.
 void check_frame(std::span<const std::byte> bytes) {
-  check(bytes.size() >= kHeaderBytes + kChecksumBytes, "got ", bytes.size(), " bytes, expected at least ",
-        kHeaderBytes + kChecksumBytes);
+  check(bytes.size() >= StreamingMatcher::kMinSavedBytes, "got ", bytes.size(), " bytes, expected at least ",
+        StreamingMatcher::kMinSavedBytes);
   check(std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0, "the first bytes are not ", kMagic);
   const uint64_t version = get(bytes, 8, 4);
   base::require<base::DataError>(version == kVersion, "StreamingMatcher::load: got format version ", version,

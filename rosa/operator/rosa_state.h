@@ -37,7 +37,7 @@ class RosaState {
   // Returns the state as bytes: versioned, with a checksum, independent of the machine and the number of threads.
   std::vector<std::byte> save() const;
   // Returns the state that save() wrote; it goes on bit for bit. Throws DataError where the bytes are damaged, cut off
-  // or of another version.
+  // or of another version. Takes memory in proportion to the bytes, whatever they say.
   static RosaState load(std::span<const std::byte> bytes);
 
  private:

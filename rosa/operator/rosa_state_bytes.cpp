@@ -90,8 +90,9 @@ RosaState RosaState::load(std::span<const std::byte> bytes) {
   check(batch >= 1 && heads >= 1 && kv_heads >= 1 && heads % kv_heads == 0 && query_bits >= 1 && query_bits <= 63 &&
             value_bits >= 1 && value_bits <= 63,
         "got batch ", batch, ", ", heads, " heads on ", kv_heads, ", ", query_bits, " and ", value_bits, " bits");
-  // Before anything of that size is made: every matcher and every value takes at least 8 bytes here.
-  check(batch * heads <= static_cast<int64_t>(reader.num_left() / kNumberBytes) &&
+  // Before anything of that size is made: every matcher, and every value, takes at least so many bytes here.
+  constexpr size_t kMatcherBytes = kNumberBytes + automaton::StreamingMatcher::kMinSavedBytes;
+  check(batch * heads <= static_cast<int64_t>(reader.num_left() / kMatcherBytes) &&
             (size == 0 || batch * kv_heads <= static_cast<int64_t>(reader.num_left() / kNumberBytes) / size),
         "got ", reader.num_left(), " bytes for ", batch, " x ", heads, " heads of ", size, " symbols");
 
@@ -102,7 +103,11 @@ RosaState RosaState::load(std::span<const std::byte> bytes) {
     check(matcher.size() == size, "a head holds ", matcher.size(), " symbols, expected ", size);
   }
   for (std::vector<uint64_t>& values : state.values_) {
-    for (int64_t i = 0; i < size; ++i) values.push_back(reader.number());
+    values.reserve(size);
+    for (int64_t i = 0; i < size; ++i) {
+      values.push_back(reader.number());
+      check(values.back() >> value_bits == 0, "got the value symbol ", values.back(), " of ", value_bits, " bits");
+    }
   }
   check(reader.num_left() == kNumberBytes, "got ", reader.num_left() - kNumberBytes, " bytes too many");
   return state;

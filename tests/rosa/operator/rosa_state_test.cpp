@@ -1,6 +1,9 @@
 #include "rosa/operator/rosa_state.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <random>
 
 #include "base/checksum.h"
 #include "base/error.h"
@@ -12,6 +15,8 @@ namespace {
 
 using testing::make_input;
 using testing::Sizes;
+
+using Bytes = std::vector<std::byte>;
 
 OperatorOutput append_part(RosaState& state, const OperatorInput& input, int64_t begin, int64_t count,
                            HostExecutor& executor) {
@@ -135,6 +140,16 @@ TEST(RosaState, ARewindBeyondADocumentChangesNothing) {
   EXPECT_EQ(state.save(), before);
 }
 
+// Writes a number at an offset of the bytes.
+void put(Bytes& bytes, size_t offset, uint64_t number) {
+  for (size_t k = 0; k < 8; ++k) bytes[offset + k] = static_cast<std::byte>(number >> (8 * k));
+}
+
+// Writes the checksum anew, as somebody hostile would.
+void seal(Bytes& bytes) {
+  if (bytes.size() >= 8) put(bytes, bytes.size() - 8, base::checksum(std::span(bytes).first(bytes.size() - 8)));
+}
+
 TEST(RosaState, DamagedBytesAreRefused) {
   at::manual_seed(7);
   HostExecutor executor(1);
@@ -150,13 +165,102 @@ TEST(RosaState, DamagedBytesAreRefused) {
     damaged[i] ^= std::byte{16};
     EXPECT_THROW(RosaState::load(damaged), base::DataError) << "byte " << i;
     // As somebody hostile would: refused, or as harmless as any other state.
-    const uint64_t checksum = base::checksum(std::span(damaged).first(damaged.size() - 8));
-    for (size_t k = 0; k < 8; ++k) damaged[damaged.size() - 8 + k] = static_cast<std::byte>(checksum >> (8 * k));
+    seal(damaged);
     try {
       RosaState::load(damaged).save();
     } catch (const base::DataError&) {
     }
   }
+}
+
+// Symbols of more than a byte have no tables of contexts and take another path through the matcher.
+TEST(RosaState, RewoundAndLoadedStatesOfEveryWidthEqualTheBatchForm) {
+  at::manual_seed(8);
+  HostExecutor executor(1);
+  for (int64_t bits = 1; bits <= 63; ++bits) {
+    for (const char* kind : {"random", "constant", "periodic"}) {
+      const Sizes sizes{1, 2, 1, 24, bits, 64 - bits};
+      const OperatorInput input = make_input(kind, sizes, at::kFloat, true);
+      const OperatorInput other = make_input("random", sizes, at::kFloat, true);
+      const OperatorOutput batch = rosa_operator(input, {}, executor);
+      RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+      append_part(state, other, 0, 9, executor);
+      state.rewind(9);
+      std::vector<at::Tensor> parts;
+      for (int64_t begin = 0; begin < sizes.length; begin += 4) {
+        append_part(state, other, begin, 3, executor);
+        state.rewind(3);
+        if (begin % 8 == 0) state = RosaState::load(state.save());
+        parts.push_back(append_part(state, input, begin, 4, executor).bits);
+      }
+      ASSERT_TRUE(testing::is_equal(at::cat(parts, 2), batch.bits)) << kind << ", " << bits << " bits";
+    }
+  }
+}
+
+TEST(RosaState, GarbledBytesAreRefusedOrWork) {
+  at::manual_seed(9);
+  HostExecutor executor(1);
+  std::mt19937_64 random(9);
+  int num_refused = 0;
+  int num_taken = 0;
+  for (const int64_t bits : {1, 8, 12, 63}) {
+    const Sizes sizes{2, 2, 1, 8, bits, 3};
+    const OperatorInput input = make_input("random", sizes, at::kFloat, true);
+    RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+    append_part(state, input, 0, 8, executor);
+    const Bytes bytes = state.save();
+    for (int round = 0; round < 1500; ++round) {
+      Bytes garbled = bytes;
+      for (uint64_t left = 1 + random() % 3; left > 0; --left) {
+        // Half of the time in the numbers at the beginning.
+        const size_t at = random() % (random() % 2 == 0 ? 72 : garbled.size());
+        garbled[at] = static_cast<std::byte>(random());
+      }
+      if (random() % 8 == 0) garbled.resize(random() % garbled.size());
+      seal(garbled);
+      try {
+        RosaState loaded = RosaState::load(garbled);
+        loaded.rewind(0);
+        EXPECT_EQ(RosaState::load(loaded.save()).save(), loaded.save());
+        ++num_taken;
+      } catch (const base::DataError& error) {
+        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << error.what();
+        ++num_refused;
+      }
+    }
+  }
+  EXPECT_GT(num_refused, 1000);
+  EXPECT_GT(num_taken, 10);
+}
+
+// A megabyte that promises as many heads as could ever be in it, and one that really holds as many as it can.
+TEST(RosaState, HostileBytesTakeNoMoreMemoryThanTheyHold) {
+  const auto peak_mib = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss / 1024;
+  };
+  constexpr uint64_t kHeads = 18000;
+  const Bytes honest = RosaState(1, kHeads, 1, 12, 3).save();
+  ASSERT_GT(honest.size(), 1000000u);
+  const int64_t before = peak_mib();
+  EXPECT_EQ(RosaState::load(honest).save(), honest);
+  constexpr size_t kBatchOffset = 16, kHeadsOffset = 24, kKvHeadsOffset = 32, kSizeOffset = 56;
+  for (const uint64_t heads : {uint64_t{2 * kHeads}, honest.size() / 8, honest.size(), uint64_t{1} << 30}) {
+    for (const uint64_t batch : {uint64_t{1}, heads}) {
+      for (const uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 30}) {
+        Bytes hostile = honest;
+        put(hostile, kHeadsOffset, heads);
+        put(hostile, kKvHeadsOffset, size == 1 ? heads : 1);
+        put(hostile, kBatchOffset, batch);
+        put(hostile, kSizeOffset, size);
+        seal(hostile);
+        EXPECT_THROW(RosaState::load(hostile), base::DataError);
+      }
+    }
+  }
+  EXPECT_LT(peak_mib() - before, 32);
 }
 
 }  // namespace
