@@ -100,7 +100,7 @@ Match KeyChains::search(const SymbolSequence& keys, const Match& before, uint64_
   fill(keys);
   Target target{before, symbol, target_context(keys, before, symbol), 1};
   if (before.length > 0 && keys[before.position] == symbol) target.run += run_at(keys, before.position, before.length);
-  const bool knows_runs = has_tables() && num_active_runs_ > 0 && target.run <= RunEnds::kMaxRun;
+  const bool knows_runs = has_tables() && num_active_runs_ > 0;
   if (knows_runs) run_ends_.extend(keys);
   if (knows_runs && target.run == target.limit()) return run_ends_.search(symbol, target.limit());
   Match shorter;

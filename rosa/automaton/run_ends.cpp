@@ -13,26 +13,36 @@ void RunEnds::extend(const SymbolSequence& keys) {
   }
 }
 
-void RunEnds::complete(uint64_t symbol) {
-  if (ends_.size() <= symbol) ends_.resize(symbol + 1);
-  std::vector<uint32_t>& ends = ends_[symbol];
-  const auto count = static_cast<size_t>(std::min(size_ - start_, kMaxRun));
-  if (ends.size() < count) ends.resize(count, 0);
-  for (size_t i = 0; i < count; ++i) {
-    overwritten_.push_back(ends[i]);
-    ends[i] = static_cast<uint32_t>(size_);
+// Returns the first of a run and those up its way that is at least so long; where none is, the longest.
+int32_t RunEnds::first_of(int32_t run, int32_t length) const {
+  while (runs_[run].length < length && runs_[run].longer != kNone) {
+    run = runs_[runs_[run].jump].length < length ? runs_[run].jump : runs_[run].longer;
   }
-  overwritten_.push_back(static_cast<uint32_t>(start_));
+  return run;
 }
 
-// Makes the run of `symbol` that ends at start_ the last one.
+void RunEnds::complete(uint64_t symbol) {
+  if (lasts_.size() <= symbol) lasts_.resize(symbol + 1, kNone);
+  const auto index = static_cast<int32_t>(runs_.size());
+  Run run{size_ - 1, size_ - start_, lasts_[symbol], kNone, index, 0};
+  const int32_t above = run.before == kNone ? kNone : first_of(run.before, run.length + 1);
+  if (above != kNone && runs_[above].length > run.length) {
+    const int32_t jump = runs_[above].jump;
+    const bool are_equal = runs_[above].depth - runs_[jump].depth == runs_[jump].depth - runs_[runs_[jump].jump].depth;
+    run.longer = above;
+    run.jump = are_equal ? runs_[jump].jump : above;
+    run.depth = runs_[above].depth + 1;
+  }
+  runs_.push_back(run);
+  lasts_[symbol] = index;
+}
+
+// Makes the run of `symbol` that ends before start_ the last one.
 void RunEnds::reopen(uint64_t symbol) {
-  const int32_t end = start_;
   symbol_ = symbol;
-  start_ = static_cast<int32_t>(overwritten_.back());
-  size_t num_left = overwritten_.size() - 1;
-  for (auto i = std::min(end - start_, kMaxRun) - 1; i >= 0; --i) ends_[symbol][i] = overwritten_[--num_left];
-  overwritten_.truncate(num_left);
+  start_ -= runs_.back().length;
+  lasts_[symbol] = runs_.back().before;
+  runs_.truncate(runs_.size() - 1);
 }
 
 void RunEnds::rewind(const SymbolSequence& keys, int32_t size) {
@@ -44,20 +54,13 @@ void RunEnds::rewind(const SymbolSequence& keys, int32_t size) {
 Match RunEnds::search(uint64_t symbol, int32_t limit) const {
   Match best;
   if (size_ > 0 && symbol_ == symbol) best = {size_ - 1, std::min(size_ - start_, limit)};
-  if (symbol >= ends_.size()) return best;
-  // Every part of a run is a run: the lengths that there are come first.
-  const std::vector<uint32_t>& ends = ends_[symbol];
-  const auto first = ends.begin(), last = first + std::min<int64_t>(limit, static_cast<int64_t>(ends.size()));
-  const auto none = std::partition_point(first, last, [](uint32_t end) { return end != 0; });
-  const auto length = static_cast<int32_t>(none - first);
-  if (length > best.length) best = {static_cast<int32_t>(ends[length - 1]) - 1, length};
+  if (symbol >= lasts_.size() || lasts_[symbol] == kNone) return best;
+  const Run& run = runs_[first_of(lasts_[symbol], limit)];
+  const int32_t length = std::min(run.length, limit);
+  if (length > best.length) best = {run.end, length};
   return best;
 }
 
-size_t RunEnds::num_bytes() const {
-  size_t num_bytes = overwritten_.num_bytes() + ends_.capacity() * sizeof(ends_[0]);
-  for (const auto& ends : ends_) num_bytes += ends.capacity() * sizeof(uint32_t);
-  return num_bytes;
-}
+size_t RunEnds::num_bytes() const { return runs_.num_bytes() + lasts_.capacity() * sizeof(int32_t); }
 
 }  // namespace rosa::automaton

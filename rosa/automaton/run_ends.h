@@ -14,27 +14,40 @@ namespace rosa::automaton {
 
 class RunEnds {
  public:
-  static constexpr int32_t kMaxRun = 4096;
-
-  // Takes in the keys that it has not seen; all are of a byte. Amortised O(1) a key.
+  // Takes in the keys that it has not seen; all are of a byte. O(log n) a run.
   void extend(const SymbolSequence& keys);
-  // Forgets the keys from `size` on, which `keys` still holds.
+  // Forgets the keys from `size` on, which `keys` still holds. O(1) a run.
   void rewind(const SymbolSequence& keys, int32_t size);
 
-  // Returns the longest, then latest match of at most `limit` <= kMaxRun symbols, all equal to `symbol`.
+  // Returns the longest, then latest match of at most `limit` symbols, all equal to `symbol`. O(log n).
   Match search(uint64_t symbol, int32_t limit) const;
 
   size_t num_bytes() const;
 
  private:
+  static constexpr int32_t kNone = -1;
+
+  // A run that another symbol has ended. What a length needs is the latest run that is so long: the way up `longer`
+  // from the symbol's last run passes all that can be that. Nothing is changed by later runs, so that taking back is
+  // only forgetting; `jump` leads up that way in steps that make any search O(log n).
+  struct Run {
+    int32_t end;     // its last position
+    int32_t length;  // of keys
+    int32_t before;  // the run of the same symbol before it
+    int32_t longer;  // the latest before it that is longer; kNone: none is
+    int32_t jump;    // some run up that way; itself where none is longer
+    int32_t depth;   // how many are longer up that way
+  };
+
   void complete(uint64_t symbol);
   void reopen(uint64_t symbol);
+  int32_t first_of(int32_t run, int32_t length) const;
 
-  std::vector<std::vector<uint32_t>> ends_;  // [symbol][length - 1]: position plus 1, or 0; but for the last run
-  GrowingArray<uint32_t> overwritten_;       // of every run but the last, in turn: what it replaced, then its start
-  int32_t size_ = 0;                         // keys seen
-  int32_t start_ = 0;                        // of the last run
-  uint64_t symbol_ = 0;                      // of the last run
+  GrowingArray<Run> runs_;      // all but the last
+  std::vector<int32_t> lasts_;  // of every symbol the last of runs_
+  int32_t size_ = 0;            // keys seen
+  int32_t start_ = 0;           // of the last run
+  uint64_t symbol_ = 0;         // of the last run
 };
 
 }  // namespace rosa::automaton
