@@ -31,23 +31,6 @@ constexpr auto kPowers = [] {
   return powers;
 }();
 
-// Returns how many keys up to and including `position` are equal, at most `limit`.
-int32_t run_at(const SymbolSequence& keys, int32_t position, int32_t limit) {
-  return 1 + keys.common_suffix(position, position - 1, std::min(position, limit - 1));
-}
-
-// Returns the length of the last `num_runs` runs up to and including `position` and the one key before them; 0 where
-// there is none or that is more than kMaxOrder.
-int32_t order_of_runs(const SymbolSequence& keys, int32_t position, int32_t num_runs) {
-  int32_t start = position + 1;
-  for (int32_t i = 0; i < num_runs; ++i) {
-    if (start == 0) return 0;
-    start -= run_at(keys, start - 1, kMaxOrder);
-  }
-  const int32_t order = position + 1 - start + 1;
-  return start == 0 || order > kMaxOrder ? 0 : order;
-}
-
 }  // namespace
 
 void KeyChains::choose_orders(int32_t num_bits) {
@@ -59,6 +42,8 @@ void KeyChains::choose_orders(int32_t num_bits) {
   for (int32_t i = 0; i < kMaxRuns; ++i) run_levels_[i].num_runs = i + 1;
   num_active_ = 0;
   num_active_runs_ = 0;
+  run_starts_ = {};
+  num_run_keys_ = 0;
   num_filled_ = 0;
   key_context_ = 0;
   target_size_ = kNoSize;
@@ -75,6 +60,41 @@ int32_t KeyChains::order_above(int32_t order) const {
     return *std::upper_bound(std::begin(ladder), std::end(ladder) - 1, order);
   };
   return symbol_bits_ == 1 ? next(kBinary) : next(kOthers);
+}
+
+// Takes in the starts of the runs of all keys.
+void KeyChains::extend_runs(const SymbolSequence& keys) {
+  for (; num_run_keys_ < keys.size(); ++num_run_keys_) {
+    if (num_run_keys_ == 0 || keys[num_run_keys_] != keys[num_run_keys_ - 1]) run_starts_.push_back(num_run_keys_);
+  }
+}
+
+// Returns the index in run_starts_ of the run of `position`.
+int32_t KeyChains::run_of(int32_t position) const {
+  const int32_t* first = run_starts_.data();
+  return static_cast<int32_t>(std::upper_bound(first, first + run_starts_.size(), position) - first) - 1;
+}
+
+// Returns how many keys up to and including `position` are equal, at most `limit`.
+int32_t KeyChains::run_at(const SymbolSequence& keys, int32_t position, int32_t limit) {
+  constexpr int32_t kShort = 64;
+  const auto compared = [&](int32_t most) {
+    return 1 + keys.common_suffix(position, position - 1, std::min(position, most - 1));
+  };
+  const int32_t run = compared(std::min(limit, kShort));
+  if (run < kShort || run == limit) return run;
+  if (position < num_run_keys_) return std::min(limit, position - run_starts_[run_of(position)] + 1);
+  const int32_t whole_run = compared(limit);
+  num_steps_ += whole_run / kShort;
+  return whole_run;
+}
+
+// Returns the length of the last `num_runs` runs up to and including `position`, which is of the given run, and the one
+// key before them; 0 where there is none or that is more than kMaxOrder.
+int32_t KeyChains::order_of_runs(int32_t position, int32_t run, int32_t num_runs) const {
+  const int32_t start = run + 1 < num_runs ? 0 : run_starts_[run + 1 - num_runs];
+  const int32_t order = position + 1 - start + 1;
+  return start == 0 || order > kMaxOrder ? 0 : order;
 }
 
 // Returns the context that ends with the symbol searched.
@@ -98,6 +118,7 @@ Match KeyChains::search(const SymbolSequence& keys, const Match& before, uint64_
   ++num_searches_;
   ++num_steps_;
   fill(keys);
+  if (num_active_runs_ > 0) extend_runs(keys);
   Target target{before, symbol, target_context(keys, before, symbol), 1};
   if (before.length > 0 && keys[before.position] == symbol) target.run += run_at(keys, before.position, before.length);
   const bool knows_runs = has_tables() && num_active_runs_ > 0;
@@ -250,13 +271,15 @@ void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
   constexpr int32_t kBatch = 16;
   std::array<uint32_t, kBatch> hashes;
   std::array<int32_t, kBatch> orders;
-  int32_t order = 0;
   const auto first = static_cast<int32_t>(level.previous.size());
+  if (first == keys.size()) return;
+  int32_t run = run_of(first);
+  const auto num_runs = static_cast<int32_t>(run_starts_.size());
   for (int32_t begin = first; begin < keys.size(); begin += kBatch) {
     const int32_t end = std::min(begin + kBatch, keys.size());
     for (int32_t i = begin; i < end; ++i) {
-      const bool goes_on = i > first && keys[i] == keys[i - 1];  // where there is no order, the run has none any more
-      order = !goes_on ? order_of_runs(keys, i, level.num_runs) : order == 0 || order == kMaxOrder ? 0 : order + 1;
+      if (run + 1 < num_runs && run_starts_[run + 1] == i) ++run;
+      const int32_t order = order_of_runs(i, run, level.num_runs);
       orders[i - begin] = order;
       hashes[i - begin] = order == 0 ? 0 : scattered(hash_before(order, i));
       __builtin_prefetch(&level.heads[hashes[i - begin] >> (32 - level.head_bits)], 1);
@@ -271,12 +294,13 @@ void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
   }
 }
 
-// Returns how many runs the last `order` symbols of the target touch.
-int32_t KeyChains::num_runs(const SymbolSequence& keys, const Target& target, int32_t order) {
+// Returns how many runs the last `order` symbols of the target touch, or any number above `enough` where more do.
+int32_t KeyChains::num_runs(const SymbolSequence& keys, const Target& target, int32_t order, int32_t enough) {
   int32_t count = 1;
-  for (int32_t length = target.run; length < order; ++count) {
+  for (int32_t length = target.run; length < order && count <= enough; ++count) {
     length += run_at(keys, target.before.position + 1 - length, order - length);
   }
+  num_steps_ += count / 8;
   return count;
 }
 
@@ -287,7 +311,7 @@ void KeyChains::ask_for_next(const Walk& walk, const SymbolSequence& keys, const
   const int64_t short_walk = walk.level == nullptr ? 1 : 2;
   if (num_steps <= short_walk) return;
   const bool is_of_runs = walk.level != nullptr && walk.level->num_runs > 0;
-  if (is_of_runs || walk.order >= kLongRuns * num_runs(keys, target, walk.order)) {
+  if (is_of_runs || kLongRuns * num_runs(keys, target, walk.order, walk.order / kLongRuns) <= walk.order) {
     if (num_active_runs_ < kMaxRuns) {
       num_wasted_run_steps_ += num_steps - short_walk;
       if (num_wasted_run_steps_ <= keys.size()) return;
@@ -339,10 +363,7 @@ Match KeyChains::walk(const Walk& walk, const SymbolSequence& keys, const Target
     // All symbols of the context are equal: of a run, one position can be the best, that where it is as long as the
     // target's. The entries of the run follow each other in the chain.
     int32_t run = std::min(length, target.run);
-    if (length == target.run) {
-      run = run_at(keys, position, position + 1);
-      num_steps_ += run / 64;
-    }
+    if (length == target.run) run = run_at(keys, position, position + 1);
     entry = run > target.run ? static_cast<uint32_t>(position - (run - target.run) + 1)
                              : previous[position - (run - walk.order)];
   }
@@ -352,12 +373,16 @@ Match KeyChains::walk(const Walk& walk, const SymbolSequence& keys, const Target
 void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
   run_ends_.rewind(keys, size);
   for (Level& level : run_levels_) {
+    auto run = static_cast<int32_t>(run_starts_.size()) - 1;
     for (auto i = static_cast<int32_t>(level.previous.size()) - 1; i >= size; --i) {
-      const int32_t order = order_of_runs(keys, i, level.num_runs);
+      while (run_starts_[run] > i) --run;
+      const int32_t order = order_of_runs(i, run, level.num_runs);
       if (order > 0) take_back(level, scattered(hash_before(order, i)), i);
       level.previous.truncate(i);
     }
   }
+  while (!run_starts_.empty() && run_starts_.back() >= size) run_starts_.truncate(run_starts_.size() - 1);
+  num_run_keys_ = std::min(num_run_keys_, size);
   for (int32_t i = num_filled_ - 1; i >= size; --i) {
     const uint64_t context = has_tables() ? keys.context(i, symbol_bits_) : 0;
     if (has_tables()) tables_.take_back(context);
@@ -370,12 +395,14 @@ void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
     num_filled_ = size;
     key_context_ = has_tables() ? keys.context(size - 1, symbol_bits_) : 0;
   }
+  allowed_steps_ += kStepsASymbol * (keys.size() - size);  // they were searched for, if no longer there
   target_size_ = kNoSize;
   if (hashes_.size() > static_cast<size_t>(size) + 1) hashes_.truncate(static_cast<size_t>(size) + 1);
 }
 
 size_t KeyChains::num_bytes() const {
-  size_t num_bytes = sizeof(*this) + hashes_.num_bytes() + tables_.num_bytes() + run_ends_.num_bytes();
+  size_t num_bytes =
+      sizeof(*this) + hashes_.num_bytes() + run_starts_.num_bytes() + tables_.num_bytes() + run_ends_.num_bytes();
   const auto add = [&](const Level& level) {
     num_bytes += level.heads.capacity() * sizeof(uint32_t) + level.filter.capacity() + level.previous.num_bytes();
   };

@@ -80,6 +80,11 @@ class KeyChains {
   int32_t order_above(int32_t order) const;
   uint64_t target_context(const SymbolSequence& keys, const Match& before, uint64_t symbol);
 
+  void extend_runs(const SymbolSequence& keys);
+  int32_t run_of(int32_t position) const;
+  int32_t run_at(const SymbolSequence& keys, int32_t position, int32_t limit);
+  int32_t order_of_runs(int32_t position, int32_t run, int32_t num_runs) const;
+
   void extend_hashes(const SymbolSequence& keys, int32_t size);
   uint32_t hash_before(int32_t order, int32_t position) const;
   uint32_t hash_of_key(int32_t order, uint64_t context, int32_t position) const;
@@ -93,14 +98,16 @@ class KeyChains {
   void enter_again(Level& level, const SymbolSequence& keys);
 
   int32_t list_walks(const SymbolSequence& keys, const Target& target, Walks& walks);
-  static int32_t num_runs(const SymbolSequence& keys, const Target& target, int32_t order);
+  int32_t num_runs(const SymbolSequence& keys, const Target& target, int32_t order, int32_t enough);
   void ask_for_next(const Walk& walk, const SymbolSequence& keys, const Target& target, int64_t num_steps);
   void add_level(int32_t order, const SymbolSequence& keys);
   Match walk(const Walk& walk, const SymbolSequence& keys, const Target& target, int32_t enough);
 
-  int32_t symbol_bits_ = 0;  // 1, 2, 4, 8 or 64: the orders are chosen for these
-  ContextTables tables_;     // of up to 8 bits
-  RunEnds run_ends_;         // of up to 8 bits, once a level of runs is active
+  int32_t symbol_bits_ = 0;           // 1, 2, 4, 8 or 64: the orders are chosen for these
+  ContextTables tables_;              // of up to 8 bits
+  RunEnds run_ends_;                  // of up to 8 bits, once a level of runs is active
+  GrowingArray<int32_t> run_starts_;  // of the first num_run_keys_ keys, once a level of runs is active
+  int32_t num_run_keys_ = 0;
   int32_t num_active_ = 0;
   int32_t num_active_runs_ = 0;
   std::array<Level, kMaxLevels> levels_;    // by order, ascending
