@@ -99,6 +99,12 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+std::string printable_lines(std::string_view text) {
+  std::string out;
+  append_printable(out, text, /*keep_lines=*/true);
+  return out;
+}
+
 std::string excerpt(std::string_view text, size_t max_bytes) {
   if (text.size() <= max_bytes) return printable(text);
   std::string_view shown = text.substr(0, max_bytes);

@@ -18,6 +18,9 @@ std::string excerpt(std::string_view text, size_t max_bytes = 160);
 // A whole message on one line: a line end (with the blanks around it) becomes "; ", everything else as in printable().
 std::string one_line(std::string_view text);
 
+// The same as printable(), but line ends and tabs stay: for a whole text of several lines.
+std::string printable_lines(std::string_view text);
+
 // Makes a stream printable piece by piece, for text that is shown while it comes. Line ends and tabs stay; a character
 // that is torn between two pieces is held back until the rest of it is there.
 class PrintableStream {

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/safetensors.h"
 #include "launch/checkpoint_path.h"
 #include "launch/command.h"
@@ -79,7 +80,7 @@ int run_list(const std::string& folder) {
     if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
     std::cout << padded(std::to_string(CheckpointStore::step_of(path)), kStepColumn)
               << padded(size_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
-              << (damage.empty() ? "whole" : damage) << "\n";
+              << (damage.empty() ? "whole" : base::one_line(damage)) << "\n";
   }
   std::cout << std::flush;
   return kExitOk;
@@ -90,7 +91,7 @@ int run_verify(const std::vector<std::string>& arguments) {
   for (const fs::path& path : checkpoint_paths(arguments)) {
     const std::string damage = damage_of(path);
     all_whole = all_whole && damage.empty();
-    std::cout << (damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
+    std::cout << base::one_line(damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
   }
   return all_whole ? kExitOk : kExitCheckpoint;
 }
@@ -121,22 +122,25 @@ Checkpoint checkpoint_to_show(const std::vector<std::string>& arguments) {
 int run_show(const std::vector<std::string>& arguments) {
   const Checkpoint newest = checkpoint_to_show(arguments);
   const training::Manifest& manifest = newest.manifest();
-  std::cout << newest.folder().string() << "\nrun " << manifest.info.run_id << ", step " << manifest.info.step
-            << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
+  std::cout << base::printable(newest.folder().string()) << "\nrun " << base::printable(manifest.info.run_id)
+            << ", step " << manifest.info.step << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
             << size_text(size_bytes(newest.folder())) << "\n";
   if (manifest.files.contains("config.yaml")) show_schedules(newest);
   for (const std::string& name : newest.state_names()) {
-    std::cout << "\nstate " << name << "\n";
+    std::cout << "\nstate " << base::printable(name) << "\n";
     const base::StateDict state = newest.state(name);
-    for (const auto& [key, value] : state.values) std::cout << "  " << key << " = " << value_text(value) << "\n";
+    for (const auto& [key, value] : state.values) {
+      std::cout << "  " << base::printable(key) << " = " << base::printable(value_text(value)) << "\n";
+    }
     for (const auto& [key, tensor] : state.tensors) {
-      std::cout << "  " << key << "  " << tensor.dtype << " [";
+      std::cout << "  " << base::printable(key) << "  " << base::printable(tensor.dtype) << " [";
       for (size_t i = 0; i < tensor.shape.size(); ++i) std::cout << (i == 0 ? "" : ", ") << tensor.shape[i];
       std::cout << "]\n";
     }
   }
   if (manifest.files.contains("config.yaml")) {
-    std::cout << "\nconfig.yaml\n" << base::read_file(newest.folder() / "config.yaml", kMaxConfigBytes);
+    const std::string config = base::read_file(newest.folder() / "config.yaml", kMaxConfigBytes);
+    std::cout << "\nconfig.yaml\n" << base::printable_lines(config);
   }
   std::cout << std::flush;
   return kExitOk;
@@ -183,8 +187,8 @@ int run_average(const AverageOptions& options) {
     views[name] = view_bytes(sum);
   }
   base::write_safetensors(options.output, views);
-  std::cout << options.output << ": the mean of " << paths.size() << " checkpoints, " << views.size() << " tensors"
-            << std::endl;
+  std::cout << base::printable(options.output) << ": the mean of " << paths.size() << " checkpoints, " << views.size()
+            << " tensors" << std::endl;
   return kExitOk;
 }
 

@@ -86,12 +86,14 @@ void print_sample(const DemoOptions& options, Session& session) {
     const at::Tensor tokens = models::generate(*objects.model, prompt, forward, sampling);
     return text_of_bytes(tokens[0].narrow(0, prompt_length, tokens.size(1) - prompt_length));
   };
-  std::cout
-      << "\nA held-out sequence, continued greedily after '|' (generation keeps the window and ROSA's state only)\n"
-      << "--- as it is ---\n"
-      << text_of_bytes(row[0].narrow(0, 0, prompt_length)) << '|'
-      << text_of_bytes(row[0].narrow(0, prompt_length, num_new)) << "\n--- window only ---\n|" << continued(nullptr)
-      << "\n--- window + ROSA ---\n|" << continued(objects.adapters.get()) << "\n";
+  TextOutput output;
+  output.write(
+      "\nA held-out sequence, continued greedily after '|' (generation keeps the window and ROSA's state only)\n");
+  output.write("--- as it is ---\n" + text_of_bytes(row[0].narrow(0, 0, prompt_length)) + '|' +
+               text_of_bytes(row[0].narrow(0, prompt_length, num_new)));
+  output.write("\n--- window only ---\n|" + continued(nullptr));
+  output.write("\n--- window + ROSA ---\n|" + continued(objects.adapters.get()));
+  output.end_line();
 }
 
 void print_next_steps(const DemoOptions& options) {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/session.h"
@@ -32,7 +33,8 @@ int run_eval(const EvalOptions& options) {
   const training::Scores scores =
       training::evaluate_variants(run.config, run.objects.parts(session.communicator()), options.variants);
   if (!session.is_main_rank()) return kExitOk;
-  std::cout << training::scores_table(base::concat(options.folder, " after ", run.num_steps_done, " steps"), scores)
+  std::cout << training::scores_table(
+                   base::concat(base::printable(options.folder), " after ", run.num_steps_done, " steps"), scores)
             << std::flush;
   if (!options.output.empty()) {
     nlohmann::ordered_json report = training::scores_json(scores, false);

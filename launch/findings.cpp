@@ -3,20 +3,22 @@
 #include <algorithm>
 #include <iostream>
 
+#include "base/printable.h"
+
 namespace rosa::launch {
 
 int print_findings(const std::string& title, const std::vector<Finding>& findings) {
   std::size_t num_columns = 18;
   for (const Finding& finding : findings) num_columns = std::max(num_columns, finding.name.size() + 2);
   int num_warnings = 0;
-  std::cout << title << '\n';
+  std::cout << base::printable(title) << '\n';
   for (const Finding& finding : findings) {
     std::string name = finding.name;
     name.resize(num_columns, ' ');
-    std::cout << "  " << name << finding.value << '\n';
+    std::cout << "  " << name << base::printable(finding.value) << '\n';
     if (finding.warning.empty()) continue;
     ++num_warnings;
-    std::cout << "  " << std::string(num_columns, ' ') << "WARNING: " << finding.warning << '\n';
+    std::cout << "  " << std::string(num_columns, ' ') << "WARNING: " << base::one_line(finding.warning) << '\n';
   }
   std::cout << std::flush;
   return num_warnings;

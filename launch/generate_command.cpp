@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -38,21 +37,22 @@ struct GenerateCommandOptions {
 std::vector<int64_t> prompt_ids(const GenerateCommandOptions& options, const training::DataSource& held_out) {
   if (!options.ids.empty()) return options.ids;
   if (!options.text.empty()) return bytes_of_text(options.text);
-  if (!options.file.empty()) return bytes_of_text(base::read_file(options.file, kMaxPromptBytes));
+  if (!options.file.empty()) return bytes_of_text(base::read_file(options.file, kMaxPromptBytes, base::FileKind::any));
   const at::Tensor row = held_out.batch(0, 0, 1).input_ids[0].to(at::kCPU).contiguous();
   const int64_t wanted = options.held_out_tokens > 0 ? options.held_out_tokens : row.size(0) / 2;
   const int64_t count = std::min(wanted, row.size(0));
   return {row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + count};
 }
 
-void write_tokens(const at::Tensor& tokens, bool as_ids) {
+void write_tokens(const at::Tensor& tokens, bool as_ids, TextOutput& output) {
   if (!as_ids) {
-    std::cout << text_of_bytes(tokens) << std::flush;
+    output.write(text_of_bytes(tokens));
     return;
   }
   const at::Tensor ids = tokens.to(at::kCPU, at::kLong).reshape({-1}).contiguous();
-  for (int64_t i = 0; i < ids.numel(); ++i) std::cout << ids.const_data_ptr<int64_t>()[i] << ' ';
-  std::cout << std::flush;
+  std::string text;
+  for (int64_t i = 0; i < ids.numel(); ++i) text += std::to_string(ids.const_data_ptr<int64_t>()[i]) + ' ';
+  output.write(text);
 }
 
 int run_generate(const GenerateCommandOptions& options) {
@@ -72,10 +72,11 @@ int run_generate(const GenerateCommandOptions& options) {
   if (!sampling.sample) sampling.temperature = 1;
   if (sampling.stop_tokens.empty()) sampling.stop_tokens = run.objects.model->config().eos_token_ids;
 
-  write_tokens(prompt, options.print_ids);
+  TextOutput output;
+  write_tokens(prompt, options.print_ids, output);
   models::generate(*run.objects.model, prompt, forward, sampling,
-                   [&options](const at::Tensor& tokens) { write_tokens(tokens, options.print_ids); });
-  std::cout << std::endl;
+                   [&](const at::Tensor& tokens) { write_tokens(tokens, options.print_ids, output); });
+  output.end_line();
   return kExitOk;
 }
 

@@ -1,5 +1,9 @@
 #include "launch/token_text.h"
 
+#include <unistd.h>
+
+#include <iostream>
+
 namespace rosa::launch {
 
 std::string text_of_bytes(const at::Tensor& tokens) {
@@ -17,5 +21,13 @@ std::vector<int64_t> bytes_of_text(const std::string& text) {
   for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
   return ids;
 }
+
+TextOutput::TextOutput() : is_terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+void TextOutput::write(const std::string& text) {
+  std::cout << (is_terminal_ ? stream_.add(text) : text) << std::flush;
+}
+
+void TextOutput::end_line() { std::cout << stream_.finish() << std::endl; }
 
 }  // namespace rosa::launch

@@ -86,7 +86,7 @@ ConfigInput::ConfigInput() : parsed_(std::make_shared<Parsed>(Parsed{"(defaults)
 ConfigInput ConfigInput::from_file(const std::filesystem::path& path) {
   std::string text;
   try {
-    text = base::read_file(path, kMaxFileBytes);
+    text = base::read_file(path, kMaxFileBytes, base::FileKind::any);  // `rosa train <(command)`
   } catch (const base::Error& error) {
     // For whoever starts the program a wrong path is a wrong configuration.
     throw base::ConfigError(

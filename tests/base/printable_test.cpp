@@ -64,6 +64,7 @@ TEST(Printable, AStreamKeepsLinesAndTornCharacters) {
   EXPECT_EQ(stream.add("\xc3"), "");
   EXPECT_EQ(stream.finish(), "\\xc3");
   EXPECT_EQ(stream.finish(), "");
+  EXPECT_EQ(printable_lines("a\n\tb\r\x1b\xc3"), "a\n\tb\\r\\x1b\\xc3");
 }
 
 }  // namespace

@@ -201,6 +201,21 @@ TEST(ReportPage, ManyArmsHaveAPanelForEachScope) {
   EXPECT_TRUE(holds(page, "estimator by reward scope"));
 }
 
+TEST(ReportMarkdown, NothingFromFilesIsMarkupOrAControl) {
+  ReportFolder folder;
+  folder.write("experiment.json",
+               R"({"task": "gate", "title": "a\u001b[2J\n# fake <b>\u202e", "description": "d\n# fake",
+                                     "command": "x`` `y`\n- z", "machine": "m\n\u009b2J", "settings": {"k\n|": "v|"},
+                                     "arms": [], "seeds": []})");
+  const std::string markdown = markdown_of(folder);
+  EXPECT_EQ(count(markdown, "\n#"), 0u) << markdown;
+  EXPECT_EQ(count(markdown, "\n- "), 4u) << markdown;
+  EXPECT_EQ(markdown.find_first_of("\x1b<"), std::string::npos);
+  EXPECT_THAT(markdown, HasSubstr("# a\\\\x1b\\[2J # fake &lt;b>\\\\u202e"));
+  EXPECT_THAT(markdown, HasSubstr("- Command: ``` x`` `y` - z ```"));
+  EXPECT_EQ(page_of({&folder}).find("\xe2\x80\xae"), std::string::npos);
+}
+
 TEST(ReportMarkdown, HoldsTheTablesAndWhereTheyComeFrom) {
   ReportFolder folder;
   fill(folder);

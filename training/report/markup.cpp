@@ -1,10 +1,12 @@
 #include "training/report/markup.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace rosa::training::report {
 namespace {
@@ -66,9 +68,51 @@ std::string escape(std::string_view text) {
   std::string out;
   for (const std::string_view character : characters(text)) {
     const bool is_valid = character_bytes(character) == character.size();
-    out += !is_valid ? kReplacement : character.size() == 1 ? escaped_ascii(character) : character;
+    if (!is_valid) {
+      out += kReplacement;
+    } else if (character.size() == 1) {
+      out += escaped_ascii(character);
+    } else {
+      out += base::printable(character);  // also marks that reorder what a reader sees
+    }
   }
   return out;
+}
+
+namespace {
+
+std::string with_blanks_for_line_ends(std::string_view text) {
+  std::string out(text);
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
+  return out;
+}
+
+}  // namespace
+
+std::string markdown_text(std::string_view text) {
+  std::string out;
+  for (const char c : base::printable(with_blanks_for_line_ends(text))) {
+    if (c == '<') {
+      out += "&lt;";
+      continue;
+    }
+    if (c == '|' || c == '*' || c == '`' || c == '\\' || c == '[') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string markdown_code(std::string_view text) {
+  const std::string code = base::printable(with_blanks_for_line_ends(text));
+  // The fence is longer than every run of backticks in the text.
+  std::size_t longest = 0, run = 0;
+  for (const char c : code) {
+    run = c == '`' ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  const std::string fence(longest + 1, '`');
+  return longest == 0 ? fence + code + fence : fence + ' ' + code + ' ' + fence;
 }
 
 std::string coordinate(double value) {

@@ -12,8 +12,13 @@ namespace rosa::training::report {
 std::vector<std::string_view> characters(std::string_view text);
 
 // `text` for element content and attribute values. What XML forbids (control characters, bytes that are no UTF-8)
-// becomes U+FFFD.
+// becomes U+FFFD; marks that reorder or hide text are written visibly (base/printable.h).
 std::string escape(std::string_view text);
+
+// `text` as one line of Markdown in which nothing of it is markup or a control character.
+std::string markdown_text(std::string_view text);
+// The same as inline code.
+std::string markdown_code(std::string_view text);
 
 // A coordinate: two decimals at most, no trailing zeros.
 std::string coordinate(double value);

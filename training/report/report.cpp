@@ -209,14 +209,14 @@ std::string report_page(const std::vector<Experiment>& experiments) {
 std::string report_markdown(const std::vector<Experiment>& experiments) {
   std::string out;
   for (const Experiment& experiment : experiments) {
-    out += (out.empty() ? "# " : "\n# ") + experiment.title + "\n\n";
-    if (!experiment.description.empty()) out += experiment.description + "\n\n";
+    out += (out.empty() ? "# " : "\n# ") + markdown_text(experiment.title) + "\n\n";
+    if (!experiment.description.empty()) out += markdown_text(experiment.description) + "\n\n";
     for (const auto& [name, value] : facts_of(experiment)) {
-      const std::string mark = name == "Command" || name == "Commit" ? "`" : "";
-      out += "- " + name + ": " + mark + value + mark + "\n";
+      const bool is_code = name == "Command" || name == "Commit";
+      out += "- " + name + ": " + (is_code ? markdown_code(value) : markdown_text(value)) + "\n";
     }
     for (const std::string& sentence : findings(experiment))
-      out += (sentence == findings(experiment)[0] ? "\n" : "") + sentence + "\n";
+      out += (sentence == findings(experiment)[0] ? "\n" : "") + markdown_text(sentence) + "\n";
     if (const auto names = unfinished_runs(experiment); !names.empty()) {
       out += concat("\nUnfinished: ", names.size(), " of ", experiment.runs.size(),
                     " runs; the tables count the others only.\n");

@@ -9,22 +9,6 @@ namespace {
 
 constexpr const char* kNoValue = "\u2013";
 
-// A text as a cell of a Markdown table.
-std::string markdown_text(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\n' || c == '\r') {
-      out += ' ';
-    } else if (c == '<') {
-      out += "&lt;";
-    } else {
-      if (c == '|' || c == '*' || c == '`' || c == '\\' || c == '[') out += '\\';
-      out += c;
-    }
-  }
-  return out;
-}
-
 std::string markdown_cell(const Cell& cell) {
   if (cell.text.empty()) return kNoValue;
   std::string text = cell.text;
