@@ -38,7 +38,7 @@ struct Trace {
   std::map<std::string, int> tracks;  // lines of their own, numbered after all threads
 
   void write(const json& event) {
-    (buffer += event.dump()) += ",\n";
+    (buffer += event.dump(-1, ' ', false, json::error_handler_t::replace)) += ",\n";
     if (buffer.size() >= kBufferBytes) flush();
   }
   void flush() {

@@ -30,10 +30,10 @@ int check(const ConfigOptions& options) {
   for (const std::string& file : options.files) {
     try {
       load_text(file, options.overrides);
-      std::cout << file << ": good" << std::endl;
+      std::cout << base::printable(file) << ": good" << std::endl;
     } catch (const base::ConfigError& error) {
       // One wrong file does not hide what is wrong with the next.
-      std::cerr << error.what() << std::endl;
+      std::cerr << base::printable_lines(error.what()) << std::endl;
       status = kExitConfiguration;
     }
   }

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/printable.h"
 #include "launch/path_text.h"
 #include "launch/yaml_scalar.h"
 
@@ -99,7 +100,7 @@ class Dumper final : public TextVisitor {
     text += name;
     text += ": " + value;
     const auto source = sources_.find(prefix_ + std::string(name));
-    if (source != sources_.end()) text += "  # " + source->second;
+    if (source != sources_.end()) text += "  # " + base::printable(source->second);
     text += '\n';
   }
   void text_section(std::string_view name, const std::string&, std::string_view) override {

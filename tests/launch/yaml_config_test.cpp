@@ -447,14 +447,15 @@ TEST(ConfigText, TheDumpReadsBackAsTheSameConfigurationAndNamesSources) {
   Outer config;
   config.name = "1e3: \"quoted\" # \\ \n no";
   config.weights = {1e-300, -0.1, 1e22, 1.0 / 3};
-  config.files = {"", "null", "-x", "a b", "caf\xc3\xa9", "/tmp/x", "12"};
+  config.files = {"",       "null", "-x",    "a b",      "caf\xc3\xa9",
+                  "/tmp/x", "12",   "r\xe9", "\xff\xfe", "\xe9 \x1b\xc2\x85\xe2\x80\xa8x"};
   config.adapter.layers = {0, 27};
   config.adapter.colour = Colour::dark_blue;
   const auto describe_it = [](Outer& what) {
     return [&what](base::FieldVisitor& visitor) { describe(visitor, what); };
   };
-  const std::string text = dump_config(describe_it(config), {{"steps", "run.yaml:3"}, {"adapter.tau", "default"}});
-  EXPECT_THAT(text, HasSubstr("steps: 100  # run.yaml:3\n"));
+  const std::string text = dump_config(describe_it(config), {{"steps", "a\nb\xe9.yaml:3"}, {"adapter.tau", "default"}});
+  EXPECT_THAT(text, HasSubstr("steps: 100  # a\\nb\\xe9.yaml:3\n"));
   EXPECT_THAT(text, HasSubstr("  tau: 1  # default\n"));
   Outer again;
   load_config(ConfigInput::from_text(text, "dump"), again);
