@@ -1,5 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -94,6 +100,77 @@ TEST_F(PackTest, RefusalsNameFileAndLine) {
   options_.format = PackFormat::text;
   options_.separator = "\n";
   expect_refused("ABC\nB~", "document at offset 4: byte 1 of the document is 126");
+}
+
+// What `datasets` writes of a tokenizer's output: other keys stand beside the ids, and may be nested.
+TEST_F(PackTest, JsonLinesOfObjects) {
+  options_.format = PackFormat::jsonl;
+  input("a.jsonl",
+        "{\"input_ids\": [1, 2], \"attention_mask\": [1, 1]}\n"
+        "{\"meta\": {\"a\": [[5]], \"input_ids\": [9]}, \"input_ids\": [3]}\n");
+  pack(options_);
+  EXPECT_THAT(documents(), ElementsAre("\1\2", "\3"));
+  std::filesystem::remove(options_.output);
+  expect_refused("{\"input_ids\": [[1]]}", "line 1: the array is nested");
+  expect_refused("{\"input_ids\": 1}", "line 1: expected a JSON array");
+  expect_refused("{\"text\": \"abc\"}", "that has one as \"input_ids\"");
+  std::string deep = "{\"a\": ";
+  for (int i = 0; i < 100000; ++i) deep += "{\"a\":[";
+  expect_refused(deep, "line 1: expected a JSON array");
+}
+
+TEST_F(PackTest, WhatOnlyLooksLikeTextIsRefused) {
+  expect_refused("[1000,2000]\n", "add --format jsonl");
+  options_.inputs.clear();
+  using namespace std::string_view_literals;
+  for (const auto& [content, expected] : {std::pair{"\x1f\x8b\x08 packed"sv, "is compressed (gzip); unpack it first"},
+                                          {"\x28\xb5\x2f\xfd packed"sv, "is compressed (zstd)"},
+                                          {"PK\x03\x04 packed"sv, "is compressed (zip)"},
+                                          {"h\0i\0"sv, "is no text"},
+                                          {"ROSATOK\n and so on"sv, "is a token file already"},
+                                          {" \n[1000, 2000]\n"sv, "looks like JSON lines; add --format jsonl"},
+                                          {"{\"input_ids\": [1]}"sv, "looks like JSON lines; add --format jsonl"}}) {
+    options_.inputs.clear();
+    input("a.txt", content);
+    try {
+      pack(options_);
+      ADD_FAILURE() << expected;
+    } catch (const base::DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(expected));
+    }
+  }
+  // Named, the format is believed; but a token file is never text.
+  options_.format = PackFormat::text;
+  options_.inputs.clear();
+  input("a.txt", "h\0i\0"sv);
+  input("b.txt", "[1000, 2000]\n");
+  input("c.txt", "[a list] in prose");
+  EXPECT_EQ(pack(options_).num_documents, 3);
+  options_.inputs = {options_.output};
+  options_.output = folder_ / "again.tokens";
+  EXPECT_THROW(pack(options_), base::DataError);
+}
+
+TEST_F(PackTest, ProseIsText) {
+  input("a.txt", "[1] A footnote.\n");
+  input("b.txt", "{\"text\": 1}\n");
+  EXPECT_EQ(pack(options_).num_documents, 2);
+}
+
+TEST_F(PackTest, APipeIsRead) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(folder_ / "pipe") << "through a pipe"; });
+  options_.inputs = {folder_ / "pipe"};
+  pack(options_);
+  writer.join();
+  EXPECT_THAT(documents(), ElementsAre("through a pipe"));
+}
+
+TEST_F(PackTest, ASeparatorSplitsNoIds) {
+  options_.format = PackFormat::jsonl;
+  options_.separator = "\n";
+  input("a.jsonl", "[1]");
+  EXPECT_THROW(pack(options_), base::ConfigError);
 }
 
 TEST_F(PackTest, MissingInputs) {

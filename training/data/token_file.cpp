@@ -200,7 +200,7 @@ void TokenFileWriter::add_document(std::span<const int64_t> tokens) {
   for (size_t i = 0; i < tokens.size(); ++i) {
     base::require<DataError>(tokens[i] >= 0 && static_cast<uint64_t>(tokens[i]) < vocabulary_size_, "token ", i,
                              " of the document is ", tokens[i], ", expected 0 to ", vocabulary_size_ - 1,
-                             " (the vocabulary size is ", vocabulary_size_, ")");
+                             " (the vocabulary size is ", vocabulary_size_, "; --vocabulary-size gives another)");
     append(static_cast<uint64_t>(tokens[i]));
   }
   if (!tokens.empty()) document_starts_.push_back(static_cast<uint64_t>(num_tokens_));

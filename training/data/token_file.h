@@ -71,6 +71,7 @@ class TokenFileWriter {
 
   int64_t num_tokens() const { return num_tokens_; }
   int64_t num_documents() const { return static_cast<int64_t>(document_starts_.size()) - 1; }
+  int64_t token_width_bytes() const { return static_cast<int64_t>(token_width_); }
 
  private:
   void append(uint64_t token);
