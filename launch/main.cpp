@@ -9,6 +9,7 @@
 #include "launch/exit_code.h"
 #include "launch/failure.h"
 #include "launch/process.h"
+#include "launch/standard_output.h"
 
 namespace {
 
@@ -46,11 +47,14 @@ int parse_and_run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  StandardOutput output;
   // Makes MKL's results independent of threads and neighbouring rows; it is read once, at the first MKL call.
   setenv("MKL_CBWR", "AUTO,STRICT", 0);
   report_shortened_files();
   try {
-    return parse_and_run(argc, argv);
+    const int exit_code = parse_and_run(argc, argv);
+    output.finish();
+    return exit_code;
   } catch (const std::exception& error) {
     return report_failure(error.what(), exit_code_of(error));
   } catch (...) {
