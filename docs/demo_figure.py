@@ -11,6 +11,8 @@ WIDTH, LABEL, ROW, SCALE = 760, 250, 22, 420
 
 
 def closed(part, name):
+    if "gap_closed" not in part:  # the gap is not clearly positive
+        return None
     window, teacher = part["window"]["ce"], part["teacher"]["ce"]
     return (window - part[name]["ce"]) / (window - teacher)
 
@@ -28,10 +30,11 @@ def main(source, target):
         y += ROW
         for name, label, color in ROWS:
             value = closed(part, name)
-            bar = max(0.0, min(1.0, value)) * SCALE
+            bar = max(0.0, min(1.0, value or 0.0)) * SCALE
+            shown = "n/a" if value is None else f"{value:.2f}"
             out.append(f'<text x="{LABEL - 10}" y="{y + 14}" text-anchor="end">{label}</text>')
             out.append(f'<rect x="{LABEL}" y="{y + 3}" width="{max(bar, 1):.1f}" height="14" fill="{color}"/>')
-            out.append(f'<text x="{LABEL + bar + 6:.1f}" y="{y + 14}">{value:.2f}</text>')
+            out.append(f'<text x="{LABEL + bar + 6:.1f}" y="{y + 14}">{shown}</text>')
             y += ROW
         y += 12
     grid = "".join(f'<line x1="{LABEL + SCALE * i / 4}" y1="30" x2="{LABEL + SCALE * i / 4}" y2="{y - 8}" stroke="#ddd"/>'

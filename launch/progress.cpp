@@ -119,9 +119,10 @@ void ProgressDisplay::on_step(const StepMetrics& metrics) {
 }
 
 void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
-  base::log_info(format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f (%lld tokens)",
-                        static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity,
-                        static_cast<long long>(metrics.num_tokens)));
+  base::log_info(
+      format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f (%lld tokens of %lld sequences)",
+             static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity,
+             static_cast<long long>(metrics.num_tokens), static_cast<long long>(metrics.num_sequences)));
 }
 
 void ProgressDisplay::on_checkpoint(int64_t step, const std::filesystem::path& folder) {

@@ -56,9 +56,11 @@ struct SchedulesSection {
 };
 void describe(base::FieldVisitor& visitor, SchedulesSection& config);
 
+inline constexpr int64_t kAllSequences = 0;
+
 struct EvaluationSection {
   int64_t every = 100;         // steps; 0: only where asked for
-  int64_t num_sequences = 64;  // held-out sequences of one evaluation
+  int64_t num_sequences = 64;  // held-out sequences of one evaluation, or kAllSequences
 };
 void describe(base::FieldVisitor& visitor, EvaluationSection& config);
 

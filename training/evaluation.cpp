@@ -1,12 +1,21 @@
 #include "training/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "training/losses.h"
 
 namespace rosa::training {
 namespace {
+
+// Tokens that a token before them predicts.
+at::Tensor counted_tokens(const Batch& batch) {
+  at::Tensor counted = batch.labels.ne(kIgnoredLabel);
+  counted.select(1, 0).fill_(false);
+  return counted;
+}
 
 models::ForwardOptions variant_options(const RunConfig& config, const RunParts& parts, const std::string& variant) {
   if (variant == "teacher") return {};
@@ -27,7 +36,10 @@ models::ForwardOptions variant_options(const RunConfig& config, const RunParts& 
   return options;
 }
 
-VariantScore score(const RunConfig& config, const RunParts& parts, const Batch& batch, const std::string& variant) {
+// Of each sequence of a batch: all tokens, recallable ones.
+using RowSums = std::vector<std::pair<TokenSums, TokenSums>>;
+
+RowSums score(const RunConfig& config, const RunParts& parts, const Batch& batch, const std::string& variant) {
   models::ForwardOptions options = variant_options(config, parts, variant);
   if (batch.documents.defined()) options.documents = batch.documents.to(parts.device);
   const at::Tensor hidden = parts.model.hidden_states(batch.input_ids.to(parts.device), options);
@@ -35,17 +47,82 @@ VariantScore score(const RunConfig& config, const RunParts& parts, const Batch& 
       token_cross_entropy(hidden, parts.model.lm_head_weight(), batch.labels.to(parts.device), config.loss.chunk_tokens)
           .cpu()
           .to(at::kDouble);
-  at::Tensor counted = batch.labels.ne(-100);
-  counted.select(1, 0).fill_(false);
-  VariantScore result;
-  result.ce_sum = ce.sum(1).sum().item<double>();
-  result.num_tokens = counted.sum().to(at::kDouble).item<double>();
-  if (batch.recallable.defined()) {
-    const at::Tensor mask = batch.recallable.logical_and(counted);
-    result.recallable_ce_sum = (ce * mask).sum(1).sum().item<double>();
-    result.num_recallable = mask.sum().to(at::kDouble).item<double>();
+  const at::Tensor counted = counted_tokens(batch);
+  const auto sums_of = [&](const at::Tensor& mask) {
+    // A token that does not count has no part in the sum, whatever its value is.
+    return std::pair(at::where(mask, ce, 0.0).sum(1).contiguous(), mask.sum(1).to(at::kDouble).contiguous());
+  };
+  const auto [ce_sums, counts] = sums_of(counted);
+  RowSums rows(static_cast<size_t>(ce.size(0)));
+  for (size_t row = 0; row < rows.size(); ++row) {
+    rows[row].first = {ce_sums.const_data_ptr<double>()[row], counts.const_data_ptr<double>()[row]};
   }
-  return result;
+  if (!batch.recallable.defined()) return rows;
+  const auto [recallable_sums, recallable_counts] = sums_of(batch.recallable.logical_and(counted));
+  for (size_t row = 0; row < rows.size(); ++row) {
+    rows[row].second = {recallable_sums.const_data_ptr<double>()[row], recallable_counts.const_data_ptr<double>()[row]};
+  }
+  return rows;
+}
+
+// Which sequences an evaluation scores.
+class HeldOutSequences {
+ public:
+  HeldOutSequences(const RunConfig& config, const DataSource& data) : data_(data) {
+    const std::optional<int64_t> of_file = data.num_sequences_of_file();
+    num_ = config.evaluation.num_sequences;
+    base::require<base::ConfigError>(num_ != kAllSequences || of_file.has_value(),
+                                     "evaluation.num_sequences is all, but this kind of data (data.kind) draws its ",
+                                     "sequences at random and never ends; give a number");
+    is_whole_ = of_file.has_value() && (num_ == kAllSequences || num_ >= *of_file);
+    if (is_whole_) num_ = *of_file;
+  }
+
+  int64_t size() const { return num_; }
+  Batch batch(int64_t first, int64_t count) const {
+    return is_whole_ ? data_.sequences_of_file(first, count) : data_.batch(/*step=*/0, first, count);
+  }
+
+ private:
+  const DataSource& data_;
+  int64_t num_ = 0;
+  bool is_whole_ = false;  // a file, each sequence once
+};
+
+[[noreturn]] void refuse_empty(const RunConfig& config, int64_t num_sequences) {
+  throw base::DataError(base::concat(
+      "the held-out data '", config.data.held_out_path, "' has nothing to score: none of its ", num_sequences,
+      " sequences has a token with another one of its document before it; take longer documents"));
+}
+
+constexpr size_t kNumbers = 4;  // of a sequence and a variant
+// Whatever the number of sequences, so many batches are held at a time.
+constexpr int64_t kBatchesAtOnce = 1024;
+
+// Scores batches [first_batch, end_batch), shared out over the ranks. Every sequence has its own entries, filled by one
+// rank: the sum over ranks is exact, and the order of sequences fixed.
+std::vector<double> score_batches(const RunConfig& config, const RunParts& parts, const HeldOutSequences& held_out,
+                                  const std::vector<std::string>& variants, int64_t first_batch, int64_t end_batch) {
+  const int64_t sequences = config.train.micro_batch_sequences, num_batches = end_batch - first_batch;
+  const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
+  const int64_t first = first_batch * sequences, end = std::min(held_out.size(), end_batch * sequences);
+  std::vector<double> entries(static_cast<size_t>(end - first) * variants.size() * kNumbers, 0.0);
+  for (int64_t i = num_batches * rank / world_size; i < num_batches * (rank + 1) / world_size; ++i) {
+    const int64_t begin = first + i * sequences;
+    const Batch batch = held_out.batch(begin, std::min(sequences, end - begin));
+    for (size_t v = 0; v < variants.size(); ++v) {
+      const RowSums rows = score(config, parts, batch, variants[v]);
+      for (size_t row = 0; row < rows.size(); ++row) {
+        const size_t sequence = static_cast<size_t>(begin - first) + row;
+        double* entry = entries.data() + (sequence * variants.size() + v) * kNumbers;
+        entry[0] = rows[row].first.ce;
+        entry[1] = rows[row].first.count;
+        entry[2] = rows[row].second.ce;
+        entry[3] = rows[row].second.count;
+      }
+    }
+  }
+  return parts.communicator.all_reduce_values(entries, parallel::Reduction::sum);
 }
 
 }  // namespace
@@ -60,46 +137,86 @@ models::ForwardOptions student_options(const RunConfig& config, const models::Ad
   return options;
 }
 
-std::map<std::string, VariantScore> evaluate_variants(const RunConfig& config, const RunParts& parts,
-                                                      const std::vector<std::string>& variants) {
+void TokenSums::add(const TokenSums& other) {
+  ce += other.ce;
+  count += other.count;
+}
+
+void SequenceSums::add(int64_t sequence, const TokenSums& sums) {
+  total.add(sums);
+  groups[static_cast<size_t>(sequence) % kNumGroups].add(sums);
+}
+
+Scores evaluate_variants(const RunConfig& config, const RunParts& parts, const std::vector<std::string>& variants) {
   at::NoGradGuard no_grad;
+  const HeldOutSequences held_out(config, parts.held_out_data);
   const int64_t sequences = config.train.micro_batch_sequences;
-  const int64_t num_sequences = config.evaluation.num_sequences;
-  const int64_t total = (num_sequences + sequences - 1) / sequences;
-  const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
-  const size_t width = 4 * variants.size();
-  // Every batch has its own entries, filled by one rank: the sum over ranks is exact, and the order of batches fixed.
-  std::vector<double> entries(static_cast<size_t>(total) * width, 0.0);
-  for (int64_t i = total * rank / world_size; i < total * (rank + 1) / world_size; ++i) {
-    const int64_t count = std::min(sequences, num_sequences - i * sequences);
-    const Batch batch = parts.held_out_data.batch(/*step=*/0, i * sequences, count);
-    for (size_t v = 0; v < variants.size(); ++v) {
-      const VariantScore s = score(config, parts, batch, variants[v]);
-      double* entry = entries.data() + static_cast<size_t>(i) * width + 4 * v;
-      entry[0] = s.ce_sum;
-      entry[1] = s.num_tokens;
-      entry[2] = s.recallable_ce_sum;
-      entry[3] = s.num_recallable;
+  const int64_t num_batches = (held_out.size() - 1) / sequences + 1;
+  Scores scores;
+  for (int64_t first = 0; first < num_batches; first += kBatchesAtOnce) {
+    const int64_t end = std::min(num_batches, first + kBatchesAtOnce);
+    const std::vector<double> entries = score_batches(config, parts, held_out, variants, first, end);
+    const double* entry = entries.data();
+    for (int64_t sequence = first * sequences; entry < entries.data() + entries.size(); ++sequence) {
+      for (const std::string& variant : variants) {
+        VariantScore& score = scores[variant];
+        score.all.add(sequence, {entry[0], entry[1]});
+        score.recallable.add(sequence, {entry[2], entry[3]});
+        ++score.num_sequences;
+        entry += kNumbers;
+      }
     }
   }
-  entries = parts.communicator.all_reduce_values(entries, parallel::Reduction::sum);
-  std::map<std::string, VariantScore> scores;
-  for (size_t i = 0; i < static_cast<size_t>(total); ++i) {
-    for (size_t v = 0; v < variants.size(); ++v) {
-      const double* entry = entries.data() + i * width + 4 * v;
-      VariantScore& s = scores[variants[v]];
-      s.ce_sum += entry[0];
-      s.num_tokens += entry[1];
-      s.recallable_ce_sum += entry[2];
-      s.num_recallable += entry[3];
-    }
+  for (const auto& [variant, score] : scores) {
+    if (score.all.total.count == 0) refuse_empty(config, held_out.size());
   }
   return scores;
 }
 
-double gap_closed(double ce_window, double ce_student, double ce_teacher) {
-  const double gap = ce_window - ce_teacher;
-  return gap == 0.0 ? 0.0 : (ce_window - ce_student) / gap;
+void check_held_out_data(const RunConfig& config, const DataSource& data) {
+  const HeldOutSequences held_out(config, data);
+  // The first sequence nearly always has one.
+  for (int64_t i = 0; i < held_out.size(); ++i) {
+    if (counted_tokens(held_out.batch(i, 1)).any().item<bool>()) return;
+  }
+  refuse_empty(config, held_out.size());
+}
+
+void require_finite_scores(const Scores& scores, const RunParts& parts) {
+  for (const auto& [variant, score] : scores) {
+    if (std::isfinite(score.ce())) continue;
+    std::string weight;
+    const auto look = [&weight](const auto& tensors) {
+      for (const auto& [name, tensor] : tensors) {
+        if (weight.empty() && !at::isfinite(tensor.detach()).all().template item<bool>()) weight = name;
+      }
+    };
+    look(parts.model.parameters());
+    if (parts.adapters != nullptr) look(parts.adapters->parameters());
+    throw base::NumericError(base::concat(
+        "the cross-entropy of '", variant, "' is ", score.ce(),
+        weight.empty() ? "; all weights are finite, so the activations are not: do model and data belong together, and "
+                         "is model.compute_dtype wide enough?"
+                       : "; the weight '" + weight +
+                             "' holds numbers that are not finite: take another checkpoint, or "
+                             "another copy of the model"));
+  }
+}
+
+std::optional<double> gap_closed(const SequenceSums& window, const SequenceSums& student, const SequenceSums& teacher) {
+  const double gap = window.total.mean() - teacher.total.mean();
+  double squares = 0.0, num_groups = 0.0;
+  for (size_t i = 0; i < SequenceSums::kNumGroups; ++i) {
+    const TokenSums& one = window.groups[i];
+    if (one.count == 0) continue;
+    const double difference = one.ce - teacher.groups[i].ce - gap * one.count;
+    squares += difference * difference;
+    num_groups += 1.0;
+  }
+  if (num_groups < 2) return std::nullopt;
+  const double standard_error = std::sqrt(squares * num_groups / (num_groups - 1)) / window.total.count;
+  if (!(gap > kLeastGap && gap > 2 * standard_error)) return std::nullopt;
+  return (window.total.mean() - student.total.mean()) / gap;
 }
 
 }  // namespace rosa::training

@@ -2,8 +2,10 @@
 // on all tokens and on recallable ones.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,14 +29,33 @@ struct RunParts {
   at::Device device = at::kCPU;
 };
 
-// Sums of one variant; `recallable` counts only where the data has the mask.
-struct VariantScore {
-  double ce_sum = 0.0, num_tokens = 0.0;
-  double recallable_ce_sum = 0.0, num_recallable = 0.0;
+// Summed cross-entropy of some tokens, in nats, and their number.
+struct TokenSums {
+  double ce = 0.0, count = 0.0;
 
-  double ce() const { return num_tokens > 0 ? ce_sum / num_tokens : 0.0; }
-  double recallable_ce() const { return num_recallable > 0 ? recallable_ce_sum / num_recallable : 0.0; }
+  double mean() const { return count > 0 ? ce / count : 0.0; }
+  void add(const TokenSums& other);
 };
+
+// The same of many sequences, and by group of them (the sequence's number modulo kNumGroups), which tells how much of a
+// difference is chance.
+struct SequenceSums {
+  static constexpr size_t kNumGroups = 16;
+  TokenSums total;
+  std::array<TokenSums, kNumGroups> groups;
+
+  void add(int64_t sequence, const TokenSums& sums);
+};
+
+// What one variant reached; `recallable` counts only where the data has the mask.
+struct VariantScore {
+  SequenceSums all, recallable;
+  int64_t num_sequences = 0;
+
+  double ce() const { return all.total.mean(); }
+};
+
+using Scores = std::map<std::string, VariantScore>;
 
 // teacher; window: the student without adapters; rosa: with them (hard operator); and rosa's controls: its operator's
 // output zeroed, its values shuffled within the sequence, its matches limited to the attention window.
@@ -46,12 +67,23 @@ models::ForwardOptions student_options(const RunConfig& config, const models::Ad
                                        HostExecutor& executor);
 
 // Scores of the named variants over evaluation.num_sequences held-out sequences, shared out over the ranks; equal on
-// every rank. Collective: every rank calls it. Throws ArgumentError for an unknown variant, or one that needs adapters
-// where there are none.
-std::map<std::string, VariantScore> evaluate_variants(const RunConfig& config, const RunParts& parts,
-                                                      const std::vector<std::string>& variants);
+// every rank. A file that makes no more sequences than that is scored once from end to end. Memory does not grow with
+// their number. Collective: every rank calls it. Throws ArgumentError for an unknown variant, or one that needs
+// adapters where there are none; else as check_held_out_data does.
+Scores evaluate_variants(const RunConfig& config, const RunParts& parts, const std::vector<std::string>& variants);
 
-// (ce_window - ce_student) / (ce_window - ce_teacher), in nats; 0 where window and teacher are equal.
-double gap_closed(double ce_window, double ce_student, double ce_teacher);
+// Throws ConfigError where evaluation.num_sequences does not fit the data and DataError where no token of them can be
+// scored: what evaluate_variants would find, at the start of a run.
+void check_held_out_data(const RunConfig& config, const DataSource& data);
+
+// Throws NumericError where a score is not finite; it names the variant, and the weight it comes from if one is not
+// finite.
+void require_finite_scores(const Scores& scores, const RunParts& parts);
+
+// (window - student) / (window - teacher), in nats a token. Nothing where that gap is not clearly positive: where it is
+// below kLeastGap, or within two standard errors of 0 by the differences between groups of sequences. A ratio to a gap
+// that is chance says nothing.
+inline constexpr double kLeastGap = 1e-3;
+std::optional<double> gap_closed(const SequenceSums& window, const SequenceSums& student, const SequenceSums& teacher);
 
 }  // namespace rosa::training

@@ -98,7 +98,8 @@ void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
                                        {"step", metrics.step},
                                        {"ce", metrics.ce},
                                        {"perplexity", metrics.perplexity},
-                                       {"num_tokens", metrics.num_tokens}};
+                                       {"num_tokens", metrics.num_tokens},
+                                       {"num_sequences", metrics.num_sequences}};
   write(json.dump());
 }
 

@@ -45,7 +45,7 @@ struct EvaluationMetrics {
   int64_t step = 0;  // number of steps done before it
   double ce = 0.0;
   double perplexity = 0.0;
-  int64_t num_tokens = 0;
+  int64_t num_tokens = 0, num_sequences = 0;  // what the figures stand on
 };
 
 class TrainingObserver {

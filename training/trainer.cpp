@@ -59,6 +59,7 @@ StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int6
 
 Trainer::Trainer(const RunConfig& config, RunParts parts)
     : config_(config), parts_(parts), step_guard_(config.failures.step_guard) {
+  if (config_.evaluation.every > 0) check_held_out_data(config_, parts_.held_out_data);
   const NamedTensors& all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
   trained_ = select_trained(all, config_.train.trainable, config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
@@ -301,7 +302,8 @@ EvaluationMetrics Trainer::evaluate(int64_t num_steps_done) {
   const VariantScore score = evaluate_variants(config_, parts_, {student}).at(student);
   EvaluationMetrics metrics;
   metrics.step = num_steps_done;
-  metrics.num_tokens = static_cast<int64_t>(score.num_tokens);
+  metrics.num_tokens = static_cast<int64_t>(score.all.total.count);
+  metrics.num_sequences = score.num_sequences;
   metrics.ce = score.ce();
   metrics.perplexity = std::exp(metrics.ce);
   return metrics;

@@ -37,7 +37,8 @@ StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int6
 class Trainer {
  public:
   // Broadcasts the trained weights from rank 0. Collective: every rank calls it. Throws ConfigError where
-  // train.micro_batches does not divide over the ranks or patterns select nothing.
+  // train.micro_batches does not divide over the ranks or patterns select nothing, and what check_held_out_data does
+  // where the run evaluates.
   Trainer(const RunConfig& config, RunParts parts);
   ~Trainer();
 

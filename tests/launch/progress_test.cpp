@@ -73,7 +73,7 @@ TEST(Progress, AFileGetsFewLines) {
     metrics.step = step;
     display.on_step(metrics);
   }
-  display.on_evaluation({600, 1.5, 4.48, 1000});
+  display.on_evaluation({600, 1.5, 4.48, 1000, 8});
   display.on_end();
   base::start_log({});
   ASSERT_THAT(lines, SizeIs(4));
@@ -81,7 +81,9 @@ TEST(Progress, AFileGetsFewLines) {
   EXPECT_THAT(lines[1], HasSubstr("step  11/600  loss 1.2346"));
   EXPECT_THAT(lines[1], HasSubstr("ETA 0:59"));
   EXPECT_THAT(lines[2], HasSubstr("step 600/600"));
-  EXPECT_THAT(lines[3], HasSubstr("evaluation after step 600: cross-entropy 1.5000, perplexity 4.480"));
+  EXPECT_THAT(
+      lines[3],
+      HasSubstr("evaluation after step 600: cross-entropy 1.5000, perplexity 4.480 (1000 tokens of 8 sequences)"));
 }
 
 }  // namespace

@@ -19,21 +19,37 @@ CropSource::CropSource(const DataConfig& resolved, DataSplit split, uint64_t see
   }
 }
 
-Batch CropSource::batch(int64_t step, int64_t first_sample, int64_t num_samples) const {
-  const int64_t length = stage_at(stages_, step).sequence_length;
+Batch CropSource::crops(const std::vector<size_t>& starts, int64_t length) const {
   const std::string& text = corpus_.text();
   Batch batch;
-  batch.input_ids = at::empty({num_samples, length}, at::kLong);
+  batch.input_ids = at::empty({static_cast<int64_t>(starts.size()), length}, at::kLong);
   auto* ids = batch.input_ids.mutable_data_ptr<int64_t>();
-  for (int64_t row = 0; row < num_samples; ++row) {
-    base::RandomStream random(sample_key(seed_, split_, step, first_sample + row));
-    const size_t start = random.below(text.size() - static_cast<size_t>(length) + 1);
-    for (int64_t t = 0; t < length; ++t) {
-      ids[row * length + t] = static_cast<unsigned char>(text[start + static_cast<size_t>(t)]);
-    }
+  for (const size_t start : starts) {
+    for (int64_t t = 0; t < length; ++t) *ids++ = static_cast<unsigned char>(text[start + static_cast<size_t>(t)]);
   }
   batch.labels = batch.input_ids.clone();
   return batch;
+}
+
+Batch CropSource::batch(int64_t step, int64_t first_sample, int64_t num_samples) const {
+  const int64_t length = stage_at(stages_, step).sequence_length;
+  std::vector<size_t> starts;
+  for (int64_t row = 0; row < num_samples; ++row) {
+    base::RandomStream random(sample_key(seed_, split_, step, first_sample + row));
+    starts.push_back(random.below(corpus_.text().size() - static_cast<size_t>(length) + 1));
+  }
+  return crops(starts, length);
+}
+
+std::optional<int64_t> CropSource::num_sequences_of_file() const {
+  return static_cast<int64_t>(corpus_.text().size()) / stages_.back().sequence_length;
+}
+
+Batch CropSource::sequences_of_file(int64_t first, int64_t num_sequences) const {
+  const int64_t length = stages_.back().sequence_length;
+  std::vector<size_t> starts;
+  for (int64_t row = 0; row < num_sequences; ++row) starts.push_back(static_cast<size_t>((first + row) * length));
+  return crops(starts, length);
 }
 
 std::string CropSource::fingerprint() const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,16 @@ class CropSource : public DataSource {
   CropSource(const DataConfig& resolved, DataSplit split, uint64_t seed, const std::filesystem::path& path);
 
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
+  std::optional<int64_t> num_sequences_of_file() const override;
+  Batch sequences_of_file(int64_t first, int64_t num_sequences) const override;
   int64_t vocabulary_size() const override { return vocabulary_size_; }
   std::string fingerprint() const override;
   std::string content() const override;
 
  private:
+  // Bytes [starts[i], starts[i] + length) of the text.
+  Batch crops(const std::vector<size_t>& starts, int64_t length) const;
+
   DataSplit split_;
   uint64_t seed_;
   int64_t vocabulary_size_;

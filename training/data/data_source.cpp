@@ -11,6 +11,10 @@ Batch UnusedData::batch(int64_t /*step*/, int64_t /*first_sample*/, int64_t /*nu
   throw base::Error("this data was not read: " + why_);
 }
 
+Batch DataSource::sequences_of_file(int64_t, int64_t) const {
+  throw base::ArgumentError("DataSource::sequences_of_file: this data has no file to cut");
+}
+
 std::vector<DataStage> stages_of(const DataConfig& config, DataSplit split) {
   std::vector<DataStage> result = stages(config);
   if (split == DataSplit::train) return result;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,11 @@ class DataSource {
   // Samples [first_sample, first_sample + num_samples) of the global batch of `step`. Sequences of one step are equally
   // long. May be called from any thread. Throws DataError for tokens that are out of range.
   virtual Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const = 0;
+  // Of a file: the sequences that it makes cut once from end to end, whatever is drawn from it otherwise; the rest that
+  // fills none is left out. Nothing where sequences are made of random numbers and never end.
+  virtual std::optional<int64_t> num_sequences_of_file() const { return std::nullopt; }
+  // Sequences [first, first + num_sequences) of that cut, in an order of the source's own; each stands there once.
+  virtual Batch sequences_of_file(int64_t first, int64_t num_sequences) const;
   // Every token id is below it.
   virtual int64_t vocabulary_size() const = 0;
   // Changes when the sequences of any step would, be it by settings or content.

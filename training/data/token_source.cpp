@@ -101,6 +101,12 @@ Batch TokenSource::batch(int64_t step, int64_t first_sample, int64_t num_samples
   return batch;
 }
 
+// The first epoch of the last stage.
+Batch TokenSource::sequences_of_file(int64_t first, int64_t num_sequences) const {
+  base::require(split_ == DataSplit::held_out, "TokenSource::sequences_of_file: expected a held-out source");
+  return batch(/*step=*/0, first, num_sequences);
+}
+
 std::string TokenSource::fingerprint() const {
   return base::concat("token_file packed=", packed_, " samples_per_step=", samples_per_step_, " ",
                       describe_stages(stages_), " ", describe_split(split_, seed_), " file=", content());

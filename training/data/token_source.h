@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ class TokenSource : public DataSource {
   // Labels are -100 where the predicting token lies in another document, and at padding. `documents` is defined where
   // sequences are packed, `padding` where they are not.
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
+  std::optional<int64_t> num_sequences_of_file() const override { return cuts_.back().num_sequences; }
+  Batch sequences_of_file(int64_t first, int64_t num_sequences) const override;
   int64_t vocabulary_size() const override { return file_.vocabulary_size(); }
   std::string fingerprint() const override;
   std::string content() const override;
