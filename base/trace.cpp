@@ -1,8 +1,9 @@
 #include "base/trace.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -23,6 +24,15 @@ using nlohmann::json;
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
+
+// Ranks' files have names that anyone can foresee: a link that was laid there is not followed.
+std::FILE* open_file(const std::filesystem::path& file) {
+  const int named = output_target(file).descriptor;
+  const int descriptor = named >= 0 ? ::fcntl(named, F_DUPFD_CLOEXEC, 0)
+                                    : ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+  if (descriptor < 0) throw_file_error("open", file, errno);
+  return ::fdopen(descriptor, "w");
+}
 
 constexpr size_t kBufferBytes = 1 << 16;
 constexpr int64_t kNoStep = -1;
@@ -71,8 +81,7 @@ int thread_number() {
 void start_trace(const std::filesystem::path& file, int rank, TraceWindow window) {
   const std::lock_guard lock(mutex);
   trace = {};
-  trace.file.reset(std::fopen(file.c_str(), "we"));
-  require<FileError>(trace.file != nullptr, "can't open the trace '", file.string(), "': ", std::strerror(errno));
+  trace.file.reset(open_file(file));
   trace.rank = rank;
   trace.window = window;
   trace.start = std::chrono::steady_clock::now();

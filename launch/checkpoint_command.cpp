@@ -20,6 +20,7 @@
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/host_facts.h"
+#include "launch/output_file.h"
 #include "launch/run_config_file.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "training/checkpoint_store.h"
@@ -149,6 +150,7 @@ int run_show(const std::vector<std::string>& arguments) {
 struct AverageOptions {
   std::vector<std::string> inputs;
   std::string output;
+  bool force = false;
 };
 
 // Adds the weights of an adapter, in float64, to the sums by name.
@@ -178,6 +180,8 @@ void add_weights(const Checkpoint& checkpoint, std::map<std::string, at::Tensor>
 
 int run_average(const AverageOptions& options) {
   const std::vector<fs::path> paths = checkpoint_paths(options.inputs);
+  const fs::path output = output_path(options.output);
+  check_output({.option = "-o", .path = output, .kind = OutputKind::adapter, .folders = paths, .force = options.force});
   std::map<std::string, at::Tensor> sums;
   std::map<std::string, at::ScalarType> dtypes;
   for (const fs::path& path : paths) add_weights(training::open_checkpoint(path), sums, dtypes);
@@ -186,9 +190,9 @@ int run_average(const AverageOptions& options) {
     sum = sum.div(static_cast<double>(paths.size())).to(dtypes.at(name));
     views[name] = view_bytes(sum);
   }
-  base::write_safetensors(options.output, views);
-  std::cout << base::printable(options.output) << ": the mean of " << paths.size() << " checkpoints, " << views.size()
-            << " tensors" << std::endl;
+  base::write_safetensors(output, views);
+  messages_beside(output) << base::printable(output.string()) << ": the mean of " << paths.size() << " checkpoints, "
+                          << views.size() << " tensors" << std::endl;
   return kExitOk;
 }
 
@@ -218,7 +222,8 @@ void add_checkpoint_command(CLI::App& program, Action& action) {
   CLI::App* average = checkpoint->add_subcommand("average", "Writes the mean of the adapter weights of checkpoints.");
   const auto options = std::make_shared<AverageOptions>();
   average->add_option("PATH", options->inputs, kPathsHelp)->required();
-  average->add_option("-o,--output", options->output, "adapter.safetensors to write")->required();
+  average->add_option("-o,--output", options->output, "adapter.safetensors to write; - is standard output")->required();
+  average->add_flag("--force", options->force, "replaces a file that does not hold adapter weights");
   average->footer("Use it with train.init_from, or: rosa eval RUN --checkpoint FILE");
   average->callback([&action, options] { action = [options] { return run_average(*options); }; });
 }

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
+#include "launch/output_file.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
 #include "launch/token_text.h"
@@ -56,7 +57,10 @@ bool train_part(const DemoOptions& options, Session& session, const std::string&
 training::Scores score_part(const DemoOptions& options, Session& session, const std::string& name,
                             const std::vector<std::string>& variants) {
   const TrainedRun run = load_trained_run(fs::path(options.folder) / name, "", {}, session.communicator());
-  return training::evaluate_variants(run.config, run.objects.parts(session.communicator()), variants);
+  const training::RunParts parts = run.objects.parts(session.communicator());
+  const training::Scores scores = training::evaluate_variants(run.config, parts, variants);
+  training::require_finite_scores(scores, parts);
+  return scores;
 }
 
 nlohmann::ordered_json part_json(const training::Scores& scores) {
@@ -108,6 +112,8 @@ void print_next_steps(const DemoOptions& options) {
 }
 
 int run_demo(const DemoOptions& options) {
+  const fs::path path = fs::path(options.folder) / "summary.json";
+  if (fs::exists(path)) check_output({.option = "--folder", .path = path, .kind = OutputKind::scores});
   Session session;
   nlohmann::ordered_json summary;
   std::string tables;
@@ -129,7 +135,6 @@ int run_demo(const DemoOptions& options) {
     }
   }
   if (session.is_main_rank()) {
-    const fs::path path = fs::path(options.folder) / "summary.json";
     base::write_file_atomically(path, summary.dump(2) + "\n");
     std::cout << "\nCross-entropy (nats a token) and perplexity on held-out text; closed: share of the gap between\n"
               << "window only and teacher that is closed. The same figures are in " << path.string() << "\n\n"

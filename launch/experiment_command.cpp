@@ -14,6 +14,7 @@
 #include "launch/exit_code.h"
 #include "launch/experiment_config_file.h"
 #include "launch/host_facts.h"
+#include "launch/output_file.h"
 #include "launch/process.h"
 #include "launch/session.h"
 #include "training/automaton_threads.h"
@@ -59,6 +60,7 @@ int run_experiments(const ExperimentOptions& options) {
   // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
   std::vector<LoadedExperiment> loaded;
   for (const std::string& file : options.files) loaded.push_back(load_experiment_config(file, options.overrides));
+  for (const LoadedExperiment& one : loaded) check_run_folder(one.config.experiment.folder);
   Session session;
   listen_for_stop_signals();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of a write

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "launch/output_file.h"
 
 namespace rosa::launch {
 
@@ -34,11 +36,20 @@ TraceRecording::TraceRecording(const TraceOptions& options, const fs::path& run_
                                parallel::Communicator& communicator)
     : communicator_(communicator),
       is_on_(options.file.has_value()),
-      file_(options.file.value_or("").empty() ? run_folder / "trace.json" : fs::path(*options.file)) {
+      run_folder_(run_folder),
+      file_(options.file.value_or("").empty() ? run_folder / "trace.json" : output_path(*options.file)) {
   if (!is_on_) return;
   std::error_code error;
   if (file_.has_parent_path()) fs::create_directories(file_.parent_path(), error);
   base::require<base::FileError>(!error, "can't create ", file_.parent_path().string(), ": ", error.message());
+  for (const fs::path& path : {file_, part(communicator_.rank())}) {
+    check_output({.option = "--trace",
+                  .path = path,
+                  .kind = OutputKind::trace,
+                  .inputs = options.inputs,
+                  .folders = options.folders});
+  }
+  if (const base::OutputTarget target = base::output_target(file_); target.descriptor < 0) file_ = target.path;
   base::name_trace_thread("compute");
   communicator_.barrier();
   base::start_trace(part(communicator_.rank()), communicator_.rank(),
@@ -75,7 +86,8 @@ fs::path TraceRecording::part(int rank) const {
   if (communicator_.world_size() == 1) return file_;
   std::array<char, 24> name{};
   std::snprintf(name.data(), name.size(), ".rank_%04d", rank);
-  fs::path path = file_;
+  // Beside a device or pipe there is no place for files.
+  fs::path path = base::output_target(file_).is_stream ? run_folder_ / "trace.json" : file_;
   return path.replace_extension(name.data() + file_.extension().string());
 }
 

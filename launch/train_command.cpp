@@ -1,14 +1,17 @@
 // `rosa train` and `rosa pretrain`: a run from a configuration, with progress, metrics and stop on request.
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/error.h"
 #include "launch/command.h"
 #include "launch/dry_run.h"
 #include "launch/exit_code.h"
+#include "launch/output_file.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
 #include "launch/trace_recording.h"
@@ -25,12 +28,27 @@ struct TrainOptions {
   TraceOptions trace;
 };
 
-int run_training(const TrainOptions& options, training::Objective objective) {
+// What is read must not be what is written.
+void check_files(TraceOptions& trace, const std::string& file, const training::RunConfig& config,
+                 training::Objective objective) {
+  check_run_folder(config.run.folder);
+  trace.inputs = {file, config.data.train_path, config.data.held_out_path, config.train.init_from};
+  trace.folders = {config.run.folder, config.model.folder};
+  std::error_code ignored;
+  const bool exports_over_input =
+      objective == training::Objective::pretrain && !config.model.from_scratch &&
+      std::filesystem::equivalent(config.model.folder, std::filesystem::path(config.run.folder) / "model", ignored);
+  base::require<base::ConfigError>(!exports_over_input, "model.folder is the folder in which pretraining in ",
+                                   config.run.folder, " leaves its own model; choose another run.folder");
+}
+
+int run_training(TrainOptions& options, training::Objective objective) {
   // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
   const std::set<std::string> accepted = training::parse_accepted(options.accept_changed);
   const LoadedConfig loaded = load_run_config(options.file, options.overrides);
   base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
                                    ": run.folder is empty: name the folder that keeps the run");
+  check_files(options.trace, options.file, loaded.config, objective);
   Session session;
   if (options.dry_run) {
     dry_run(session, loaded, objective);

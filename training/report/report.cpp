@@ -179,6 +179,7 @@ void write_head(Markup& out, const std::string& title) {
   // The page asks for nothing and runs nothing, whatever the experiment's texts hold.
   out.leaf("meta", {{"http-equiv", "Content-Security-Policy"},
                     {"content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}});
+  out.leaf("meta", {{"name", "generator"}, {"content", "rosa report"}});
   out.leaf("link", {{"rel", "icon"}, {"href", "data:,"}});
   out.element("title", {}, title).style_sheet(style_sheet()).close();
 }
