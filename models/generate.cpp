@@ -17,7 +17,10 @@ using base::Role;
 
 // The index drawn from one row of logits by its uniform number in [0,1).
 int64_t draw(const at::Tensor& row, const GenerateOptions& options, double uniform) {
-  const auto [sorted, order] = at::sort(row / options.temperature, /*stable=*/true, /*dim=*/0, /*descending=*/true);
+  // The greatest becomes 0, whatever it is divided by: a tiny temperature takes it, and makes no infinity less
+  // infinity.
+  const auto [sorted, order] =
+      at::sort((row - row.max()) / options.temperature, /*stable=*/true, /*dim=*/0, /*descending=*/true);
   int64_t kept = row.size(0);
   if (options.top_k > 0) kept = std::min(kept, options.top_k);
   const at::Tensor sums = at::cumsum(at::softmax(sorted.narrow(0, 0, kept), 0), 0).contiguous();
@@ -44,7 +47,7 @@ void check_options(const GenerateOptions& options) {
 void describe(base::FieldVisitor& visitor, GenerateOptions& options) {
   visitor.field("max_new_tokens", options.max_new_tokens, Role::free, "Tokens to generate.", {0, int64_t{1} << 40});
   visitor.field("sample", options.sample, Role::free, "Whether to draw tokens; otherwise the likeliest is taken.");
-  visitor.field("temperature", options.temperature, Role::free, "Divides the logits before a draw.", {1e-6, 1e6});
+  visitor.field("temperature", options.temperature, Role::free, "Divides the logits before a draw.", {1e-300, 1e300});
   visitor.field("top_k", options.top_k, Role::free, "Draw from this many likeliest tokens; 0: all.",
                 {0, int64_t{1} << 31});
   visitor.field("top_p", options.top_p, Role::free, "Draw from the fewest tokens whose probabilities sum to this.",
