@@ -43,7 +43,7 @@ class TextVisitor : public base::FieldVisitor {
   }
   void field(std::string_view name, int64_t& value, base::Role role, std::string_view help,
              base::Range<int64_t> range) final {
-    text_field(name, scalar_text(value), expected_integer(range), role, help);
+    text_field(name, integer_text(value, range), expected_integer(range), role, help);
   }
   void field(std::string_view name, double& value, base::Role role, std::string_view help,
              base::Range<double> range) final {

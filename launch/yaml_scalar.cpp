@@ -78,6 +78,8 @@ std::string number_hint(std::string_view text, bool whole) {
   return "";
 }
 
+constexpr std::string_view kAllWord = "all";
+
 template <class Number>
 std::string range_words(base::Range<Number> range, const std::string& min_text, const std::string& max_text) {
   const bool has_min = range.min != std::numeric_limits<Number>::lowest();
@@ -129,12 +131,17 @@ std::string parse_bool(std::string_view text, bool& value) {
 }
 
 std::string parse_integer(std::string_view text, base::Range<int64_t> range, int64_t& value) {
+  const bool may_be_all = range.min == base::kAll;
+  if (may_be_all && text == kAllWord) {
+    value = base::kAll;
+    return "";
+  }
   if (!is_integer_text(text)) {
     return "expected " + expected_integer(range) + ", got " + shown(text) + number_hint(text, true);
   }
   int64_t number = 0;
   const bool fits = read_number(text, number).ec == std::errc();
-  if (!fits || number < range.min || number > range.max) {
+  if (!fits || number < (may_be_all ? 1 : range.min) || number > range.max) {
     return "expected " + expected_integer(range) + ", got " + shown(text) + (fits ? "" : " (more than 64 bits)");
   }
   value = number;
@@ -155,6 +162,7 @@ std::string parse_number(std::string_view text, base::Range<double> range, doubl
 }
 
 std::string expected_integer(base::Range<int64_t> range) {
+  if (range.min == base::kAll) return std::string(kAllWord) + " or " + expected_integer({1, range.max});
   return "an integer" + range_words(range, std::to_string(range.min), std::to_string(range.max));
 }
 
@@ -173,6 +181,10 @@ bool is_infinite_text(std::string_view text) {
   if (!digits.empty() && digits.front() == '.') digits.remove_prefix(1);
   const std::string lower = lower_case(digits);
   return lower == "inf" || lower == "nan" || lower == "infinity";
+}
+
+std::string integer_text(int64_t value, base::Range<int64_t> range) {
+  return range.min == base::kAll && value == base::kAll ? std::string(kAllWord) : std::to_string(value);
 }
 
 std::string number_text(double value) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/all_count.h"
 #include "base/fields.h"
 
 namespace rosa::launch {
@@ -23,6 +24,9 @@ bool is_infinite_text(std::string_view text);
 std::string expected_integer(base::Range<int64_t> range);
 std::string expected_number(base::Range<double> range);
 std::string expected_choice(const std::vector<std::string>& choices);
+
+// As parse_integer reads it.
+std::string integer_text(int64_t value, base::Range<int64_t> range);
 
 // The shortest text that reads back as exactly this number.
 std::string number_text(double value);

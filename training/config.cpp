@@ -53,7 +53,10 @@ void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
 void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
   visitor.field("every", config.every, Role::free,
                 "steps between evaluations with the hard operator; 0: none during training", {0});
-  visitor.field("num_sequences", config.num_sequences, Role::free, "held-out sequences of one evaluation", {1});
+  visitor.field("num_sequences", config.num_sequences, Role::free,
+                "held-out sequences of one evaluation; a file that makes no more of them is scored once from end to "
+                "end, as all says",
+                {base::kAll, 1'000'000'000});
 }
 
 void describe(base::FieldVisitor& visitor, CheckpointSection& config) {

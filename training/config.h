@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/all_count.h"
 #include "base/fields.h"
 #include "models/adapter.h"
 #include "models/qwen3_config.h"
@@ -56,11 +57,9 @@ struct SchedulesSection {
 };
 void describe(base::FieldVisitor& visitor, SchedulesSection& config);
 
-inline constexpr int64_t kAllSequences = 0;
-
 struct EvaluationSection {
   int64_t every = 100;         // steps; 0: only where asked for
-  int64_t num_sequences = 64;  // held-out sequences of one evaluation, or kAllSequences
+  int64_t num_sequences = 64;  // held-out sequences of one evaluation, or base::kAll
 };
 void describe(base::FieldVisitor& visitor, EvaluationSection& config);
 

@@ -71,10 +71,10 @@ class HeldOutSequences {
   HeldOutSequences(const RunConfig& config, const DataSource& data) : data_(data) {
     const std::optional<int64_t> of_file = data.num_sequences_of_file();
     num_ = config.evaluation.num_sequences;
-    base::require<base::ConfigError>(num_ != kAllSequences || of_file.has_value(),
+    base::require<base::ConfigError>(num_ != base::kAll || of_file.has_value(),
                                      "evaluation.num_sequences is all, but this kind of data (data.kind) draws its ",
                                      "sequences at random and never ends; give a number");
-    is_whole_ = of_file.has_value() && (num_ == kAllSequences || num_ >= *of_file);
+    is_whole_ = of_file.has_value() && (num_ == base::kAll || num_ >= *of_file);
     if (is_whole_) num_ = *of_file;
   }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <vector>
 
+#include "base/all_count.h"
 #include "base/error.h"
 #include "launch/config_text.h"
 
@@ -28,6 +29,13 @@ struct Inner {
 struct Deep {
   bool on = false;
 };
+
+struct Counted {
+  int64_t sequences = 64;
+};
+void describe(base::FieldVisitor& visitor, Counted& config) {
+  visitor.field("sequences", config.sequences, Role::recipe, "Sequences.", {base::kAll, 100});
+}
 
 struct Outer {
   int64_t steps = 100;
@@ -427,6 +435,22 @@ TEST(YamlConfig, OverridesAreCheckedLikeTheFile) {
   EXPECT_THAT(errors_of("", {"steps=[1"}), HasSubstr("--set steps: expected an integer"));
   EXPECT_THAT(errors_of("", {"adapter.colour=blue"}), HasSubstr("expected one of red, dark_blue"));
   EXPECT_THAT(errors_of("stepps: 1", {"fast=maybe"}), HasSubstr("has 2 errors"));
+}
+
+TEST(YamlConfig, ACountThatMayBeAll) {
+  Counted config;
+  const Describe describe_counted = [&config](base::FieldVisitor& visitor) { describe(visitor, config); };
+  for (const char* text : {"sequences: all\n", "sequences: 3\n"}) {
+    load_config(ConfigInput::from_text(text, "run.yaml"), config);
+    EXPECT_EQ(dump_config(describe_counted), text);
+  }
+  EXPECT_EQ(config.sequences, 3);
+  EXPECT_THAT(reference_document(describe_counted, "Keys", "rosa"), HasSubstr("all or an integer from 1 to 100"));
+  for (const char* wrong : {"0", "-1", "101", "everything", "4611686018427387904"}) {
+    EXPECT_THAT([&] { load_config(ConfigInput::from_text(std::string("sequences: ") + wrong, "run.yaml"), config); },
+                ::testing::ThrowsMessage<base::ConfigError>(HasSubstr("expected all or an integer from 1 to 100, got")))
+        << wrong;
+  }
 }
 
 TEST(YamlConfig, AWrongConfigurationChangesNothingPartly) {
