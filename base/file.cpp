@@ -159,8 +159,9 @@ void AtomicFile::open_temporary() {
   std::random_device random;
   do {
     const std::string ending = concat(".tmp-", ::getpid(), "-", std::hex, random(), random());
-    temporary_path_ = target_.is_stream ? folder / ("rosa" + ending) : target_.path;
-    if (!target_.is_stream) temporary_path_ += ending;
+    // A name may have 255 bytes.
+    const std::string name = target_.path.filename().string().substr(0, 200);
+    temporary_path_ = target_.is_stream ? folder / ("rosa" + ending) : target_.path.parent_path() / (name + ending);
     // Never a file or link that somebody has laid there.
     descriptor_ = ::open(temporary_path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);

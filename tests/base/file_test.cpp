@@ -202,6 +202,13 @@ TEST(File, AnOpenDescriptorIsWrittenToWhereItStands) {
   EXPECT_EQ(read_file(folder / "x", 100), "before text text ");
 }
 
+TEST(File, ANameMayBeAsLongAsTheSystemTakes) {
+  rosa::testing::TemporaryFolder folder;
+  const std::string name(255, 'x');
+  write_file_atomically(folder / name, std::string_view("text"));
+  EXPECT_EQ(read_file(folder / name, 10), "text");
+}
+
 TEST(File, NothingThatWasLaidBesideItIsWrittenTo) {
   rosa::testing::TemporaryFolder folder;
   write_file_atomically(folder / "victim", std::string_view("precious"));
