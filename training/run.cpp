@@ -3,6 +3,7 @@
 #include <ATen/Version.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/activity.h"
@@ -237,7 +238,15 @@ class Run {
 
   void evaluate() {
     const EvaluationMetrics evaluation = trainer_.evaluate(progress_.num_steps_done);
-    last_evaluation_ = {progress_.num_steps_done, evaluation.ce};
+    // keep_best compares what is saved with a checkpoint.
+    if (std::isfinite(evaluation.ce)) {
+      last_evaluation_ = {progress_.num_steps_done, evaluation.ce};
+    } else {
+      observe([&](TrainingObserver&) {
+        base::log_warning(base::concat("the evaluation after step ", evaluation.step, " is ", evaluation.ce,
+                                       ": checkpoint.keep_best does not count it"));
+      });
+    }
     observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
   }
 
