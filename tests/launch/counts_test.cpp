@@ -272,17 +272,17 @@ TEST(ResolveSampling, CommandLineThenFileThenDefaults) {
 
 TEST(GenerationConfig, DamageNamesFileAndKey) {
   for (const auto& [text, message] :
-       std::map<std::string, std::string>{{"{\"eos_token_id\": \"x\"}", "f: key 'eos_token_id' is \"x\""},
+       std::map<std::string, std::string>{{"{\"eos_token_id\": \"x\"}", "f: 'eos_token_id' is \"x\""},
                                           {"{\"eos_token_id\": [1, [2]]}", "eos_token_id"},
                                           {"{\"temperature\": -1}", "temperature"},
                                           {"{\"top_p\": 0}", "top_p"},
                                           {"{\"top_k\": 1.5}", "top_k"},
                                           {"{\"do_sample\": 1}", "do_sample"},
-                                          {"[1]", "not a JSON object"},
-                                          {"{\"a\": ", "not JSON"},
+                                          {"[1]", "object"},
+                                          {"{\"a\": ", "f:1:"},
                                           {std::string(100000, '['), "nested"}}) {
     EXPECT_THAT([&text = text] { models::parse_generation_config(text, "f"); },
-                ThrowsMessage<base::DataError>(AllOf(HasSubstr("f: "), HasSubstr(message))));
+                ThrowsMessage<base::DataError>(AllOf(::testing::StartsWith("f:"), HasSubstr(message))));
   }
 }
 
