@@ -74,7 +74,8 @@ void add_eval_command(CLI::App& program, Action& action) {
   command->add_option("--variants", options->variants, "what to score")
       ->delimiter(',')
       ->check(CLI::IsMember(training::kAllVariants));
-  command->add_option("-o,--output", options->output, "writes the figures as JSON; - is standard output");
+  command->add_option("-o,--output", options->output, "writes the figures as JSON; - is standard output")
+      ->check(refuse_empty_name);
   command->add_flag("--force", options->force, "replaces a file that holds no scores");
   add_override_option(*command, options->overrides);
   command->footer(

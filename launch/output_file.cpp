@@ -139,7 +139,7 @@ bool is_resolved_config(const fs::path& path) {
 }  // namespace
 
 void check_output(const Output& output) {
-  require<ConfigError>(!output.path.empty(), output.option, ": the name of the file is empty");
+  require<ConfigError>(!output.path.empty(), output.option, ": ", refuse_empty_name(""));
   const base::OutputTarget target = base::output_target(output.path);
   for (const fs::path& input : output.inputs) {
     require<ConfigError>(!is_same_file(output.path, input), output.option, " ", output.path.string(),
@@ -152,6 +152,8 @@ void check_output(const Output& output) {
 }
 
 fs::path output_path(const std::string& argument) { return argument == "-" ? "/dev/stdout" : argument; }
+
+std::string refuse_empty_name(const std::string& name) { return name.empty() ? "the name of the file is empty" : ""; }
 
 std::ostream& messages_beside(const fs::path& path) {
   std::error_code ignored;

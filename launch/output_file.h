@@ -28,6 +28,9 @@ void check_output(const Output& output);
 // The file that an argument names; "-" is standard output.
 std::filesystem::path output_path(const std::string& argument);
 
+// A check of an option: what is wrong with an empty name.
+std::string refuse_empty_name(const std::string& name);
+
 // Where a command says what it wrote: standard error where the output itself goes to standard output.
 std::ostream& messages_beside(const std::filesystem::path& path);
 

@@ -51,7 +51,8 @@ void add_report_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand("report", "Shows finished or running experiments as one HTML page.");
   const auto options = std::make_shared<ReportOptions>();
   command->add_option("FOLDER", options->folders, "folders of rosa experiment")->required();
-  command->add_option("-o,--output", options->output, "page to write (default report.html); - is standard output");
+  command->add_option("-o,--output", options->output, "page to write (default report.html); - is standard output")
+      ->check(refuse_empty_name);
   command->add_flag("--force", options->force, "replaces a file that is no page of this command");
   command->add_flag("--markdown", options->markdown, "tables as Markdown to standard output; a page only with -o");
   command->callback([&action, options] { action = [options] { return run_report(*options); }; });
