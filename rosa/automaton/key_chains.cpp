@@ -75,6 +75,13 @@ int32_t KeyChains::run_of(int32_t position) const {
   return static_cast<int32_t>(std::upper_bound(first, first + run_starts_.size(), position) - first) - 1;
 }
 
+// The same where few runs come after it.
+int32_t KeyChains::run_of_last(int32_t position) const {
+  auto run = static_cast<int32_t>(run_starts_.size()) - 1;
+  while (run >= 0 && run_starts_[run] > position) --run;
+  return run;
+}
+
 // Returns how many keys up to and including `position` are equal, at most `limit`.
 int32_t KeyChains::run_at(const SymbolSequence& keys, int32_t position, int32_t limit) {
   constexpr int32_t kShort = 64;
@@ -273,7 +280,7 @@ void KeyChains::fill_runs(Level& level, const SymbolSequence& keys) {
   std::array<int32_t, kBatch> orders;
   const auto first = static_cast<int32_t>(level.previous.size());
   if (first == keys.size()) return;
-  int32_t run = run_of(first);
+  int32_t run = run_of_last(first);
   const auto num_runs = static_cast<int32_t>(run_starts_.size());
   for (int32_t begin = first; begin < keys.size(); begin += kBatch) {
     const int32_t end = std::min(begin + kBatch, keys.size());
@@ -373,8 +380,8 @@ Match KeyChains::walk(const Walk& walk, const SymbolSequence& keys, const Target
 void KeyChains::rewind(const SymbolSequence& keys, int32_t size) {
   run_ends_.rewind(keys, size);
   for (Level& level : run_levels_) {
-    auto run = static_cast<int32_t>(run_starts_.size()) - 1;
-    for (auto i = static_cast<int32_t>(level.previous.size()) - 1; i >= size; --i) {
+    auto i = static_cast<int32_t>(level.previous.size()) - 1;
+    for (int32_t run = run_of_last(i); i >= size; --i) {
       while (run_starts_[run] > i) --run;
       const int32_t order = order_of_runs(i, run, level.num_runs);
       if (order > 0) take_back(level, scattered(hash_before(order, i)), i);

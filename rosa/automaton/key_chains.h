@@ -30,8 +30,6 @@ class KeyChains {
 
   // Whether the searches cost more than they may for so many keys.
   bool is_spent(int32_t num_keys) const { return num_steps_ > allowed_steps_ + kStepsASymbol * num_keys; }
-  // Allows as many steps as if all keys were new.
-  void allow_more() { allowed_steps_ = num_steps_ + kFreeSteps; }
 
   // Candidates looked at and symbols compared so far: the work done.
   int64_t num_steps() const { return num_steps_; }
@@ -82,6 +80,7 @@ class KeyChains {
 
   void extend_runs(const SymbolSequence& keys);
   int32_t run_of(int32_t position) const;
+  int32_t run_of_last(int32_t position) const;
   int32_t run_at(const SymbolSequence& keys, int32_t position, int32_t limit);
   int32_t order_of_runs(int32_t position, int32_t run, int32_t num_runs) const;
 

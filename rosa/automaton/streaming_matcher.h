@@ -1,6 +1,6 @@
 // StreamingMatcher: the hard ROSA match of a growing sequence, one symbol at a time (match.h).
 // Holds keys and matches only: values belong to the caller. Searches chains as long as these are cheap, and goes on
-// with an automaton, which is slower but bounded, where the keys are hard for chains.
+// with the order of all prefixes, which is slower but bounded, where the keys are hard for chains.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 #include "rosa/automaton/growing_array.h"
 #include "rosa/automaton/key_chains.h"
 #include "rosa/automaton/match.h"
-#include "rosa/automaton/online_automaton.h"
+#include "rosa/automaton/prefix_order.h"
 #include "rosa/automaton/symbol_sequence.h"
 
 namespace rosa::automaton {
@@ -26,8 +26,8 @@ class StreamingMatcher {
   Match append(uint64_t query, uint64_t key);
 
   // Takes back the last `num_symbols` appends, of the current document only: what is appended next gets the answers as
-  // if those had never been. Throws ArgumentError where the document has fewer. O(num_symbols); where the automaton
-  // was in use, later appends may cost O(size) once.
+  // if those had never been. Throws ArgumentError where the document has fewer. O(log n) a symbol, however often; what
+  // append() amortises counts appends that were taken back too.
   void rewind(int64_t num_symbols);
 
   // Starts a document: no later match reaches back before this point. Frees the memory of the documents before.
@@ -37,7 +37,7 @@ class StreamingMatcher {
   int64_t size() const { return document_start_ + keys_.size(); }
   // Those of the current document: rewind() can take back so many.
   int64_t document_size() const { return keys_.size(); }
-  // Bytes of memory held, the automaton's included.
+  // Bytes of memory held, the searches' included.
   size_t num_bytes() const;
 
   // What save() returns for an empty stream; no state takes fewer bytes.
@@ -51,7 +51,7 @@ class StreamingMatcher {
 
   // Elementary steps so far in this document: the work done, for tests of the running time.
   int64_t num_steps() const {
-    return (chains_ ? chains_->num_steps() : 0) + (automaton_ ? automaton_->num_steps() : 0);
+    return num_spent_steps_ + (chains_ ? chains_->num_steps() : 0) + (order_ ? order_->num_steps() : 0);
   }
 
  private:
@@ -63,16 +63,16 @@ class StreamingMatcher {
     Match match;
   };
 
+  Match search(uint64_t query);
   Match match_at(int32_t time) const;
-  void start_automaton();
 
   SymbolSequence keys_;  // of the current document
   int64_t document_start_ = 0;
-  Match match_;                       // the latest match; its position counts from document_start_
-  GrowingArray<Break> breaks_;        // ascending, the first at 0: all matches of the document, for rewind()
-  Boxed<KeyChains> chains_;           // from the first search on
-  Boxed<OnlineAutomaton> automaton_;  // of keys_, once the chains are too slow
-  Locus locus_;                       // match_ in the automaton
+  Match match_;                  // the latest match; its position counts from document_start_
+  GrowingArray<Break> breaks_;   // ascending, the first at 0: all matches of the document, for rewind()
+  Boxed<KeyChains> chains_;      // from the first search on, until they are too slow
+  Boxed<PrefixOrder> order_;     // from then on
+  int64_t num_spent_steps_ = 0;  // of chains that are gone
 };
 
 }  // namespace rosa::automaton

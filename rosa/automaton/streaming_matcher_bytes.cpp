@@ -1,7 +1,7 @@
 // The bytes of a StreamingMatcher, little-endian:
 //   "ROSAMTCH", version (4), bytes a key (4), document start (8), number of keys (8), number of breaks (8), the keys of
 //   the current document, its breaks (time, match position, match length: 4 each), checksum of all before it (8).
-// Chains and automaton are built anew from the keys: whatever the bytes say, their inner structure is sound.
+// What searches need is built anew from the keys: whatever the bytes say, their inner structure is sound.
 #include <algorithm>
 #include <array>
 #include <cstring>

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -155,6 +158,89 @@ TEST(StreamingDifferentialTest, LongStreamsEqualTheMatcherOfWholeSequences) {
         stream.rewind(stream.size() - static_cast<int64_t>(t) - 1);
         if (t % 3000 == 2999) stream = StreamingMatcher::load(stream.save());
       }
+    }
+  }
+}
+
+// A sequence that is hard where parts of it are appended and taken back again and again.
+struct Pattern {
+  std::string name;
+  std::function<uint64_t(size_t t, size_t size)> at;
+};
+
+std::vector<Pattern> patterns() {
+  const auto is_power = [](size_t t) { return (t & (t - 1)) == 0; };
+  return {
+      {"constant", [](size_t, size_t) { return uint64_t{0}; }},
+      {"constant, one flip in the middle", [](size_t t, size_t size) { return uint64_t{t == size / 2}; }},
+      {"constant, one early flip", [](size_t t, size_t) { return uint64_t{t == 5}; }},
+      {"constant, two flips", [](size_t t, size_t size) { return uint64_t{t == size / 3 || t == size / 2}; }},
+      {"flips at powers of two", [=](size_t t, size_t) { return uint64_t{is_power(t)}; }},
+      {"constant, then period 5", [](size_t t, size_t size) { return uint64_t{t > size / 2 && t % 5 == 0}; }},
+      {"period 3, one flip", [](size_t t, size_t size) { return uint64_t{t % 3 == 0} ^ uint64_t { t == size / 2 }; }},
+      {"runs of a root", [](size_t t, size_t) { return uint64_t{t % 128 == 0}; }},
+      {"runs of all lengths", [](size_t t, size_t) { return static_cast<uint64_t>(std::sqrt(2.0 * t)) & 1; }},
+      {"Fibonacci",
+       [](size_t t, size_t) { return static_cast<uint64_t>(std::fmod(t * 0.6180339887498949, 1) < 0.382); }},
+      {"Thue-Morse", [](size_t t, size_t) { return static_cast<uint64_t>(std::popcount(t) & 1); }},
+      {"ruler", [](size_t t, size_t) { return static_cast<uint64_t>(std::countr_zero(t + 1)); }},
+  };
+}
+
+// Appends the pattern, with `num_false` symbols appended and taken back after each `num_true`: the next ones of the
+// pattern, or others. Returns the steps an append.
+int64_t steps_an_append(const Pattern& pattern, size_t size, size_t num_true, size_t num_false, bool is_pattern,
+                        int shift) {
+  StreamingMatcher stream;
+  int64_t num_appends = 0;
+  const auto append = [&](uint64_t symbol) {
+    stream.append(symbol << shift, symbol << shift);
+    ++num_appends;
+  };
+  for (size_t t = 0; t < size;) {
+    for (size_t i = 0; i < num_true; ++i) append(pattern.at(t++, size));
+    for (size_t i = 0; i < num_false; ++i) append(pattern.at(t + i, size) ^ uint64_t{!is_pattern && i % 3 == 0});
+    stream.rewind(static_cast<int64_t>(num_false));
+  }
+  return stream.num_steps() / num_appends;
+}
+
+// Counts steps, not time: no pattern of appends and rewinds may come near quadratic. Symbols in the tables and wide.
+TEST(StreamingDifferentialTest, TheWorkOfAppendingAndRewindingIsNearLinear) {
+  constexpr size_t kSize = 32768;
+  constexpr int64_t kMostSteps = 8 * 15;  // log2(kSize) is 15
+  for (const Pattern& pattern : patterns()) {
+    for (const auto& [num_true, num_false] : std::vector<std::pair<size_t, size_t>>{{1, 4}, {1, 1}, {7, 40}}) {
+      for (const bool is_pattern : {true, false}) {
+        for (const int shift : {0, 20}) {
+          EXPECT_LT(steps_an_append(pattern, kSize, num_true, num_false, is_pattern, shift), kMostSteps)
+              << pattern.name << ": " << num_true << " kept, " << num_false << (is_pattern ? " of its own" : " others")
+              << " taken back, shifted by " << shift;
+        }
+      }
+    }
+  }
+}
+
+// The end of a hard sequence is crossed for ever: the work of one crossing must not depend on what lies before it.
+TEST(StreamingDifferentialTest, CrossingTheSamePlaceAgainAndAgainIsCheap) {
+  constexpr size_t kSize = 50000;
+  for (const Pattern& pattern : patterns()) {
+    for (const int shift : {0, 20}) {
+      StreamingMatcher stream;
+      for (size_t t = 0; t < kSize; ++t) {
+        stream.append(pattern.at(t, kSize) << shift, pattern.at(t, kSize) << shift);
+      }
+      // What chains may cost before they are given up was earned by all appends so far.
+      const int64_t before = stream.num_steps();
+      constexpr int64_t kRounds = 40000;
+      for (int64_t round = 0; round < kRounds; ++round) {
+        stream.append(uint64_t{1} << shift, uint64_t{1} << shift);
+        stream.append(0, 0);
+        stream.rewind(2);
+      }
+      EXPECT_LT(stream.num_steps() - before, 8 * 16 * (2 * kRounds + static_cast<int64_t>(kSize)))
+          << pattern.name << ", shifted by " << shift;
     }
   }
 }
