@@ -75,18 +75,21 @@ def generates_as_it_says(name, student, input_ids):
     import torch
     import transformers
     settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    mask = torch.ones_like(input_ids)  # without it generate() takes the pad token's id for padding
     expected = input_ids
     for _ in range(NEW_TOKENS):
         expected = torch.cat([expected, student(expected).logits[:, -1:].argmax(-1)], 1)
-    good = check(f"{name} generate()", torch.equal(student.generate(input_ids, **settings), expected))
+    good = check(f"{name} generate()", torch.equal(student.generate(input_ids, attention_mask=mask, **settings), expected))
     cache = transformers.DynamicCache
     own = transformers.GenerationConfig(**settings, use_cache=True)
     for way, function in {
             "use_cache=True": lambda: student(input_ids, use_cache=True),
             "past_key_values": lambda: student(input_ids, past_key_values=cache()),
-            "generate(use_cache=True)": lambda: student.generate(input_ids, **settings, use_cache=True),
-            "generate(past_key_values)": lambda: student.generate(input_ids, **settings, past_key_values=cache()),
-            "generate(GenerationConfig)": lambda: student.generate(input_ids, generation_config=own)}.items():
+            "generate(use_cache=True)": lambda: student.generate(input_ids, attention_mask=mask, **settings, use_cache=True),
+            "generate(past_key_values)": lambda: student.generate(input_ids, attention_mask=mask, **settings,
+                                                                  past_key_values=cache()),
+            "generate(GenerationConfig)": lambda: student.generate(input_ids, attention_mask=mask,
+                                                                   generation_config=own)}.items():
         good &= check(f"{name} refuses {way}", refuses(function, ValueError, "use_cache=False"))
     return good
 
