@@ -6,6 +6,7 @@
 #include <ostream>
 #include <string>
 
+#include "base/printable.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
@@ -47,8 +48,8 @@ int run_pack(const PackCommandOptions& command) {
                 .inputs = options.inputs,
                 .force = command.force});
   const training::PackResult result = training::pack(options);
-  messages_beside(options.output) << options.output.string() << ": " << result.num_documents << " documents, "
-                                  << result.num_tokens << " tokens of " << result.token_width_bytes
+  messages_beside(options.output) << base::printable(options.output.string()) << ": " << result.num_documents
+                                  << " documents, " << result.num_tokens << " tokens of " << result.token_width_bytes
                                   << " bytes, vocabulary " << options.vocabulary_size << std::endl;
   return kExitOk;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/printable.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
@@ -40,7 +41,7 @@ int run_report(const ReportOptions& options) {
     base::write_file_atomically(output, report::report_page(experiments));
     // Markdown on standard output stays Markdown.
     (options.markdown ? std::cerr : messages_beside(output))
-        << output.string() << ": " << experiments.size() << " experiments" << std::endl;
+        << base::printable(output.string()) << ": " << experiments.size() << " experiments" << std::endl;
   }
   return kExitOk;
 }

@@ -10,6 +10,7 @@
 #include <limits>
 #include <set>
 
+#include "base/printable.h"
 #include "parallel/mpi_bfloat16.h"
 #include "parallel/mpi_error.h"
 #include "parallel/tensor_list.h"
@@ -124,7 +125,7 @@ class MpiCommunicator final : public Communicator {
   std::string backend_name() const override { return "MPI"; }
 
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
-    std::fprintf(stderr, "%s\n", message.c_str());
+    std::fprintf(stderr, "%s\n", base::one_line(message).c_str());
     std::fflush(nullptr);
     MPI_Abort(comm_, exit_code);
     std::_Exit(exit_code);
