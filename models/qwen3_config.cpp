@@ -71,7 +71,7 @@ class Members {
 
   void require_absent(const std::string& key) const {
     const Json* value = find(key);
-    require<DataError>(value == nullptr, where_, ": ", key, " = ", value == nullptr ? "" : shown(*value),
+    require<DataError>(value == nullptr, where_, ": ", base::excerpt(key), " = ", value == nullptr ? "" : shown(*value),
                        " is not supported; remove the key only if the model does not depend on it");
   }
 
