@@ -7,6 +7,8 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <fstream>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -31,6 +33,8 @@ struct Record {
   std::atomic<int64_t> num_steps_begun;  // step + 1
   std::atomic<Phase> phase;
   std::atomic<int64_t> progress;
+  std::atomic<int64_t> num_beats;
+  std::atomic<bool> has_left;
   std::array<Slot, kNumSlots> slots;
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "the record is shared between processes");
@@ -146,6 +150,14 @@ std::optional<Activity> SharedActivity::read() const {
   return base::read(*static_cast<const Record*>(record_));
 }
 
+int64_t SharedActivity::num_beats() const {
+  return record_ == nullptr ? 0 : static_cast<const Record*>(record_)->num_beats.load(std::memory_order_relaxed);
+}
+
+bool SharedActivity::has_left() const {
+  return record_ != nullptr && static_cast<const Record*>(record_)->has_left.load(std::memory_order_relaxed);
+}
+
 std::string describe(const Activity& activity) {
   const std::string step = activity.step < 0 ? std::string("before the first step") : concat("step ", activity.step);
   const std::string collective = activity.collective[0] == '\0' ? std::string("in no collective")
@@ -154,6 +166,10 @@ std::string describe(const Activity& activity) {
   return concat(step, ", phase ", name_of(activity.phase), ", ", collective);
 }
 
+void note_beat() { record->num_beats.fetch_add(1, std::memory_order_relaxed); }
+
+void note_left(bool has_left) { record->has_left.store(has_left, std::memory_order_relaxed); }
+
 void begin_step(int64_t step) {
   is_training_thread = true;
   record->num_steps_begun.store(step + 1, std::memory_order_relaxed);
@@ -161,6 +177,20 @@ void begin_step(int64_t step) {
 }
 
 void note_progress() { record->progress.fetch_add(1, std::memory_order_relaxed); }
+
+void note_progress_of_main_thread() {
+  static std::mutex mutex;
+  static std::string before;
+  const Phase phase = record->phase.load(std::memory_order_relaxed);
+  if (current_step() >= 0 && phase != Phase::starting && phase < Phase::ending) return;
+  // Nanoseconds on a core, nanoseconds of waiting for one, and how often it got one.
+  std::string now;
+  std::getline(std::ifstream(concat("/proc/self/task/", getpid(), "/schedstat")), now);
+  const std::lock_guard lock(mutex);
+  // A system that does not count can't tell.
+  if (now.empty() || now != before) note_progress();
+  before = std::move(now);
+}
 
 PhaseScope::PhaseScope(Phase phase)
     : before_(record->phase.load(std::memory_order_relaxed)), span_("phase", name_of(phase)) {

@@ -60,15 +60,28 @@ class SharedActivity {
   SharedActivity& operator=(SharedActivity&&) = delete;
 
   std::optional<Activity> read() const;
+  // What that process's watchdog says of itself: a count of note_beat(), and whether it has left. 0 and false where
+  // nothing is held.
+  int64_t num_beats() const;
+  bool has_left() const;
 
  private:
   const void* record_ = nullptr;
 };
 
+// The watchdog's thread runs; for the other ranks of this host, should no datagram reach them.
+void note_beat();
+// This rank leaves as it should, or comes again (another run of the same process).
+void note_left(bool has_left);
+
 void begin_step(int64_t step);
 
 // For work that is long and has no phases within: one more piece is done.
 void note_progress();
+
+// The same for phases that have no such places (start, end): there the main thread has done something where it ran at
+// all since the last call. One that is blocked for ever, reading or waiting, never does.
+void note_progress_of_main_thread();
 
 // The phase from construction to destruction, then again the one before; a span of the trace as well. One thread, the
 // training thread, uses it.

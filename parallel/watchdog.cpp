@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/thread.h"
 #include "parallel/heartbeat_channel.h"
 
 namespace rosa::parallel {
@@ -28,7 +29,7 @@ constexpr double kHoldingShare = 0.75;
 constexpr double kNoLongerHoldingShare = 0.5;
 constexpr int kFarewells = 3;  // datagrams may be lost
 
-// Before, between and after steps the ranks do different things, for as long as it takes.
+// Before and after the steps the ranks do different things, for as long as it takes.
 bool is_timed(const Activity& activity) {
   return activity.step >= 0 && activity.phase != Phase::starting && activity.phase < Phase::ending;
 }
@@ -79,7 +80,10 @@ Diagnosis diagnose(const std::vector<RankView>& ranks, WatchTime now, const Watc
   });
   if (!found.empty()) return {Trouble::frozen, found};
   const auto is_idle = [&](const RankView& view) { return is_timed(view.activity) && idle_for(view) > hang_s; };
-  found = ranks_where(ranks, [&](const RankView& view) { return is_idle(view) && !view.activity.waits; });
+  // Also before and after the steps a rank that waits for no other and does nothing at all is blocked for ever.
+  found = ranks_where(ranks, [&](const RankView& view) {
+    return view.heard && idle_for(view) > hang_s && !view.activity.waits && view.activity.phase != Phase::left;
+  });
   if (!found.empty()) return {Trouble::hangs, found};
   const auto others = ranks_where(ranks, [&](const RankView& view) { return !is_idle(view); });
   const auto idle = ranks_where(ranks, is_idle);
@@ -104,15 +108,21 @@ class Watchdog::Thread {
     for (int rank = 0; rank < channel_.world_size(); ++rank) {
       const bool other_process =
           channel_.is_local(rank) && channel_.home(rank).pid != channel_.home(channel_.rank()).pid;
-      if (other_process) records_.try_emplace(rank, channel_.home(rank).pid, channel_.home(rank).activity_descriptor);
+      if (!other_process) continue;
+      base::SharedActivity record(channel_.home(rank).pid, channel_.home(rank).activity_descriptor);
+      const int64_t num_beats = record.num_beats();
+      neighbours_.emplace(rank, Neighbour{std::move(record), num_beats});
     }
     started_ = last_beat_ = Clock::now();
-    thread_ = std::thread([this] { run(); });
+    thread_ = base::start_thread("the watchdog", [this] { run_or_tell(); });
   }
 
   ~Thread() {
     const bool fails = std::uncaught_exceptions() > exceptions_at_start_;
-    if (!job_ends_.exchange(true)) tell(fails ? MessageKind::failed : MessageKind::finished);
+    if (!job_ends_.exchange(true)) {
+      if (!fails) base::note_left(true);
+      tell(fails ? MessageKind::failed : MessageKind::finished);
+    }
     stopping_ = true;
     thread_.join();
   }
@@ -128,8 +138,24 @@ class Watchdog::Thread {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // Another rank of this host.
+  struct Neighbour {
+    base::SharedActivity record;
+    int64_t num_beats = 0;  // when it was last looked at
+  };
+
   void tell(MessageKind kind) {
     for (int time = 0; time < kFarewells; ++time) channel_.send_to_all(kind, options_.activity());
+  }
+
+  // Nobody joins the thread in time to hear of an exception (no memory, say).
+  void run_or_tell() {
+    try {
+      run();
+    } catch (const std::exception& error) {
+      if (!options_.on_verdict) throw;
+      options_.on_verdict(Trouble::none, concat("the watchdog itself failed: ", error.what()));
+    }
   }
 
   void run() {
@@ -141,6 +167,8 @@ class Watchdog::Thread {
       listen(now);
       if (Duration(now - last_beat_).count() < interval_s_) continue;
       last_beat_ = now;
+      base::note_beat();
+      base::note_progress_of_main_thread();
       channel_.send_to_all(MessageKind::heartbeat, options_.activity());
       see(channel_.rank(), options_.activity(), now);
       bear_witness(now);
@@ -166,16 +194,24 @@ class Watchdog::Thread {
     view.activity = activity;
   }
 
-  // What a rank of this host did last is known here to the end, and told to the other hosts.
+  // What a rank of this host did last is known here to the end, and told to the other hosts. Its watchdog's beats are
+  // seen here too, so that it is alive also where the host itself loses datagrams.
   void bear_witness(WatchTime now) {
-    for (const auto& [rank, record] : records_) {
+    for (auto& [rank, neighbour] : neighbours_) {
       RankView& view = views_[static_cast<size_t>(rank)];
+      const int64_t num_beats = neighbour.record.num_beats();
+      const bool beats = std::exchange(neighbour.num_beats, num_beats) != num_beats;
       const bool silent = view.gone || Duration(now - view.last_heard).count() > options_.config.heartbeat_s / 2;
-      if (!view.heard || view.finished || !silent) continue;
-      const auto activity = record.read();
-      if (!activity) continue;
-      view.activity = *activity;
-      channel_.send_to_all(MessageKind::witness, *activity, rank);
+      const auto activity = neighbour.record.read();
+      if (!activity || view.finished || (view.heard && !silent)) continue;
+      if (neighbour.record.has_left()) {
+        view.finished = true;
+      } else if (beats) {
+        see(rank, *activity, now);
+      } else if (view.heard) {
+        view.activity = *activity;
+        channel_.send_to_all(MessageKind::witness, *activity, rank);
+      }
     }
   }
 
@@ -329,7 +365,7 @@ class Watchdog::Thread {
   const Options options_;
   HeartbeatChannel channel_;
   std::vector<RankView> views_;
-  std::map<int, base::SharedActivity> records_;                  // of the other ranks of this host
+  std::map<int, Neighbour> neighbours_;                          // by rank
   std::vector<std::deque<std::pair<WatchTime, bool>>> history_;  // by rank: whether it held others up, beat by beat
   std::map<int, WatchTime> refused_;                             // ranks that were once said to be gone
   std::set<int> slow_;                                           // stragglers that have been told
@@ -342,8 +378,11 @@ class Watchdog::Thread {
   std::thread thread_;
 };
 
-Watchdog::Watchdog(Communicator& communicator, Options options)
-    : thread_(std::make_unique<Thread>(communicator, std::move(options))) {}
+Watchdog::Watchdog(Communicator& communicator, Options options) {
+  // Before the ranks meet in the channel: none sees that this one left an earlier watchdog.
+  base::note_left(false);
+  thread_ = std::make_unique<Thread>(communicator, std::move(options));
+}
 
 Watchdog::~Watchdog() = default;
 

@@ -4,8 +4,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
+#include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,6 +83,66 @@ TEST(Activity, IsReadFromAProcessThatIsStoppedOrDead) {
     waitpid(child, nullptr, 0);
   }
   EXPECT_FALSE(SharedActivity(child, descriptor).read().has_value()) << "too late to look for it";
+}
+
+TEST(Activity, TheMainThreadsRunsAreProgressWhereThereAreNoPhases) {
+  // In a process of its own, before its first step.
+  EXPECT_EXIT(
+      {
+        share_activity();  // a record of its own
+        std::mutex mutex;
+        std::unique_lock lock(mutex);
+        std::condition_variable goes_on;
+        bool is_blocked = false;
+        std::thread watch([&] {
+          // Blocked as it is, the main thread soon stops to run.
+          for (int64_t before = -1; current_activity().progress != before;) {
+            before = current_activity().progress;
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+            note_progress_of_main_thread();
+          }
+          const std::lock_guard locked(mutex);
+          is_blocked = true;
+          goes_on.notify_all();
+        });
+        goes_on.wait(lock, [&] { return is_blocked; });
+        watch.join();
+        const int64_t before = current_activity().progress;
+        note_progress_of_main_thread();  // it has run in between
+        const bool ran = current_activity().progress > before;
+        begin_step(0);
+        const int64_t in_step = current_activity().progress;
+        note_progress_of_main_thread();
+        std::_Exit(ran && current_activity().progress == in_step ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST(Activity, AnotherProcessSeesTheBeatsAndTheFarewell) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const int descriptor = share_activity();
+    [[maybe_unused]] ssize_t written = write(pipe_ends[1], &descriptor, sizeof(descriptor));
+    raise(SIGSTOP);
+    note_beat();
+    note_left(true);
+    raise(SIGSTOP);
+    _exit(0);
+  }
+  int descriptor = -1;
+  ASSERT_EQ(read(pipe_ends[0], &descriptor, sizeof(descriptor)), static_cast<ssize_t>(sizeof(descriptor)));
+  waitpid(child, nullptr, WUNTRACED);
+  const SharedActivity record(child, descriptor);
+  EXPECT_EQ(record.num_beats(), 0);
+  EXPECT_FALSE(record.has_left());
+  kill(child, SIGCONT);
+  waitpid(child, nullptr, WUNTRACED);
+  EXPECT_EQ(record.num_beats(), 1);
+  EXPECT_TRUE(record.has_left());
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ TEST_F(DiagnoseTest, TheSilentRankIsFrozenNotThoseThatWaitForIt) {
 
 TEST_F(DiagnoseTest, ARankNeverHeardOfIsNotFrozen) {
   ranks_[2].heard = false;
-  ranks_[2].last_heard = {};
+  ranks_[2].last_heard = ranks_[2].last_progress = {};
   expect(Trouble::none, {});
 }
 
@@ -86,7 +86,11 @@ TEST_F(DiagnoseTest, TheRankThatWorksWithoutProgressHangs) {
   wait_in(0, "all_reduce", 9);
   wait_in(1, "all_reduce", 9);
   expect(Trouble::hangs, {2});
-  ranks_[2].activity.phase = Phase::starting;
+  for (const Phase phase : {Phase::starting, Phase::ending}) {  // blocked for ever, reading or writing
+    ranks_[2].activity.phase = phase;
+    expect(Trouble::hangs, {2});
+  }
+  ranks_[2].activity.phase = Phase::left;
   expect(Trouble::none, {});
 }
 
