@@ -21,6 +21,10 @@ namespace {
 
 std::atomic<bool> console_is_silent{false}, is_over{false};
 
+// As start_log() was given it.
+std::mutex question_mutex;
+std::function<bool()> console_is_closed;
+
 class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit ConsoleSink(std::function<void(const std::string&)> console) : console_(std::move(console)) {}
@@ -28,7 +32,7 @@ class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     const bool last_words = message.level == spdlog::level::critical;
-    if (console_is_silent && !last_words) return;
+    if (!last_words && !console_is_open()) return;
     std::string line;
     if (last_words) {
       line = std::string(message.payload.data(), message.payload.size()) + "\n";
@@ -85,6 +89,10 @@ std::shared_ptr<spdlog::logger> current_logger() {
 
 void start_log(const LogOptions& options) {
   auto logger = make_logger(options);
+  {
+    const std::scoped_lock lock(question_mutex);
+    console_is_closed = options.console_is_closed;
+  }
   std::scoped_lock lock(logger_mutex);
   logger_slot() = std::move(logger);
 }
@@ -112,6 +120,12 @@ void log_last_words(const std::string& text) {
 }
 
 void silence_console() { console_is_silent = true; }
+
+bool console_is_open() {
+  const std::scoped_lock lock(question_mutex);
+  if (!console_is_silent && console_is_closed && console_is_closed()) console_is_silent = true;
+  return !console_is_silent;
+}
 
 void flush_log() { current_logger()->flush(); }
 

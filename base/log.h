@@ -13,6 +13,9 @@ struct LogOptions {
   int world_size = 1;           // above 1 every line names the rank
   std::filesystem::path file;   // appended to; empty: no file
   bool info_to_console = true;  // false (ranks other than 0): only warnings and errors reach the console
+  // Asked before each line for the console; from the first yes on nothing goes there. Another process has said the last
+  // words then.
+  std::function<bool()> console_is_closed;
   // Takes the place of stderr, for instance to draw a progress bar around the lines (they end without a newline).
   std::function<void(const std::string& line)> console;
 };
@@ -30,6 +33,8 @@ void log_error(const std::string& text);
 void log_last_words(const std::string& text);
 // From now on nothing goes to the console; the file gets everything. For when another rank has said its last words.
 void silence_console();
+// Whether lines may still go to the console.
+bool console_is_open();
 
 // Writes what is buffered for the file.
 void flush_log();

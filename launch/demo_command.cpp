@@ -16,6 +16,7 @@
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
+#include "launch/process.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
 #include "launch/token_text.h"
@@ -111,6 +112,15 @@ void print_next_steps(const DemoOptions& options) {
             << std::flush;
 }
 
+// Whether any rank was asked to stop while it trained; from now on a signal ends the rank at once. Collective.
+bool stops_after_training(Session& session) {
+  const bool stops = session.communicator()
+                         .all_reduce_values(std::vector<int64_t>{stop_requested() ? 1 : 0}, parallel::Reduction::max)
+                         .front() != 0;
+  if (!stops) end_on_stop_signals(/*with_interrupts=*/true);
+  return stops;
+}
+
 int run_demo(const DemoOptions& options) {
   const fs::path path = fs::path(options.folder) / "summary.json";
   if (fs::exists(path)) check_output({.option = "--folder", .path = path, .kind = OutputKind::scores});
@@ -121,6 +131,7 @@ int run_demo(const DemoOptions& options) {
     if (std::find(options.parts.begin(), options.parts.end(), part.name) == options.parts.end()) continue;
     const std::string reference = part.name + "_rosa_soft";
     if (!train_part(options, session, part.name) || !train_part(options, session, reference)) return kExitStopped;
+    if (stops_after_training(session)) return kExitStopped;
     training::Scores scores = score_part(options, session, part.name, training::kAllVariants);
     scores["rosa_soft_recipe"] = score_part(options, session, reference, {"rosa"}).at("rosa");
     const std::vector<training::LayerMetrics> layers = last_layers(options, part.name);

@@ -61,7 +61,7 @@ int run_experiments(const ExperimentOptions& options) {
   std::vector<LoadedExperiment> loaded;
   for (const std::string& file : options.files) loaded.push_back(load_experiment_config(file, options.overrides));
   for (const LoadedExperiment& one : loaded) check_run_folder(one.config.experiment.folder);
-  Session session;
+  Session session(loaded.front().config.watchdog);
   listen_for_stop_signals();
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error of a write
   training::install_faults_of_environment(session.communicator().rank());

@@ -4,15 +4,24 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string_view>
 #include <system_error>
 
+#include "base/activity.h"
+#include "base/error.h"
+#include "base/host_name.h"
 #include "launch/exit_code.h"
+#include "launch/guardian.h"
+#include "launch/last_word.h"
 
 namespace rosa::launch {
 namespace {
@@ -20,13 +29,111 @@ namespace {
 volatile std::sig_atomic_t stop_signals = 0;
 volatile std::sig_atomic_t interrupts = 0;
 
-// May be called any number of times, also while it runs: it only sets flags.
+// What handlers need is at hand before one may run: they allocate nothing.
+struct Speaker {
+  std::array<char, 320> name{};  // "rosa: rank 1 on node2: "
+  bool clears_line = false;      // a progress bar may stand there
+};
+Speaker speaker;
+
+// A line of fixed length at most, for signal handlers.
+class SignalLine {
+ public:
+  SignalLine& operator<<(const char* text) {
+    const std::size_t size = std::min(std::strlen(text), text_.size() - size_);
+    std::memcpy(text_.data() + size_, text, size);
+    size_ += size;
+    return *this;
+  }
+  SignalLine& operator<<(int64_t number) {
+    std::array<char, 24> digits{};
+    std::to_chars(digits.data(), digits.data() + digits.size() - 1, number);
+    return *this << digits.data();
+  }
+  void write_to_stderr() const { [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text_.data(), size_); }
+
+ private:
+  std::array<char, 512> text_{};
+  std::size_t size_ = 0;
+};
+
+const char* name_of_signal(int signal) {
+  switch (signal) {
+    case SIGINT:
+      return "INT";
+    case SIGTERM:
+      return "TERM";
+    case SIGHUP:
+      return "HUP";
+    default:
+      return "USR1";
+  }
+}
+
+void begin_answer(SignalLine& line, int signal) {
+  if (speaker.clears_line) line << "\r\033[K";
+  line << speaker.name.data() << name_of_signal(signal) << ": ";
+}
+
+// There is nothing to save.
+void on_signal_at_rest(int signal) {
+  guardian_is_silent_from_now_on();
+  if (may_answer_stop()) {
+    SignalLine line;
+    begin_answer(line, signal);
+    line << "stopped while there was nothing to save, exit code " << kExitStopped << "\n";
+    line.write_to_stderr();
+  }
+  _exit(kExitStopped);
+}
+
+void answer_stop(int signal) {
+  if (!may_answer_stop()) return;
+  const base::Activity activity = base::current_activity();
+  SignalLine line;
+  begin_answer(line, signal);
+  if (activity.step < 0 || activity.phase == base::Phase::starting) {
+    line << "stopping before the next step";
+  } else {
+    line << "finishing step " << activity.step + 1 << ", saving";
+  }
+  line << ", then exit code " << kExitStopped << (signal == SIGINT ? "; Ctrl-C again ends at once\n" : "\n");
+  line.write_to_stderr();
+}
+
+// May be called any number of times, also while it runs.
 void on_stop_signal(int signal) {
-  stop_signals = 1;
-  if (signal != SIGINT) return;
-  interrupts = interrupts + 1;
+  const int saved_errno = errno;
+  if (signal == SIGTERM) guardian_expects_a_kill();
+  if (signal == SIGINT) interrupts = interrupts + 1;
   // Whoever presses Ctrl-C twice does not want to wait for the step.
-  if (interrupts > 1) _exit(kExitInterrupted);
+  if (interrupts > 1) {
+    guardian_is_silent_from_now_on();
+    _exit(kExitInterrupted);
+  }
+  if (stop_signals == 0) {
+    stop_signals = 1;
+    answer_stop(signal);
+  }
+  errno = saved_errno;
+}
+
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+void handle(int signal, void (*handler)(int)) {
+  if (signal == SIGHUP && is_ignored(signal)) return;
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
+
+void prepare_speaker() {
+  const std::string name = base::concat("rosa: rank ", rank_of_process(), " on ", base::host_name(), ": ");
+  std::strncpy(speaker.name.data(), name.c_str(), speaker.name.size() - 1);
 }
 
 bool is_mpi_launcher(std::string_view command) {
@@ -79,13 +186,16 @@ Terminal find_terminal() {
   return terminal;
 }
 
+void end_on_stop_signals(bool with_interrupts) {
+  prepare_speaker();
+  for (const int signal : {SIGTERM, SIGHUP, SIGUSR1}) handle(signal, on_signal_at_rest);
+  if (with_interrupts) handle(SIGINT, on_signal_at_rest);
+}
+
 void listen_for_stop_signals() {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
-    struct sigaction action {};
-    action.sa_handler = on_stop_signal;
-    action.sa_flags = SA_RESTART;
-    sigaction(signal, &action, nullptr);
-  }
+  prepare_speaker();
+  speaker.clears_line = find_terminal().is_terminal;
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) handle(signal, on_stop_signal);
 }
 
 bool stop_requested() { return stop_signals != 0; }

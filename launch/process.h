@@ -16,7 +16,13 @@ struct Terminal {
 };
 Terminal find_terminal();
 
-// From now on TERM, INT and USR1 ask for a stop (stop_requested) instead of ending the process; a second INT ends it.
+// What signals do while there is nothing to save: TERM, HUP and USR1 end the process at once with kExitStopped and a
+// line that says so; INT too where `with_interrupts` (else it is left to the system). HUP that nohup ignores stays
+// ignored.
+void end_on_stop_signals(bool with_interrupts);
+
+// From now on TERM, INT, HUP and USR1 ask for a stop (stop_requested), and a line says at once what will happen; a
+// second INT ends the process.
 void listen_for_stop_signals();
 bool stop_requested();
 

@@ -9,32 +9,20 @@
 
 #include "base/activity.h"
 #include "base/error.h"
-#include "base/host_name.h"
 #include "base/log.h"
-#include "launch/failure.h"
 #include "launch/guardian.h"
+#include "launch/last_word.h"
 #include "launch/terminal_line.h"
 #include "launch/watch.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/single_communicator.h"
 
 namespace rosa::launch {
-namespace {
 
-// What the watchdog takes to call it a hang, and the time in which an ended job is to be gone: where other ranks can
-// see this one they come first.
-double guardian_limit_s(const parallel::WatchdogConfig& config) {
-  constexpr double kTimeToEnd_s = 10.0;
-  if (config.heartbeat_s <= 0.0) return 0.0;
-  return config.heartbeat_s * static_cast<double>(config.hang_after_heartbeats) + kTimeToEnd_s;
-}
-
-}  // namespace
-
-Session::Session() : terminal_(find_terminal()), exceptions_at_start_(std::uncaught_exceptions()) {
+Session::Session(const parallel::WatchdogConfig& watchdog)
+    : terminal_(find_terminal()), exceptions_at_start_(std::uncaught_exceptions()) {
+  set_guardian_limit(guardian_limit_s(watchdog));
   if (parallel::MpiSession::started_by_launcher()) {
-    const std::string who = base::concat("rank ", rank_of_process(), " on ", base::host_name());
-    start_guardian(who.c_str(), guardian_limit_s(parallel::WatchdogConfig()));
     mpi_ = std::make_unique<parallel::MpiSession>(nullptr, nullptr);
     communicator_ = parallel::make_mpi_communicator();
   } else {
@@ -60,12 +48,13 @@ void Session::start_log(const std::filesystem::path& run_folder) {
   std::snprintf(name.data(), name.size(), "rank_%04d.log", communicator_->rank());
   // Another run of the same folder has its own file to agree on.
   std::random_device random;
-  agree_on_failures_in(folder, communicator_->broadcast_text(std::to_string(random()), /*root=*/0));
+  agree_in(folder, communicator_->broadcast_text(std::to_string(random()), /*root=*/0));
   base::LogOptions options;
   options.rank = communicator_->rank();
   options.world_size = communicator_->world_size();
   options.file = folder / name.data();
   options.info_to_console = is_main_rank();
+  options.console_is_closed = has_been_spoken;
   if (is_main_rank() && terminal_.is_terminal) options.console = write_above_terminal_line;
   base::start_log(options);
 }

@@ -14,9 +14,9 @@ namespace rosa::launch {
 
 class Session {
  public:
-  // Collective: every rank calls it, on the main thread and before other threads; where a launcher started the process
-  // it gets a guardian (launch/guardian.h).
-  Session();
+  // Collective: every rank calls it, on the main thread and before other threads. `watchdog`: the run's, where it is
+  // known before MPI starts: the guardian goes by it from now on.
+  explicit Session(const parallel::WatchdogConfig& watchdog = {});
   // Leaves MPI; the process is to end then.
   ~Session();
   Session(const Session&) = delete;

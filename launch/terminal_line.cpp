@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <mutex>
 
+#include "base/log.h"
+
 namespace rosa::launch {
 namespace {
 
@@ -20,6 +22,7 @@ void write(const std::string& text) {
 
 void draw_terminal_line(const std::string& text) {
   const std::lock_guard lock(mutex);
+  if (!base::console_is_open()) return;
   drawn = text;
   write(kClear + text);
 }

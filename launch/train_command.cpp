@@ -49,7 +49,7 @@ int run_training(TrainOptions& options, training::Objective objective) {
   base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
                                    ": run.folder is empty: name the folder that keeps the run");
   check_files(options.trace, options.file, loaded.config, objective);
-  Session session;
+  Session session(loaded.config.failures.watchdog);
   if (options.dry_run) {
     dry_run(session, loaded, objective);
     return kExitOk;

@@ -12,6 +12,7 @@
 #include "base/stack_trace.h"
 #include "launch/exit_code.h"
 #include "launch/failure.h"
+#include "launch/last_word.h"
 
 namespace rosa::launch {
 namespace {
@@ -38,6 +39,13 @@ void write_stacks(const fs::path& file, const std::string& reason) {
 
 }  // namespace
 
+// What the watchdog takes to call it a hang, and the time in which an ended job is to be gone.
+double guardian_limit_s(const parallel::WatchdogConfig& config) {
+  constexpr double kTimeToEnd_s = 10.0;
+  if (config.heartbeat_s <= 0.0) return 0.0;
+  return config.heartbeat_s * static_cast<double>(config.hang_after_heartbeats) + kTimeToEnd_s;
+}
+
 std::unique_ptr<parallel::Watchdog> make_watchdog(const parallel::WatchdogConfig& config, const fs::path& run_folder,
                                                   parallel::Communicator& communicator) {
   if (config.heartbeat_s <= 0.0) return nullptr;
@@ -52,6 +60,7 @@ std::unique_ptr<parallel::Watchdog> make_watchdog(const parallel::WatchdogConfig
   };
   options.on_end_of_job = [] {
     base::silence_console();
+    be_silent();
     expect_the_end(kExitWatchdog);
   };
   options.on_verdict = [logs](parallel::Trouble, const std::string& text) {

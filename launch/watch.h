@@ -8,6 +8,10 @@
 
 namespace rosa::launch {
 
+// How long a rank may be stopped, or take to end, before its guardian (launch/guardian.h) kills it, in seconds; 0: for
+// ever. Later than any watchdog: where other ranks can see this one they come first.
+double guardian_limit_s(const parallel::WatchdogConfig& config);
+
 // Starts the watchdog of this rank; null where config.heartbeat_s is 0. A verdict is reported as any failure and ends
 // the job with kExitWatchdog; stack traces go to logs/rank_NNNN.stacks.txt of the run folder. Collective: every rank
 // calls it. Throws CommunicationError.

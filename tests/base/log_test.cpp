@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <vector>
 
 #include "base/error.h"
@@ -51,6 +52,24 @@ TEST(Log, WhatIsLoggedIsOneLineWithoutControls) {
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_THAT(lines[0], HasSubstr("'x\\x1b[2J; rosa: rank 0 on host: all is well' \\xe9"));
   EXPECT_EQ(lines[0].find_first_of("\n\x1b"), std::string::npos);
+}
+
+TEST(Log, NothingFollowsTheLastWordsOfAnotherProcess) {
+  bool is_closed = false;
+  // In a process of its own: the console stays closed.
+  EXPECT_EXIT(
+      {
+        LogOptions options;
+        options.console_is_closed = [&] { return is_closed; };
+        start_log(options);
+        log_warning("before");
+        is_closed = true;
+        log_error("after");
+        is_closed = false;
+        log_error("later");
+        std::_Exit(console_is_open() ? 1 : 0);
+      },
+      ::testing::ExitedWithCode(0), "^[^\n]*before\n$");
 }
 
 TEST(Log, UnopenableFileIsAnError) {

@@ -8,11 +8,14 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+
+#include "base/activity.h"
 
 namespace rosa::launch {
 namespace {
@@ -52,6 +55,7 @@ class Guarded {
       start_guardian("rank 5 on here", kLimit_s);
       [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, "+", 1);
       body();
+      guardian_is_silent_from_now_on();
       _exit(kExitCode);
     }
     close(output_[1]);
@@ -137,9 +141,38 @@ TEST(Guardian, DiesWithItsProcessAndOfNothingElse) {
   kill(process.pid(), SIGSTOP);
   EXPECT_EQ(process.wait(), 128 + SIGKILL) << "those signals have not ended the guardian";
   const Guarded killed([] { sleep_s(1000); });
+  kill(killed.pid(), SIGSTOP);
+  kill(guardian_of(killed.pid()), SIGSTOP);
   kill(killed.pid(), SIGKILL);
   EXPECT_EQ(killed.wait(), 128 + SIGKILL);
-  EXPECT_EQ(killed.output(), "") << "and the end of the pipe shows that both are gone";
+  killed.output();  // the end of the pipe shows that both are gone
+}
+
+TEST(Guardian, NamesAProcessThatIsGoneWithoutAWord) {
+  for (const bool is_killed : {true, false}) {
+    const Guarded process([is_killed] {
+      base::begin_step(3);
+      const base::PhaseScope phase(base::Phase::backward);
+      if (is_killed) raise(SIGKILL);
+      _exit(0);
+    });
+    EXPECT_EQ(process.wait(), is_killed ? 128 + SIGKILL : 0);
+    EXPECT_EQ(process.output(), "rosa: rank 5 on here (process " + std::to_string(process.pid()) +
+                                    ") is gone: killed, or ended without a word. It was at step 3, phase backward, in "
+                                    "no collective\n");
+  }
+}
+
+TEST(Guardian, HasNothingToAddToAnEndWithAnExitCodeOrAfterTerm) {
+  const Guarded ends([] { std::exit(4); });
+  EXPECT_EQ(ends.wait(), 4);
+  EXPECT_EQ(ends.output(), "");
+  const Guarded killed([] {
+    guardian_expects_a_kill();
+    raise(SIGKILL);
+  });
+  EXPECT_EQ(killed.wait(), 128 + SIGKILL);
+  EXPECT_EQ(killed.output(), "");
 }
 
 }  // namespace

@@ -86,5 +86,22 @@ TEST(Progress, AFileGetsFewLines) {
       HasSubstr("evaluation after step 600: cross-entropy 1.5000, perplexity 4.480 (1000 tokens of 8 sequences)"));
 }
 
+TEST(Progress, ARunThatIsDoneSaysSoAndHowToTrainLonger) {
+  std::vector<std::string> lines;
+  base::LogOptions options;
+  options.console = [&lines](const std::string& line) { lines.push_back(line); };
+  base::start_log(options);
+  ProgressDisplay display(false, 80, 3600);
+  display.on_start(60, 60);
+  display.on_start(62, 60);
+  display.on_start(59, 60);
+  base::start_log({});
+  ASSERT_THAT(lines, SizeIs(3));
+  EXPECT_THAT(lines[0],
+              HasSubstr("the run is done: it has made 60 of 60 steps. To train longer: --set train.num_steps=N"));
+  EXPECT_THAT(lines[1], HasSubstr("the run is done: it has made 62 of 60 steps."));
+  EXPECT_THAT(lines[2], HasSubstr("going on from step 59 of 60"));
+}
+
 }  // namespace
 }  // namespace rosa::launch
