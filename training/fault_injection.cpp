@@ -8,6 +8,7 @@
 #include <atomic>
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -59,7 +60,11 @@ const std::map<std::string, std::function<void(const Fault&)>>& actions() {
   static const std::map<std::string, std::function<void(const Fault&)>> all = {
       {"throw", [](const Fault&) { throw base::DataError("a fault on purpose (ROSA_FAULT)"); }},
       {"kill", [](const Fault&) { raise(SIGKILL); }},
-      {"stop", [](const Fault&) { raise(SIGSTOP); }},
+      {"stop",
+       [](const Fault&) {
+         raise(SIGSTOP);
+         std::fputs("a fault on purpose: what a library says when the other ranks have left\n", stderr);
+       }},
       {"segv", [](const Fault&) { raise(SIGSEGV); }},
       {"exit", [](const Fault&) { _exit(0); }},
       {"sleep", [](const Fault& fault) { sleep_seconds(fault.seconds); }},
