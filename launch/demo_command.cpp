@@ -57,7 +57,7 @@ bool train_part(const DemoOptions& options, Session& session, const std::string&
 
 training::Scores score_part(const DemoOptions& options, Session& session, const std::string& name,
                             const std::vector<std::string>& variants) {
-  const TrainedRun run = load_trained_run(fs::path(options.folder) / name, "", {}, session.communicator());
+  const TrainedRun run = load_trained_run({.folder = fs::path(options.folder) / name}, session.communicator());
   const training::RunParts parts = run.objects.parts(session.communicator());
   const training::Scores scores = training::evaluate_variants(run.config, parts, variants);
   training::require_finite_scores(scores, parts);
@@ -78,7 +78,7 @@ std::vector<training::LayerMetrics> last_layers(const DemoOptions& options, cons
 // Half of a held-out sequence, what really follows, and what window-only student and student with ROSA make of it.
 void print_sample(const DemoOptions& options, Session& session) {
   const TrainedRun run =
-      load_trained_run(fs::path(options.folder) / kParts.front().name, "", {}, session.communicator());
+      load_trained_run({.folder = fs::path(options.folder) / kParts.front().name}, session.communicator());
   if (!session.is_main_rank()) return;
   const training::RunObjects& objects = run.objects;
   const at::Tensor row = objects.held_out_data->batch(/*step=*/0, /*first_sample=*/0, /*num_samples=*/1).input_ids;

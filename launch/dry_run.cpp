@@ -26,6 +26,7 @@
 #include "parallel/self_check.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
+#include "training/run_identity.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -96,12 +97,14 @@ fs::path existing_part_of(fs::path path) {
 
 class DryRun {
  public:
-  DryRun(Session& session, const LoadedConfig& loaded, training::Objective objective)
+  DryRun(Session& session, const LoadedConfig& loaded, training::Objective objective,
+         const std::set<std::string>& accepted)
       : session_(session),
         communicator_(session.communicator()),
         loaded_(loaded),
         config_(loaded.config),
         objective_(objective),
+        accepted_(accepted),
         facts_(read_host_facts()) {}
 
   void run() {
@@ -240,7 +243,7 @@ class DryRun {
       }
     }
     const double seconds = largest(watch.seconds());
-    checked_batch(*objects_->held_out_data, "held-out", 0, 0, 1);
+    if (config_.evaluation.every > 0) checked_batch(*objects_->held_out_data, "held-out", 0, 0, 1);
     num_counted = sum(num_counted);
     num_tokens = sum(num_tokens);
     base::require<base::DataError>(num_counted > 0, "no token of the first and last batches counts in the loss");
@@ -372,10 +375,22 @@ class DryRun {
     const fs::path checkpoints = fs::path(config_.run.folder) / "checkpoints";
     if (session_.is_main_rank() && fs::exists(checkpoints)) {
       const auto newest = training::CheckpointStore(checkpoints).newest_complete();
-      if (newest)
+      if (newest) {
+        compare_recipe(*newest);
         text = concat("from ", newest->folder().string(), " (checkpoint.resume: ", config_.checkpoint.resume, ")");
+      }
     }
     return {"the run would start", text, ""};
+  }
+
+  // Throws what the resume would throw.
+  void compare_recipe(const training::Checkpoint& checkpoint) {
+    const bool from_scratch = objective_ == training::Objective::pretrain && config_.model.from_scratch;
+    training::RunIdentity identity(training::identity_fields(config_, from_scratch, *objects_->model,
+                                                             *objects_->training_data, *objects_->held_out_data),
+                                   accepted_);
+    identity.set_known(recorded_recipe(checkpoint.folder() / "config.yaml"));
+    checkpoint.load({{"identity", &identity}});
   }
 
   // Peaks of the ranks of a host against what the host has.
@@ -420,6 +435,7 @@ class DryRun {
   const LoadedConfig& loaded_;
   const training::RunConfig& config_;
   training::Objective objective_;
+  const std::set<std::string>& accepted_;
   HostFacts facts_;
   std::vector<std::string> hosts_;  // of every rank
   std::optional<training::RunObjects> objects_;
@@ -430,8 +446,9 @@ class DryRun {
 
 }  // namespace
 
-void dry_run(Session& session, const LoadedConfig& loaded, training::Objective objective) {
-  DryRun(session, loaded, objective).run();
+void dry_run(Session& session, const LoadedConfig& loaded, training::Objective objective,
+             const std::set<std::string>& accept_changed) {
+  DryRun(session, loaded, objective, accept_changed).run();
 }
 
 }  // namespace rosa::launch

@@ -4,12 +4,14 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
+#include "launch/accept_changed.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
@@ -23,7 +25,7 @@ namespace rosa::launch {
 namespace {
 
 struct EvalOptions {
-  std::string folder, checkpoint, output;
+  std::string folder, checkpoint, accept_changed, output;
   bool force = false;
   std::vector<std::string> variants = training::kAllVariants;
   std::vector<std::string> overrides;
@@ -43,10 +45,14 @@ void check_output_of(const EvalOptions& options) {
 }
 
 int run_eval(const EvalOptions& options) {
+  const std::set<std::string> accepted = parse_accepted(options.accept_changed);
   if (!options.output.empty()) check_output_of(options);
   Session session;
-  const TrainedRun run =
-      load_trained_run(options.folder, options.checkpoint, options.overrides, session.communicator());
+  const TrainedRun run = load_trained_run({.folder = options.folder,
+                                           .checkpoint = options.checkpoint,
+                                           .overrides = options.overrides,
+                                           .accepted = accepted},
+                                          session.communicator());
   const training::Scores scores =
       training::evaluate_variants(run.config, run.objects.parts(session.communicator()), options.variants);
   training::require_finite_scores(scores, run.objects.parts(session.communicator()));
@@ -70,7 +76,10 @@ void add_eval_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand("eval", "Scores a run on held-out data, beside teacher and controls.");
   const auto options = std::make_shared<EvalOptions>();
   command->add_option("RUN", options->folder, "run folder")->required()->check(CLI::ExistingDirectory);
-  command->add_option("--checkpoint", options->checkpoint, "a checkpoint folder (default: the newest complete one)");
+  command->add_option("--checkpoint", options->checkpoint,
+                      "a checkpoint, by its path or its name in the run (default: the newest complete one), or "
+                      "a file of adapter weights");
+  add_accept_changed_option(*command, options->accept_changed);
   command->add_option("--variants", options->variants, "what to score")
       ->delimiter(',')
       ->check(CLI::IsMember(training::kAllVariants));

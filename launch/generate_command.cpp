@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "launch/accept_changed.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/sampling.h"
@@ -32,7 +33,7 @@ using base::concat;
 constexpr int64_t kMaxPromptBytes = int64_t{1} << 24;
 
 struct GenerateCommandOptions {
-  std::string folder, checkpoint, text, file, ids;
+  std::string folder, checkpoint, accept_changed, text, file, ids;
   // Which of the three was given, be it empty.
   CLI::Option *text_option = nullptr, *file_option = nullptr, *ids_option = nullptr;
   int64_t held_out_tokens = 0;
@@ -130,7 +131,12 @@ int run_generate(const GenerateCommandOptions& options) {
   base::require<base::ConfigError>(options.model == "rosa" || options.checkpoint.empty(), "--checkpoint has no effect ",
                                    "with --model ", options.model, ", which has no trained weights; leave one out");
   const auto communicator = parallel::make_single_communicator();
-  const TrainedRun run = load_trained_run(options.folder, options.checkpoint, options.overrides, *communicator);
+  const TrainedRun run = load_trained_run({.folder = options.folder,
+                                           .checkpoint = options.checkpoint,
+                                           .overrides = options.overrides,
+                                           .accepted = parse_accepted(options.accept_changed),
+                                           .needs_held_out = !ids.has_value()},
+                                          *communicator);
   if (!ids) ids = held_out_prompt(options.held_out_tokens, *run.objects.held_out_data);
   const auto of_model = models::load_generation_config(run.config.model.folder);
   const models::Qwen3Config& model = run.objects.model->config();
@@ -187,7 +193,10 @@ void add_generate_command(CLI::App& program, Action& action) {
                       concat("samples among the likeliest that sum up to p; ", of_model, "1"));
   command->add_option("--seed", options->sampling.seed, "of the samples (default 0)");
   command->add_flag("--print-ids", options->print_ids, "writes token ids instead of bytes");
-  command->add_option("--checkpoint", options->checkpoint, "a checkpoint folder (default: the newest complete one)");
+  command->add_option("--checkpoint", options->checkpoint,
+                      "a checkpoint, by its path or its name in the run (default: the newest complete one), or "
+                      "a file of adapter weights");
+  add_accept_changed_option(*command, options->accept_changed);
   add_override_option(*command, options->overrides);
   command->callback([&action, options] { action = [options] { return run_generate(*options); }; });
 }

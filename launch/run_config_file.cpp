@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "launch/config_text.h"
 #include "launch/yaml_config.h"
+#include "training/run_identity.h"
 
 namespace rosa::launch {
 namespace {
@@ -44,6 +45,18 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   make_paths_absolute(loaded.config);
   loaded.text = dump_config(describe_run(loaded.config), sources);
   return loaded;
+}
+
+std::map<std::string, std::string> recorded_recipe(const std::filesystem::path& path) {
+  try {
+    training::RunConfig config;
+    const ConfigSources sources = load_config(ConfigInput::from_file(path), config);
+    auto values = training::recipe_values(config);
+    std::erase_if(values, [&](const auto& entry) { return sources.at(entry.first) == "default"; });
+    return values;
+  } catch (const base::ConfigError&) {
+    return {};
+  }
 }
 
 std::string run_config_reference() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,10 @@ struct LoadedConfig {
 
 // Throws ConfigError with everything wrong; a file that can't be read is a ConfigError too.
 LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+
+// The keys of the recipe that a resolved configuration holds (a run's or checkpoint's config.yaml), as
+// training::recipe_values writes them. Empty where it can't be read, by this version of the program.
+std::map<std::string, std::string> recorded_recipe(const std::filesystem::path& path);
 
 // docs/configuration.md
 std::string run_config_reference();

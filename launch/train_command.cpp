@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "launch/accept_changed.h"
 #include "launch/command.h"
 #include "launch/dry_run.h"
 #include "launch/exit_code.h"
@@ -16,7 +17,6 @@
 #include "launch/session.h"
 #include "launch/trace_recording.h"
 #include "launch/training_session.h"
-#include "training/run_identity.h"
 
 namespace rosa::launch {
 namespace {
@@ -44,14 +44,14 @@ void check_files(TraceOptions& trace, const std::string& file, const training::R
 
 int run_training(TrainOptions& options, training::Objective objective) {
   // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
-  const std::set<std::string> accepted = training::parse_accepted(options.accept_changed);
+  const std::set<std::string> accepted = parse_accepted(options.accept_changed);
   const LoadedConfig loaded = load_run_config(options.file, options.overrides);
   base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
                                    ": run.folder is empty: name the folder that keeps the run");
   check_files(options.trace, options.file, loaded.config, objective);
   Session session(loaded.config.failures.watchdog);
   if (options.dry_run) {
-    dry_run(session, loaded, objective);
+    dry_run(session, loaded, objective, accepted);
     return kExitOk;
   }
   TraceRecording trace(options.trace, loaded.config.run.folder, session.communicator());
@@ -68,8 +68,7 @@ void add_command(CLI::App& program, Action& action, const std::string& name, con
   add_override_option(*command, options->overrides);
   command->add_flag("--dry-run", options->dry_run,
                     "Try everything out but train: ranks, collectives, model, data, a checkpoint; report and stop");
-  command->add_option("--accept-changed", options->accept_changed,
-                      "go on although these changed since the checkpoint, e.g. data,model (docs/running.md)");
+  add_accept_changed_option(*command, options->accept_changed);
   add_trace_options(*command, options->trace);
   command->footer(
       "The same command again goes on from the newest checkpoint of run.folder (checkpoint.resume: auto).\n"

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,18 @@ struct TrainedRun {
   int64_t num_steps_done = 0;
 };
 
-// Reads config.yaml of `folder`, builds the run and loads its newest complete checkpoint, or `checkpoint` where that is
-// not empty. Throws ConfigError, DataError or CheckpointError.
-TrainedRun load_trained_run(const std::filesystem::path& folder, const std::string& checkpoint,
-                            const std::vector<std::string>& overrides, parallel::Communicator& communicator);
+struct TrainedRunRequest {
+  std::filesystem::path folder = {};
+  std::string checkpoint =
+      {};  // a path, the name of one in the folder, or an adapter file; empty: the newest whole one
+  std::vector<std::string> overrides = {};
+  std::set<std::string> accepted = {};  // what may differ from the checkpoint
+  bool needs_held_out = true;           // no use of a trained run needs its training data
+};
+
+// Reads config.yaml of the folder (where it is gone, the newest checkpoint's), builds the run and loads the weights.
+// Compares model, tokenizer, adapter settings and held-out data, which `overrides` may name another of, with the
+// checkpoint's. Throws ConfigError, DataError or CheckpointError.
+TrainedRun load_trained_run(const TrainedRunRequest& request, parallel::Communicator& communicator);
 
 }  // namespace rosa::launch

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "launch/progress.h"
+#include "launch/run_config_file.h"
 #include "training/fault_injection.h"
 #include "training/metrics.h"
 
@@ -37,7 +38,8 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .stop_requested = stop_requested,
                                      .resolved_config = loaded.text,
                                      .accept_changed = accept_changed,
-                                     .states = states};
+                                     .states = states,
+                                     .read_recipe = recorded_recipe};
   const training::RunOutcome outcome = training::train_run(config, objective, context);
   if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {
     base::log_info("stopped on request; the same command goes on from here");

@@ -51,16 +51,6 @@ class Progress : public base::Stateful {
   int64_t samples_per_step_;
 };
 
-fs::path adapter_file(const fs::path& source) {
-  if (!fs::is_directory(source)) return source;
-  if (fs::exists(source / "adapter.safetensors")) return source / "adapter.safetensors";
-  const CheckpointStore store(source / "checkpoints");
-  const auto newest = store.newest_complete();
-  base::require<base::ConfigError>(newest.has_value(), "train.init_from: ", source.string(),
-                                   " holds neither adapter.safetensors nor checkpoints");
-  return newest->folder() / kAdapterFile;
-}
-
 bool any_rank(parallel::Communicator& communicator, bool value) {
   return communicator.all_reduce_values(std::vector<int64_t>{value ? 1 : 0}, parallel::Reduction::max).front() != 0;
 }
@@ -164,12 +154,12 @@ class Run {
   bool due(int64_t every) const { return every > 0 && progress_.num_steps_done % every == 0; }
 
   // Read before anything of the run's folder is touched, and the same on every rank.
-  std::map<std::string, std::string> identity_of_run() const {
+  IdentityFields identity_of_run() const {
     const bool from_scratch = objective_ == Objective::pretrain && config_.model.from_scratch;
     const auto fields =
         identity_fields(config_, from_scratch, *objects_.model, *objects_.training_data, *objects_.held_out_data);
     std::string text;
-    for (const auto& [name, value] : fields) text += base::concat(name, ": ", value, "\n");
+    for (const auto& [name, value] : fields.values) text += base::concat(name, ": ", value, "\n");
     parallel::compare_across_ranks(communicator_, "data and model", text);
     return fields;
   }
@@ -198,7 +188,7 @@ class Run {
             base::concat("no checkpoint in ", config_.run.folder, ": starting run ", record_.run_id, " at step 0"));
       });
       if (!config_.train.init_from.empty() && objects_.adapters) {
-        objects_.adapters->load(adapter_file(config_.train.init_from));
+        load_start_weights(config_, *objects_.adapters);
       }
     }
     if (communicator_.rank() == 0) {
@@ -208,11 +198,14 @@ class Run {
 
   void resume(const Checkpoint& checkpoint) {
     // First of all: what changed is named before a shape fails to fit.
+    if (context_.read_recipe) identity_.set_known(context_.read_recipe(checkpoint.folder() / "config.yaml"));
     checkpoint.load({{"identity", &identity_}});
+    if (identity_.accepts_other_tensors()) trainer_.accept_other_tensors();
     checkpoint.load(states_);
     if (checkpoint.folder().parent_path() == checkpoints_folder()) saved_step_ = progress_.num_steps_done;
     observe([&](TrainingObserver& o) {
       for (const std::string& change : identity_.accepted_changes()) o.on_notice("accepted a change: " + change);
+      if (!identity_.unrecorded().empty()) o.on_notice(identity_.unrecorded_text());
       for (const std::string& name : checkpoint.state_names()) {
         if (!states_.contains(name)) o.on_notice("the checkpoint's state '" + name + "' is not used by this run");
       }

@@ -10,6 +10,7 @@
 #include "parallel/communicator.h"
 #include "training/config.h"
 #include "training/metrics.h"
+#include "training/run_identity.h"
 #include "training/run_objects.h"
 
 namespace rosa::training {
@@ -21,6 +22,7 @@ struct RunContext {
   std::string resolved_config;           // saved as config.yaml in run folder and checkpoints; compared across ranks
   std::set<std::string> accept_changed = {};           // what may differ from the checkpoint (run_identity.h)
   std::map<std::string, base::Stateful*> states = {};  // the caller's own, saved with the run's; values are rank 0's
+  RecipeReader read_recipe = {};  // for checkpoints of earlier versions, which record less than their configuration
 };
 
 enum class RunOutcome { finished, stopped };

@@ -1,73 +1,104 @@
 #include "training/run_identity.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <sstream>
+#include <type_traits>
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
 using base::concat;
+using base::Range;
 using base::require;
+using base::Role;
+using Values = std::map<std::string, std::string>;
 
-// A described struct as "a=1 b.c=2".
-class FieldText : public base::FieldVisitor {
+// Every field of a described struct as text, by full key; `roles` tells which of them are kept.
+class FieldTexts : public base::FieldVisitor {
  public:
-  void field(std::string_view name, bool& value, base::Role, std::string_view) override {
-    add(name, value ? "true" : "false");
+  explicit FieldTexts(std::set<Role> roles) : roles_(std::move(roles)) {}
+
+  void field(std::string_view name, bool& value, Role role, std::string_view) override { add(name, role, value); }
+  void field(std::string_view name, int64_t& value, Role role, std::string_view, Range<int64_t>) override {
+    add(name, role, value);
   }
-  void field(std::string_view name, int64_t& value, base::Role, std::string_view, base::Range<int64_t>) override {
-    add(name, std::to_string(value));
+  void field(std::string_view name, double& value, Role role, std::string_view, Range<double>) override {
+    add(name, role, value);
   }
-  void field(std::string_view name, double& value, base::Role, std::string_view, base::Range<double>) override {
-    add(name, value);
-  }
-  void field(std::string_view name, std::string& value, base::Role, std::string_view,
+  void field(std::string_view name, std::string& value, Role role, std::string_view,
              const std::vector<std::string>&) override {
-    add(name, value);
+    add(name, role, value);
   }
-  void field(std::string_view name, std::vector<int64_t>& value, base::Role, std::string_view,
-             base::Range<int64_t>) override {
-    add_list(name, value);
+  void field(std::string_view name, std::vector<int64_t>& value, Role role, std::string_view, Range<int64_t>) override {
+    add(name, role, value);
   }
-  void field(std::string_view name, std::vector<double>& value, base::Role, std::string_view,
-             base::Range<double>) override {
-    add_list(name, value);
+  void field(std::string_view name, std::vector<double>& value, Role role, std::string_view, Range<double>) override {
+    add(name, role, value);
   }
-  void field(std::string_view name, std::vector<std::string>& value, base::Role, std::string_view) override {
-    add_list(name, value);
+  void field(std::string_view name, std::vector<std::string>& value, Role role, std::string_view) override {
+    add(name, role, value);
   }
   void begin_section(std::string_view name, std::string_view) override { prefix_ += concat(name, "."); }
   void end_section() override { prefix_.erase(prefix_.rfind('.', prefix_.size() - 2) + 1); }
 
-  std::string text() const { return text_.str(); }
+  Values values;
 
  private:
   template <class Value>
-  void add(std::string_view name, const Value& value) {
-    std::ostringstream exact;
-    exact.precision(17);
-    exact << value;
-    text_ << (text_.str().empty() ? "" : " ") << prefix_ << name << '=' << exact.str();
-  }
-  template <class Value>
-  void add_list(std::string_view name, const std::vector<Value>& values) {
-    for (const Value& value : values) add(name, value);
+  void add(std::string_view name, Role role, const Value& value) {
+    if (!roles_.contains(role)) return;
+    if constexpr (std::is_same_v<Value, std::string>) {
+      values[prefix_ + std::string(name)] = base::as_utf8(value);
+    } else {  // numbers in the fewest digits that read back as the same
+      values[prefix_ + std::string(name)] =
+          nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    }
   }
 
+  std::set<Role> roles_;
   std::string prefix_;
-  std::ostringstream text_;
 };
 
-template <class Config>
-std::string text_of(Config config) {
-  FieldText text;
-  describe(text, config);
-  return text.text();
+Values values_of(RunConfig config, std::set<Role> roles) {
+  FieldTexts texts(std::move(roles));
+  describe(texts, config);
+  return std::move(texts.values);
+}
+
+constexpr const char* kRun = "run";  // the run's id, not the section
+constexpr const char* kGlobalBatch = "global_batch";
+constexpr const char* kFromScratch = "from scratch";
+
+// Short names for keys; those that the first versions of the program knew.
+const std::map<std::string, std::set<std::string>>& groups() {
+  static const std::map<std::string, std::set<std::string>> groups = {
+      {"num_steps", {"train.num_steps"}},
+      {"seed", {"run.seed"}},
+      {"compute_threads", {"compute.threads"}},
+      {kGlobalBatch, {"train.micro_batches", "train.micro_batch_sequences"}},
+      {"vocabulary", {"data.vocabulary_size", "data.alphabet_size", "model.architecture.vocab_size"}}};
+  return groups;
+}
+
+// Contents that follow from keys: who accepts the key's change accepts the content's.
+const std::map<std::string, std::set<std::string>>& causes() {
+  static const std::map<std::string, std::set<std::string>> causes = {
+      {"data", {"data.kind"}},
+      {"held_out_data", {"data.kind"}},
+      {"model", {"model.from_scratch"}},
+      {"tokenizer", {"model.from_scratch"}},
+      {"vocabulary",
+       {"data.kind", "data.vocabulary_size", "data.alphabet_size", "model.architecture.vocab_size",
+        "model.from_scratch"}}};
+  return causes;
 }
 
 constexpr const char* kTokenizerFiles[] = {"added_tokens.json", "merges.txt",      "special_tokens_map.json",
@@ -79,7 +110,7 @@ std::string files_text(const fs::path& folder, const std::vector<std::string>& n
   std::string text;
   for (const std::string& name : names) {
     if (!fs::is_regular_file(folder / name)) continue;
-    text += concat(text.empty() ? "" : " ", name, "=", base::to_hex(base::file_checksum(folder / name)));
+    text += concat(text.empty() ? "" : " ", base::as_utf8(name), "=", base::to_hex(base::file_checksum(folder / name)));
   }
   return text.empty() ? "none" : text;
 }
@@ -94,87 +125,180 @@ std::string model_text(const fs::path& folder) {
   return files_text(folder, names);
 }
 
+// "start=1 end=0" of a section, as the first versions wrote it, by full key.
+void add_pieces(const std::string& section, const std::string& text, Values& values) {
+  std::istringstream pieces(text);
+  for (std::string piece; pieces >> piece;) {
+    const size_t equals = piece.find('=');
+    if (equals != std::string::npos) values[section + "." + piece.substr(0, equals)] = piece.substr(equals + 1);
+  }
+}
+
+// What the first versions saved, by the names of today; data and the global batch stay in their earlier form.
+Values from_earlier_form(Values saved) {
+  Values values;
+  for (const auto& [name, text] : saved) {
+    if (name == "schedules") {
+      add_pieces(name, text, values);
+    } else if (name == "model" && text.starts_with(concat(kFromScratch, ": "))) {
+      values[name] = kFromScratch;
+      add_pieces("model.architecture", text.substr(std::string(kFromScratch).size() + 2), values);
+    } else if (const size_t as = text.rfind(" as "); name == "model" && as != std::string::npos) {
+      values[name] = text.substr(0, as);
+      values["model.compute_dtype"] = text.substr(as + 4);
+    } else if (const auto group = groups().find(name); group != groups().end() && group->second.size() == 1) {
+      values[*group->second.begin()] = text;
+    } else {
+      values[name] = text;
+    }
+  }
+  return values;
+}
+
+// Numbers may be written in different forms: 1 and 1.0, 0.1 and 0.10000000000000001.
+bool are_equal(const std::string& left, const std::string& right) {
+  if (left == right) return true;
+  if ((left + right).find_first_of(".eE") == std::string::npos) return false;
+  char *left_end = nullptr, *right_end = nullptr;
+  const double a = std::strtod(left.c_str(), &left_end), b = std::strtod(right.c_str(), &right_end);
+  return !left.empty() && !right.empty() && *left_end == '\0' && *right_end == '\0' && a == b;
+}
+
+std::string change_text(const std::string& name, const std::string& saved, const std::string& now) {
+  const auto meaning = content_names().find(name);
+  return concat(name, meaning == content_names().end() ? "" : concat(" (", meaning->second, ")"),
+                ": the checkpoint has '", saved, "', this run has '", now, "'");
+}
+
 }  // namespace
 
-const std::map<std::string, std::string>& identity_names() {
+const std::map<std::string, std::string>& content_names() {
   static const std::map<std::string, std::string> names = {
-      {"run", "the checkpoint is of another run"},
-      {"data", "training data, by content, and its settings"},
-      {"held_out_data", "evaluation data"},
+      {kRun, "the checkpoint is of another run"},
+      {"data", "training data, by content"},
+      {"held_out_data", "evaluation data, by content"},
       {"model", "weights and configuration of the base model, by content"},
       {"tokenizer", "tokenizer files in the model's folder, by content"},
       {"vocabulary", "size of the vocabulary of data and model"},
-      {"num_steps", "length of the run, which the schedules depend on"},
-      {"schedules", "learning rate, alpha and temperatures"},
-      {"global_batch", "sequences of a step, which the position in the data depends on"},
-      {"seed", "random numbers and order of the data"},
-      {"compute_threads", "compute.threads: results depend on it in the last bit"}};
+      {kGlobalBatch, "sequences of a step"}};
   return names;
 }
 
-std::set<std::string> parse_accepted(const std::string& list) {
-  std::set<std::string> accepted;
-  std::istringstream parts(list);
-  for (std::string name; std::getline(parts, name, ',');) {
-    std::string known;
-    for (const auto& entry : identity_names()) known += (known.empty() ? "" : ", ") + entry.first;
-    require<base::ConfigError>(identity_names().contains(name), "--accept-changed: there is no '", name,
-                               "'; what can be accepted is ", known);
-    accepted.insert(name);
+std::vector<std::string> acceptable_names() {
+  std::set<std::string> names;
+  for (const auto& entry : values_of({}, {Role::recipe, Role::place, Role::free})) {
+    names.insert(entry.first);
+    for (size_t dot = entry.first.find('.'); dot != std::string::npos; dot = entry.first.find('.', dot + 1)) {
+      names.insert(entry.first.substr(0, dot));
+    }
   }
-  return accepted;
+  for (const auto& entry : content_names()) names.insert(entry.first);
+  for (const auto& entry : groups()) names.insert(entry.first);
+  return {names.begin(), names.end()};
 }
 
-RunIdentity::RunIdentity(std::map<std::string, std::string> fields, std::set<std::string> accepted)
-    : fields_(std::move(fields)), accepted_(std::move(accepted)) {
-  for (const auto& entry : fields_) {
-    require(identity_names().contains(entry.first), "RunIdentity: '", entry.first, "' is not in identity_names()");
+bool covers(const std::set<std::string>& accepted, const std::string& name) {
+  if (accepted.contains(name)) return true;
+  for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
+    const std::string section = name.substr(0, dot);
+    if (section != kRun && accepted.contains(section)) return true;
   }
+  return std::any_of(groups().begin(), groups().end(),
+                     [&](const auto& group) { return accepted.contains(group.first) && group.second.contains(name); });
+}
+
+RunIdentity::RunIdentity(IdentityFields fields, std::set<std::string> accepted, std::string advice)
+    : fields_(std::move(fields)), accepted_(std::move(accepted)), advice_(std::move(advice)) {}
+
+std::string RunIdentity::unrecorded_text() const {
+  std::string names;
+  for (const std::string& name : unrecorded_) names += (names.empty() ? "" : ", ") + name;
+  return concat("an earlier version of the program wrote the checkpoint; it does not record, so that nobody compares, ",
+                names);
+}
+
+bool RunIdentity::accepts_other_tensors() const {
+  static const char* const kDecideTensors[] = {"adapter.layers",
+                                               "adapter.bias",
+                                               "adapter.no_match_embedding",
+                                               "train.trainable",
+                                               "optimizer.rate_patterns",
+                                               "optimizer.rate_factors",
+                                               "model",
+                                               "model.from_scratch",
+                                               "model.architecture.num_hidden_layers",
+                                               "model.architecture.tie_word_embeddings"};
+  return std::any_of(std::begin(kDecideTensors), std::end(kDecideTensors),
+                     [this](const char* key) { return accepts(key); });
 }
 
 base::StateDict RunIdentity::save_state() const {
   base::StateDict state;
-  for (const auto& [name, value] : fields_) state.values[name] = value;
+  for (const auto& [name, value] : fields_.values) state.values[name] = value;
   return state;
 }
 
 void RunIdentity::load_state(const base::StateDict& state) {
-  std::string refused, names;
-  accepted_changes_.clear();
-  for (const auto& [name, value] : fields_) {
-    const auto found = state.values.find(name);
-    const auto* saved = found == state.values.end() ? nullptr : std::get_if<std::string>(&found->second);
-    if (saved != nullptr && *saved == value) continue;
-    const std::string change = concat(name, " (", identity_names().at(name), "): the checkpoint has '",
-                                      saved == nullptr ? "nothing" : *saved, "', this run has '", value, "'");
-    if (accepts(name)) {
-      accepted_changes_.push_back(change);
-    } else {
-      refused += concat("\n  ", change);
-      names += (names.empty() ? "" : ",") + name;
+  Values saved, now = fields_.values;
+  for (const auto& [name, value] : state.values) {
+    if (const auto* text = std::get_if<std::string>(&value)) saved[name] = *text;
+  }
+  if (saved.contains("seed")) {  // of the first versions
+    saved = from_earlier_form(std::move(saved));
+    for (const auto& [name, value] : fields_.earlier_form) now[name] = value;
+  }
+  saved.insert(known_.begin(), known_.end());
+  std::set<std::string> changed;
+  unrecorded_.clear();
+  for (const auto& [name, value] : now) {
+    const auto found = saved.find(name);
+    if (found == saved.end()) {
+      if (!content_names().contains(name)) unrecorded_.push_back(name);
+    } else if (!are_equal(found->second, value)) {
+      changed.insert(name);
     }
   }
-  require<base::CheckpointError>(names.empty(), "something changed since the checkpoint was written:", refused,
-                                 "\nTo go on all the same, add --accept-changed ", names,
-                                 "; else use a new run.folder, with train.init_from for a warm start");
+  std::string refused, names;
+  accepted_changes_.clear();
+  for (const std::string& name : changed) {
+    std::set<std::string> reasons;  // the changed keys that this change follows from
+    if (const auto found = causes().find(name); found != causes().end()) {
+      std::set_intersection(found->second.begin(), found->second.end(), changed.begin(), changed.end(),
+                            std::inserter(reasons, reasons.end()));
+    }
+    const std::string change = change_text(name, saved.at(name), now.at(name));
+    if (accepts(name) || std::any_of(reasons.begin(), reasons.end(), [&](const auto& key) { return accepts(key); })) {
+      accepted_changes_.push_back(change);
+      continue;
+    }
+    refused += concat(refused.empty() ? "" : "; ", change);
+    if (reasons.empty()) names += (names.empty() ? "" : ",") + name;
+  }
+  require<base::CheckpointError>(refused.empty(), "something changed since the checkpoint was written: ", refused,
+                                 ". To go on all the same, add --accept-changed ", names, "; ", advice_);
 }
 
-std::map<std::string, std::string> identity_fields(const RunConfig& config, bool from_scratch,
-                                                   const models::Qwen3& model, const DataSource& training_data,
-                                                   const DataSource& held_out_data) {
-  return {{"data", training_data.fingerprint()},
-          {"held_out_data", held_out_data.fingerprint()},
-          {"model", from_scratch ? "from scratch: " + text_of(config.model.architecture)
-                                 : model_text(config.model.folder) + " as " + config.model.compute_dtype},
-          {"tokenizer",
-           from_scratch ? "none"
-                        : files_text(config.model.folder, {std::begin(kTokenizerFiles), std::end(kTokenizerFiles)})},
-          {"vocabulary", concat(training_data.vocabulary_size(), " of ", model.config().vocab_size)},
-          {"num_steps", std::to_string(config.train.num_steps)},
-          {"schedules", text_of(config.schedules)},
-          {"global_batch", std::to_string(config.train.micro_batches * config.train.micro_batch_sequences)},
-          {"seed", std::to_string(config.run.seed)},
-          {"compute_threads", std::to_string(config.compute.threads)}};
+Values recipe_values(RunConfig config) { return values_of(std::move(config), {Role::recipe}); }
+
+Values model_contents(const fs::path& folder) {
+  return {{"model", model_text(folder)},
+          {"tokenizer", files_text(folder, {std::begin(kTokenizerFiles), std::end(kTokenizerFiles)})}};
+}
+
+IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::Qwen3& model,
+                               const DataSource& training_data, const DataSource& held_out_data) {
+  IdentityFields fields;
+  fields.values = recipe_values(config);
+  fields.values.merge(from_scratch ? Values{{"model", kFromScratch}, {"tokenizer", "none"}}
+                                   : model_contents(config.model.folder));
+  fields.values["vocabulary"] = concat(training_data.vocabulary_size(), " of ", model.config().vocab_size);
+  fields.earlier_form[kGlobalBatch] = std::to_string(config.train.micro_batches * config.train.micro_batch_sequences);
+  for (const auto& [name, source] : {std::pair{"data", &training_data}, std::pair{"held_out_data", &held_out_data}}) {
+    if (source->content().empty()) continue;
+    fields.values[name] = source->content();
+    fields.earlier_form[name] = source->fingerprint();
+  }
+  return fields;
 }
 
 }  // namespace rosa::training

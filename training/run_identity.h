@@ -1,11 +1,15 @@
-// RunIdentity: what must be equal for a resumed run to be the same run, by name and content: data, model, tokenizer,
-// vocabulary, schedules and what else decides the bits. Saved with every checkpoint and compared when one is loaded.
+// RunIdentity: what must be equal for a resumed run to be the same run: every key of the configuration that belongs to
+// the recipe (base::Role), by its full name, and data, model and tokenizer, by content. Saved with every checkpoint and
+// compared when one is loaded.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/stateful.h"
@@ -15,35 +19,68 @@
 
 namespace rosa::training {
 
-// The names that --accept-changed knows, with what they mean.
-const std::map<std::string, std::string>& identity_names();
+// What is compared by content, by name, with what it means.
+const std::map<std::string, std::string>& content_names();
 
-// Splits and checks "data,model". Throws ConfigError for a name that does not exist.
-std::set<std::string> parse_accepted(const std::string& list);
+// Everything that may be accepted: keys, sections, contents, and groups of keys (num_steps, global_batch ...).
+std::vector<std::string> acceptable_names();
+
+// Whether one of the names `accepted` stands for `name`: itself, a section that it is in, or a group.
+bool covers(const std::set<std::string>& accepted, const std::string& name);
+
+struct IdentityFields {
+  std::map<std::string, std::string> values;  // by full key or name of a content
+  // Of those, in the form in which the first versions of the program saved them: with settings in them.
+  std::map<std::string, std::string> earlier_form;
+};
 
 class RunIdentity : public base::Stateful {
  public:
-  // `fields`: one for each name of identity_names() but "run". `accepted`: names whose change is no error.
-  RunIdentity(std::map<std::string, std::string> fields, std::set<std::string> accepted);
+  // `accepted`: names whose change is no error. `advice`: what else can be done about one, in the error.
+  RunIdentity(IdentityFields fields, std::set<std::string> accepted,
+              std::string advice = "else use a new run.folder, with train.init_from for a warm start");
 
-  const std::map<std::string, std::string>& fields() const { return fields_; }
-  bool accepts(const std::string& name) const { return accepted_.contains(name); }
+  const std::map<std::string, std::string>& values() const { return fields_.values; }
+  bool accepts(const std::string& name) const { return covers(accepted_, name); }
   // What load_state found changed and accepted, one line each.
   const std::vector<std::string>& accepted_changes() const { return accepted_changes_; }
+  // The keys that the loaded state did not record, since an earlier version of the program wrote it: not compared.
+  const std::vector<std::string>& unrecorded() const { return unrecorded_; }
+  // The same for the log.
+  std::string unrecorded_text() const;
+
+  // Values of keys, by what else is known of the checkpoint: they count where its state does not record the key.
+  void set_known(std::map<std::string, std::string> known) { known_ = std::move(known); }
+
+  // Whether a change is accepted by which a run has other tensors than the checkpoint.
+  bool accepts_other_tensors() const;
 
   base::StateDict save_state() const override;
   // Compares. Throws CheckpointError that names everything that changed, and the flag.
   void load_state(const base::StateDict& state) override;
 
  private:
-  std::map<std::string, std::string> fields_;
+  IdentityFields fields_;
   std::set<std::string> accepted_;
+  std::string advice_;
+  std::map<std::string, std::string> known_;
   std::vector<std::string> accepted_changes_;
+  std::vector<std::string> unrecorded_;
 };
 
-// The fields of a run. Reads the files of the model's folder for their checksums. Throws FileError.
-std::map<std::string, std::string> identity_fields(const RunConfig& config, bool from_scratch,
-                                                   const models::Qwen3& model, const DataSource& training_data,
-                                                   const DataSource& held_out_data);
+// Reads the recipe that a checkpoint's config.yaml tells, by key; empty where it can't be read. The reader of YAML is
+// launch/.
+using RecipeReader = std::function<std::map<std::string, std::string>(const std::filesystem::path& config_file)>;
+
+// Every key of the recipe with its value.
+std::map<std::string, std::string> recipe_values(RunConfig config);
+
+// The contents of a model's folder: weights and configuration, and tokenizer. Reads all files. Throws FileError.
+std::map<std::string, std::string> model_contents(const std::filesystem::path& folder);
+
+// The fields of a run. Data that the run does not use has no field. Reads the files of the model's folder. Throws
+// FileError.
+IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::Qwen3& model,
+                               const DataSource& training_data, const DataSource& held_out_data);
 
 }  // namespace rosa::training

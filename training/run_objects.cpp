@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "parallel/device.h"
 #include "parallel/nccl_communicator.h"
 #include "training/automaton_threads.h"
@@ -25,7 +27,62 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
           .device = device};
 }
 
+namespace {
+
+std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, bool needed,
+                                      const models::Qwen3& model) {
+  const std::string what = split == DataSplit::train ? "training data" : "held-out data";
+  if (!needed) return std::make_unique<UnusedData>("there is no use for " + what);
+  auto source = make_data_source(config.data, split, static_cast<uint64_t>(config.run.seed),
+                                 config.train.micro_batches * config.train.micro_batch_sequences);
+  base::require<base::ConfigError>(source->vocabulary_size() <= model.config().vocab_size, what,
+                                   " has a vocabulary of ", source->vocabulary_size(),
+                                   " tokens, but the model knows only ", model.config().vocab_size);
+  return source;
+}
+
+fs::path adapter_file(const fs::path& source) {
+  if (!fs::is_directory(source)) return source;
+  if (fs::exists(source / kAdapterFile)) return source / kAdapterFile;
+  const auto newest = CheckpointStore(source / "checkpoints").newest_complete();
+  base::require<base::ConfigError>(newest.has_value(), "train.init_from: ", source.string(), " holds neither ",
+                                   kAdapterFile, " nor checkpoints");
+  return newest->folder() / kAdapterFile;
+}
+
+// What weights belong to, beside which they would be scored wrongly without a word.
+IdentityFields fields_of_weights(const RunConfig& config, const DataSource& held_out_data, bool compare_held_out) {
+  IdentityFields fields;
+  fields.values = model_contents(config.model.folder);
+  for (const auto& [key, value] : recipe_values(config)) {
+    const bool decides = key.starts_with("adapter.") || key.starts_with("student.") || key.starts_with("model.");
+    if (decides) fields.values[key] = value;
+  }
+  if (!compare_held_out || held_out_data.content().empty()) return fields;
+  fields.values["held_out_data"] = held_out_data.content();
+  fields.earlier_form["held_out_data"] = held_out_data.fingerprint();
+  return fields;
+}
+
+void compare_identity(const Checkpoint& checkpoint, IdentityFields fields, const WeightsComparison& comparison) {
+  RunIdentity identity(std::move(fields), comparison.accepted, "else put back what was there, or leave out --set");
+  if (comparison.read_recipe) identity.set_known(comparison.read_recipe(checkpoint.folder() / "config.yaml"));
+  checkpoint.load({{"identity", &identity}});
+  for (const std::string& change : identity.accepted_changes()) base::log_warning("accepted a change: " + change);
+}
+
+}  // namespace
+
+DataNeeds needs_of_training(const RunConfig& config) {
+  return {.training = true, .held_out = config.evaluation.every > 0};
+}
+
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator) {
+  return build_run(config, objective, communicator, needs_of_training(config));
+}
+
+RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator,
+                     const DataNeeds& needs) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
   RunObjects objects;
   communicator.set_debug_mode(config.parallel.debug_collectives);
@@ -39,6 +96,10 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   const bool from_scratch = objective == Objective::pretrain && config.model.from_scratch;
   base::require<base::ConfigError>(from_scratch || !config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");
+  base::require<base::ConfigError>(
+      objective == Objective::distill || config.train.init_from.empty(), "train.init_from is ", config.train.init_from,
+      ", but pretraining has no adapters to start from it; remove it, and name the weights "
+      "of a base model in model.folder");
   const auto seed = static_cast<uint64_t>(config.run.seed);
   objects.model = std::make_unique<models::Qwen3>(
       from_scratch ? models::Qwen3::random(config.model.architecture, seed)
@@ -51,19 +112,37 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       tensor = tensor.detach().to(objects.device).set_requires_grad(true);
     }
   }
-  const int64_t samples_per_step = config.train.micro_batches * config.train.micro_batch_sequences;
-  objects.training_data = make_data_source(config.data, DataSplit::train, seed, samples_per_step);
-  objects.held_out_data = make_data_source(config.data, DataSplit::held_out, seed, samples_per_step);
-  base::require<base::ConfigError>(objects.training_data->vocabulary_size() <= objects.model->config().vocab_size,
-                                   "data has a vocabulary of ", objects.training_data->vocabulary_size(),
-                                   " tokens, but the model knows only ", objects.model->config().vocab_size);
+  objects.training_data = read_data(config, DataSplit::train, needs.training, *objects.model);
+  objects.held_out_data = read_data(config, DataSplit::held_out, needs.held_out, *objects.model);
   objects.executor = std::make_unique<HostExecutor>(num_automaton_threads(config.compute, communicator));
   return objects;
 }
 
-int64_t load_trained_weights(const RunConfig& config, RunObjects& objects) {
+void load_start_weights(const RunConfig& config, models::AdapterSet& adapters) {
+  const fs::path path = adapter_file(config.train.init_from);
+  if (fs::exists(path.parent_path() / kManifestFile)) {
+    // Twice as many heads of half as many bits have the same shapes.
+    const auto recorded = Checkpoint(path.parent_path()).state("identity").values;
+    const auto own = recipe_values(config);
+    for (const char* key : {"adapter.query_key_bits", "adapter.value_bits"}) {
+      const auto found = recorded.find(key);
+      if (found == recorded.end()) continue;  // of an earlier version
+      const auto* value = std::get_if<std::string>(&found->second);
+      base::require<base::ConfigError>(value != nullptr && *value == own.at(key), "train.init_from: ", path.string(),
+                                       " was trained with ", key, " ", value == nullptr ? "" : *value,
+                                       ", this run has ", own.at(key));
+    }
+  }
+  adapters.load(path);
+}
+
+int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison) {
   const std::string& named = config.checkpoint.resume;
+  const CheckpointStore store(fs::path(config.run.folder) / "checkpoints");
+  IdentityFields fields = fields_of_weights(config, *objects.held_out_data, comparison.held_out_data);
   if (fs::is_regular_file(named)) {
+    const auto newest = store.newest_complete();
+    if (newest) compare_identity(*newest, std::move(fields), comparison);
     objects.adapters->load(named);
     return 0;
   }
@@ -71,10 +150,11 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects) {
   if (named != "auto" && named != "none") {
     checkpoint.emplace(named);
   } else {
-    checkpoint = CheckpointStore(fs::path(config.run.folder) / "checkpoints").newest_complete();
+    checkpoint = store.newest_complete();
     base::require<base::CheckpointError>(checkpoint.has_value(), "no complete checkpoint in ", config.run.folder,
                                          "; has the run been trained?");
   }
+  compare_identity(*checkpoint, std::move(fields), comparison);
   objects.adapters->load(checkpoint->folder() / kAdapterFile);
   return checkpoint->manifest().info.step;
 }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "models/adapter.h"
 #include "models/qwen3.h"
@@ -12,6 +14,7 @@
 #include "training/config.h"
 #include "training/data/data_source.h"
 #include "training/evaluation.h"
+#include "training/run_identity.h"
 
 namespace rosa::training {
 
@@ -30,13 +33,38 @@ struct RunObjects {
   RunParts parts(parallel::Communicator& communicator) const;
 };
 
+// Which data a use of a run reads. What it does not, need not be there.
+struct DataNeeds {
+  bool training = true;
+  bool held_out = true;
+};
+
+// Training evaluates only where evaluation.every says so.
+DataNeeds needs_of_training(const RunConfig& config);
+
 // Checks what no single key can show (data against vocabulary, adapter against model ...) and builds everything; sets
 // the number of compute threads of the process. Throws ConfigError and DataError.
+RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator,
+                     const DataNeeds& needs);
+// ... for training.
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator);
 
+// Loads the adapter weights of train.init_from: a file, a checkpoint, or a run folder for its newest whole checkpoint.
+// Throws ConfigError where there is none and where a checkpoint's symbols have other numbers of bits, DataError where
+// names or shapes of the tensors differ.
+void load_start_weights(const RunConfig& config, models::AdapterSet& adapters);
+
+// How the weights of a trained run are compared with what they are used with.
+struct WeightsComparison {
+  std::set<std::string> accepted = {};  // what may differ (run_identity.h)
+  bool held_out_data = true;            // false: it is meant to be another
+  RecipeReader read_recipe = {};
+};
+
 // Loads the weights of the newest complete checkpoint of config.run.folder (or of the checkpoint or adapter file that
-// checkpoint.resume names) into `objects`; returns the number of steps behind them. Throws CheckpointError where there
-// is none.
-int64_t load_trained_weights(const RunConfig& config, RunObjects& objects);
+// checkpoint.resume names) into `objects`; returns the number of steps behind them. Model, tokenizer, adapter settings
+// and held-out data (where it was read) are compared with the checkpoint's (a file: with the run's newest
+// checkpoint's). Throws CheckpointError where there is no checkpoint, and where it belongs to something else.
+int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison = {});
 
 }  // namespace rosa::training

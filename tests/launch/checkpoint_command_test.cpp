@@ -101,15 +101,17 @@ TEST_F(CheckpointCommandTest, AverageIsTheMeanInFloat64AndScores) {
 TEST_F(CheckpointCommandTest, AChangeIsRefusedAndAcceptedByItsFlag) {
   const JobResult refused = testing::run_job(run_.train_command({"train.num_steps=6"}));
   EXPECT_EQ(refused.exit_code, 4);
-  EXPECT_THAT(refused.output, HasSubstr("add --accept-changed num_steps"));
+  EXPECT_THAT(refused.output, HasSubstr("add --accept-changed train.num_steps;"));
   auto command = run_.train_command({"train.num_steps=6"});
   command.insert(command.end(), {"--accept-changed", "num_steps"});
   const JobResult accepted = testing::run_job(command);
   EXPECT_EQ(accepted.exit_code, 0) << accepted.output;
-  EXPECT_THAT(accepted.output, HasSubstr("accepted a change: num_steps"));
+  EXPECT_THAT(accepted.output, HasSubstr("accepted a change: train.num_steps"));
   EXPECT_TRUE(fs::exists(run_.checkpoint(6)));
   command.back() = "num_stesp";
-  EXPECT_EQ(testing::run_job(command).exit_code, 2);
+  const JobResult misspelt = testing::run_job(command);
+  EXPECT_EQ(misspelt.exit_code, 2);
+  EXPECT_THAT(misspelt.output, HasSubstr("did you mean num_steps?"));
 }
 
 }  // namespace
