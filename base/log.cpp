@@ -1,19 +1,18 @@
 #include "base/log.h"
 
-#include <fcntl.h>
 #include <spdlog/sinks/base_sink.h>
-#include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/line_file.h"
 #include "base/printable.h"
 
 namespace rosa::base {
@@ -54,18 +53,33 @@ class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
   std::function<void(const std::string&)> console_;
 };
 
+// A log that can't be written is said on the console, and must not end what it tells of.
+class FileSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit FileSink(const std::filesystem::path& path)
+      : lines_(path, [](const std::string& text) { std::fprintf(stderr, "rosa: log: %s\n", text.c_str()); }) {
+    lines_.open();
+  }
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t buffer;
+    formatter_->format(message, buffer);
+    std::string_view line(buffer.data(), buffer.size());
+    while (line.ends_with('\n')) line.remove_suffix(1);
+    lines_.write(line);
+  }
+  void flush_() override { lines_.flush(); }
+
+ private:
+  LineFile lines_;
+};
+
 std::shared_ptr<spdlog::logger> make_logger(const LogOptions& options) {
   std::vector<spdlog::sink_ptr> sinks;
   sinks.push_back(std::make_shared<ConsoleSink>(options.console));
   sinks.back()->set_level(options.info_to_console ? spdlog::level::info : spdlog::level::warn);
-  if (!options.file.empty()) {
-    open_regular_file(options.file, O_WRONLY | O_CREAT | O_APPEND);  // spdlog would wait for ever for a pipe's reader
-    try {
-      sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file.string()));
-    } catch (const spdlog::spdlog_ex& error) {
-      throw FileError(concat("open failed for the log '", options.file.string(), "': ", error.what()));
-    }
-  }
+  if (!options.file.empty()) sinks.push_back(std::make_shared<FileSink>(options.file));
   auto logger = std::make_shared<spdlog::logger>("rosa", sinks.begin(), sinks.end());
   logger->set_pattern(options.world_size > 1 ? concat("%H:%M:%S.%e %l [rank ", options.rank, "] %v")
                                              : std::string("%H:%M:%S.%e %l %v"));

@@ -5,7 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/log.h"
+#include "training/json_lines.h"
 
 namespace rosa::training {
 
@@ -15,12 +16,15 @@ ConsumedLog::ConsumedLog(std::unique_ptr<DataSource> source, fs::path folder, in
     : source_(std::move(source)), folder_(std::move(folder)), samples_per_step_(samples_per_step) {}
 
 void ConsumedLog::start(int64_t first_step, parallel::Communicator& communicator) {
+  const std::lock_guard lock(mutex_);
+  lines_.reset();  // a run that was rolled back starts again
+  communicator.barrier();
   if (communicator.rank() == 0) drop_lines_from(first_step);
   communicator.barrier();
   std::array<char, 32> name{};
   std::snprintf(name.data(), name.size(), "rank_%04d.jsonl", communicator.rank());
-  out_.open(folder_ / name.data(), std::ios::app);
-  base::require<base::FileError>(out_.is_open(), "can't append to ", (folder_ / name.data()).string());
+  lines_.emplace(folder_ / name.data(), base::log_warning);
+  lines_->open();
 }
 
 void ConsumedLog::drop_lines_from(int64_t first_step) const {
@@ -29,14 +33,8 @@ void ConsumedLog::drop_lines_from(int64_t first_step) const {
   base::require<base::FileError>(!error, "can't create ", folder_.string(), ": ", error.message());
   for (const auto& entry : fs::directory_iterator(folder_)) {
     if (entry.path().extension() != ".jsonl") continue;
-    std::ifstream in(entry.path());
-    std::string kept;
-    for (std::string line; std::getline(in, line);) {
-      // A line cut short by a kill fails to parse.
-      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (json.is_object() && json.value("step", first_step) < first_step) kept += line + "\n";
-    }
-    base::write_file_atomically(entry.path(), kept);
+    filter_json_lines(entry.path(),
+                      [first_step](const nlohmann::json& line) { return step_of_line(line, first_step) < first_step; });
   }
 }
 
@@ -45,9 +43,8 @@ Batch ConsumedLog::batch(int64_t step, int64_t first_sample, int64_t num_samples
   nlohmann::ordered_json line = {{"step", step}, {"samples", nlohmann::json::array()}};
   for (int64_t i = 0; i < num_samples; ++i) line["samples"].push_back(step * samples_per_step_ + first_sample + i);
   const std::lock_guard lock(mutex_);
-  out_ << line.dump() << "\n" << std::flush;
-  base::require<base::FileError>(out_.good(), "can't append to the log of consumed samples in ", folder_.string(),
-                                 "; is the disk full?");
+  base::require(lines_.has_value(), "ConsumedLog::batch: the log was not started");
+  lines_->write(line.dump());
   return batch;
 }
 

@@ -4,10 +4,11 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <mutex>
+#include <optional>
 
+#include "base/line_file.h"
 #include "parallel/communicator.h"
 #include "training/data/data_source.h"
 
@@ -18,8 +19,9 @@ class ConsumedLog : public DataSource {
   ConsumedLog(std::unique_ptr<DataSource> source, std::filesystem::path folder, int64_t samples_per_step);
 
   // Opens this rank's file, after the lines of steps from `first_step` on, which are done again, are dropped from the
-  // files of all ranks, also of earlier runs with more of them. To be called before the first batch().
-  // Collective: every rank calls it. Throws FileError.
+  // files of all ranks, also of earlier runs with more of them. To be called before the first batch(), and again when
+  // the run goes back to an earlier step. Later a full disk or a file that is removed is a warning (base/line_file.h).
+  // Collective: every rank calls it. Throws FileError, and DataError, naming file and line, where a file is damaged.
   void start(int64_t first_step, parallel::Communicator& communicator);
 
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
@@ -34,7 +36,7 @@ class ConsumedLog : public DataSource {
   std::filesystem::path folder_;
   int64_t samples_per_step_;
   mutable std::mutex mutex_;
-  mutable std::ofstream out_;
+  mutable std::optional<base::LineFile> lines_;
 };
 
 }  // namespace rosa::training

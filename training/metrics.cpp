@@ -1,12 +1,6 @@
 #include "training/metrics.h"
 
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
-
-#include "base/error.h"
-#include "base/file.h"
-#include "base/log.h"
 
 namespace rosa::training {
 
@@ -31,39 +25,6 @@ void ObserverList::on_notice(const std::string& text) {
 }
 void ObserverList::on_end() {
   for (auto* observer : observers_) observer->on_end();
-}
-
-void JsonLinesFile::start(int64_t first_step) {
-  std::string content;
-  if (std::ifstream in(path_); in) content.assign(std::istreambuf_iterator<char>(in), {});
-  if (saved_bytes_ > static_cast<int64_t>(content.size())) {
-    base::log_warning(base::concat(path_.string(), " has ", content.size(), " bytes, but had ", saved_bytes_,
-                                   " at the checkpoint: lines before step ", first_step, " are missing"));
-  } else if (saved_bytes_ > 0 && content[static_cast<size_t>(saved_bytes_) - 1] == '\n') {
-    content.resize(static_cast<size_t>(saved_bytes_));
-  }
-  // A line cut short by a kill fails to parse and is dropped as well.
-  std::string kept;
-  std::istringstream lines(content);
-  for (std::string line; std::getline(lines, line);) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_discarded() || !json.is_object() || !json.contains("step")) continue;
-    const int64_t step = json.value("step", int64_t{-1});
-    const bool shows_step = json.value("kind", std::string()) == "step";
-    if (shows_step ? step < first_step : step <= first_step && first_step > 0) kept += line + "\n";
-  }
-  // A run that was rolled back starts again with the file open.
-  out_.close();
-  out_.clear();
-  base::write_file_atomically(path_, kept);
-  out_.open(path_, std::ios::app);
-  base::require<base::FileError>(out_.is_open(), "can't append to ", path_.string());
-}
-
-void JsonLinesFile::write(const std::string& json) {
-  out_ << json << "\n";
-  out_.flush();
-  base::require<base::FileError>(out_.good(), "can't append to ", path_.string(), "; is the disk full?");
 }
 
 void MetricsFile::on_step(const StepMetrics& metrics) {
@@ -101,20 +62,6 @@ void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
                                        {"num_tokens", metrics.num_tokens},
                                        {"num_sequences", metrics.num_sequences}};
   write(json.dump());
-}
-
-base::StateDict JsonLinesFile::save_state() const {
-  base::sync_file(path_);
-  base::StateDict state;
-  state.values["bytes"] = static_cast<int64_t>(std::filesystem::file_size(path_));
-  return state;
-}
-
-void JsonLinesFile::load_state(const base::StateDict& state) {
-  const auto found = state.values.find("bytes");
-  base::require<base::CheckpointError>(found != state.values.end() && std::holds_alternative<int64_t>(found->second),
-                                       "the metrics' state holds no integer 'bytes'");
-  saved_bytes_ = std::get<int64_t>(found->second);
 }
 
 void MetricsFile::on_start(int64_t first_step, int64_t) { start(first_step); }

@@ -4,12 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/stateful.h"
+#include "training/json_lines.h"
 #include "training/layer_metrics.h"
 #include "training/step_guard.h"
 
@@ -73,28 +72,6 @@ class ObserverList : public TrainingObserver {
 
  private:
   std::vector<TrainingObserver*> observers_;
-};
-
-// A file of one JSON object a line, each with a "step", that goes on where a checkpoint left it. Its state is its
-// length, made durable when it is saved.
-class JsonLinesFile : public base::Stateful {
- public:
-  explicit JsonLinesFile(std::filesystem::path path) : path_(std::move(path)) {}
-
-  // Opens the file for the steps from `first_step` on: cuts it at the checkpoint that was loaded and drops the lines of
-  // steps that will be done again, so that each step stands there once. Lines of the kind "step" are named by the step
-  // they show, all others by the number of steps done before them. Throws FileError where it can't be written.
-  void start(int64_t first_step);
-  // Appends one line; it is there when this returns. Throws FileError.
-  void write(const std::string& json);
-
-  base::StateDict save_state() const override;
-  void load_state(const base::StateDict& state) override;
-
- private:
-  std::filesystem::path path_;
-  int64_t saved_bytes_ = -1;  // the length at the checkpoint that was loaded; -1: none was
-  std::ofstream out_;
 };
 
 // Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
