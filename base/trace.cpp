@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 
 namespace rosa::base {
 namespace internal {
@@ -53,9 +54,12 @@ struct Trace {
   }
   void flush() {
     if (file == nullptr) return;
-    std::fwrite(buffer.data(), 1, buffer.size(), file.get());
-    std::fflush(file.get());
+    const bool ok = std::fwrite(buffer.data(), 1, buffer.size(), file.get()) == buffer.size();
     buffer.clear();
+    if (ok) return;
+    log_warning(concat("the trace can't be written (", std::strerror(errno), "): it ends here"));
+    internal::tracing = false;
+    file.reset();
   }
   void name_track(int number, const std::string& name) {
     write({{"ph", "M"}, {"name", "thread_name"}, {"pid", rank}, {"tid", number}, {"args", {{"name", name}}}});
@@ -95,8 +99,8 @@ void start_trace(const std::filesystem::path& file, int rank, TraceWindow window
 
 void begin_trace_step(int64_t step) {
   const std::lock_guard lock(mutex);
-  if (trace.file == nullptr) return;
   trace.flush();
+  if (trace.file == nullptr) return;
   trace.step = step;
   const int64_t number = trace.num_steps_begun++ - trace.window.num_skipped;
   if (trace.window.num_steps > 0) internal::tracing = number >= 0 && number < trace.window.num_steps;

@@ -1,6 +1,7 @@
 #include "launch/session.h"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <random>
@@ -18,6 +19,13 @@
 #include "parallel/single_communicator.h"
 
 namespace rosa::launch {
+
+namespace {
+
+// So long the processes of a job that was killed may go on to hold its folder.
+constexpr std::chrono::seconds kEndOfKilledJob(10);
+
+}  // namespace
 
 Session::Session(const parallel::WatchdogConfig& watchdog)
     : terminal_(find_terminal()), exceptions_at_start_(std::uncaught_exceptions()) {
@@ -39,7 +47,21 @@ Session::~Session() {
   const base::PhaseScope phase(base::Phase::left);
 }
 
+void Session::lock_folder(const std::filesystem::path& folder) {
+  if (locked_folder_ == folder) return;
+  lock_.reset();
+  if (is_main_rank()) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    base::require<base::FileError>(!error, "can't create ", folder.string(), ": ", error.message());
+    lock_.emplace(folder, kEndOfKilledJob);
+  }
+  communicator_->barrier();
+  locked_folder_ = folder;
+}
+
 void Session::start_log(const std::filesystem::path& run_folder) {
+  lock_folder(run_folder);
   const std::filesystem::path folder = run_folder / "logs";
   std::error_code error;
   std::filesystem::create_directories(folder, error);

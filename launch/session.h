@@ -4,7 +4,9 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
+#include "base/folder_lock.h"
 #include "launch/process.h"
 #include "parallel/communicator.h"
 #include "parallel/mpi_session.h"
@@ -26,7 +28,12 @@ class Session {
   const Terminal& terminal() const { return terminal_; }
   bool is_main_rank() const { return communicator_->rank() == 0; }
 
-  // From now on every rank logs to logs/rank_NNNN.log in `run_folder` (made where it is missing), and rank 0 also to
+  // Keeps other jobs out of a run's or experiment's folder (made where it is missing) until the session ends or takes
+  // another folder; before anything in it is touched. Waits a while for the processes of a job that was killed.
+  // Collective: every rank calls it. Throws FileError, naming who is there.
+  void lock_folder(const std::filesystem::path& folder);
+
+  // lock_folder(), and from now on every rank logs to logs/rank_NNNN.log in `run_folder`, and rank 0 also to
   // standard error. Collective: every rank calls it. Throws FileError.
   void start_log(const std::filesystem::path& run_folder);
 
@@ -35,6 +42,8 @@ class Session {
   void start_watchdog(const parallel::WatchdogConfig& config, const std::filesystem::path& run_folder);
 
  private:
+  std::filesystem::path locked_folder_;
+  std::optional<base::FolderLock> lock_;  // on rank 0
   std::unique_ptr<parallel::Watchdog> watchdog_;
   std::unique_ptr<parallel::MpiSession> mpi_;
   std::unique_ptr<parallel::Communicator> communicator_;

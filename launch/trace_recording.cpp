@@ -74,7 +74,12 @@ void TraceRecording::finish() {
                                   part(0).string(), "; the others are on theirs"));
       return;
     }
-    base::merge_traces(parts, file_);
+    try {
+      base::merge_traces(parts, file_);
+    } catch (const base::FileError& error) {  // a full disk must not make a failure of a run that is saved
+      base::log_warning(base::concat("trace: ", error.what(), "; each rank's own is in ", part(0).string(), " ..."));
+      return;
+    }
     std::error_code ignored;
     for (const fs::path& one : parts) fs::remove(one, ignored);
   }

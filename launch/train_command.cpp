@@ -54,6 +54,7 @@ int run_training(TrainOptions& options, training::Objective objective) {
     dry_run(session, loaded, objective, accepted);
     return kExitOk;
   }
+  session.lock_folder(loaded.config.run.folder);
   TraceRecording trace(options.trace, loaded.config.run.folder, session.communicator());
   const training::RunOutcome outcome = train_in_session(session, loaded, objective, accepted);
   trace.finish();

@@ -94,6 +94,10 @@ Manifest parse_manifest(const json& object) {
   manifest.info.run_id = field<std::string>(object, "run_id");
   manifest.info.step = field<int64_t>(object, "step");
   if (object.contains("evaluation_loss")) manifest.info.evaluation_loss = field<double>(object, "evaluation_loss");
+  if (object.contains("parent")) {
+    const json parent = field<json>(object, "parent");
+    manifest.info.parent = {field<int64_t>(parent, "step"), field<std::string>(parent, "checksum")};
+  }
   const json files = field<json>(object, "files");
   const json tensors = field<json>(object, "tensors");
   for (const auto& [name, entry] : files.items()) {
@@ -257,6 +261,7 @@ void write_manifest(const fs::path& folder, const CheckpointInfo& info, const st
                  {"files", json::object()},
                  {"tensors", json::object()}};
   if (info.evaluation_loss && std::isfinite(*info.evaluation_loss)) object["evaluation_loss"] = *info.evaluation_loss;
+  if (info.parent) object["parent"] = {{"step", info.parent->step}, {"checksum", info.parent->checksum}};
   for (const std::string& text : parts) {
     const json part = json::parse(text);
     object["files"].update(part.at("files"));

@@ -37,11 +37,18 @@ using States = std::map<std::string, base::Stateful*>;
 // Told the name of each point that a save passes; a test interrupts there (training/save_fault.h).
 using SaveObserver = std::function<void(std::string_view point)>;
 
+// The checkpoint that a run went on from, or saved before.
+struct ParentCheckpoint {
+  int64_t step = 0;
+  std::string checksum;  // of its manifest
+};
+
 // Whose checkpoint it is.
 struct CheckpointInfo {
   std::string run_id;
   int64_t step = 0;
-  std::optional<double> evaluation_loss;  // of the evaluation after exactly this step, if there was one
+  std::optional<double> evaluation_loss = {};   // of the evaluation after exactly this step, if there was one
+  std::optional<ParentCheckpoint> parent = {};  // none: the first one of a run
 };
 
 struct FileEntry {

@@ -22,6 +22,7 @@ using base::require;
 constexpr std::string_view kTemporaryPrefix = ".writing_";
 constexpr std::string_view kReplacedPrefix = ".replaced_";
 constexpr std::string_view kRemovedPrefix = ".removing_";
+constexpr const char* kSetAsideFolder = "set_aside";
 
 std::string without_prefix(std::string name) {
   if (name.starts_with(kReplacedPrefix)) name.erase(0, kReplacedPrefix.size());
@@ -163,12 +164,12 @@ std::optional<Checkpoint> CheckpointStore::newest_complete() const {
       return open_checkpoint(*path);
     } catch (const CheckpointError& error) {
       base::log_warning(concat("skipped a damaged checkpoint: ", error.what()));
-      reasons += concat("\n  ", error.what());
+      reasons += concat(reasons.empty() ? "" : "; ", error.what());
     }
   }
   require<CheckpointError>(
       reasons.empty(), "'", folder_.string(), "' holds ", paths.size(),
-      " checkpoints, none of which can be used; restore one, or choose another run folder:", reasons);
+      " checkpoints, none of which can be used; restore one, or choose another run folder: ", reasons);
   return std::nullopt;
 }
 
@@ -181,10 +182,47 @@ void CheckpointStore::remove_leftovers() const {
   }
 }
 
+bool CheckpointStore::holds(const fs::path& checkpoint) const {
+  std::error_code ignored;
+  const fs::path absolute = fs::weakly_canonical(checkpoint, ignored);
+  return absolute.has_parent_path() && fs::equivalent(absolute.parent_path(), folder_, ignored);
+}
+
+std::vector<fs::path> CheckpointStore::later_than(int64_t step) const {
+  std::vector<fs::path> paths = list();
+  std::erase_if(paths, [step](const fs::path& path) { return step_of(path) <= step; });
+  return paths;
+}
+
+std::string CheckpointStore::name_to_set_aside(int64_t step) const {
+  const std::string first = concat("after_", step < 0 ? "nothing" : folder_name(step));
+  std::string name = first;
+  for (int i = 2; fs::exists(folder_ / kSetAsideFolder / name); ++i) name = concat(first, "_", i);
+  return name;
+}
+
+fs::path CheckpointStore::set_aside(int64_t step, const std::string& name) const {
+  const fs::path target = folder_ / kSetAsideFolder / name;
+  std::error_code error;
+  fs::create_directories(target, error);
+  check_system(error, "mkdir", target);
+  const std::vector<fs::path> paths = later_than(step);
+  // The newest first: what an interruption leaves is still without a gap.
+  for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
+    at(concat("setting_aside:", path->filename().string()));
+    rename_folder(*path, target / without_prefix(path->filename().string()));
+  }
+  base::sync_folder(target);
+  base::sync_folder(folder_ / kSetAsideFolder);
+  base::sync_folder(folder_);
+  at("set_aside");
+  return target;
+}
+
 std::optional<int64_t> CheckpointStore::newest_whole_step(const fs::path& whole) const {
+  if (!whole.empty()) return step_of(whole);
   const std::vector<fs::path> paths = list();
   for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
-    if (*path == whole) return step_of(*path);
     try {
       open_checkpoint(*path);
       return step_of(*path);
@@ -201,11 +239,12 @@ void CheckpointStore::retain(const Retention& retention, const fs::path& whole) 
   const std::optional<int64_t> newest = newest_whole_step(whole);
   if (!newest) return;
 
-  std::vector<int64_t> steps;                       // of those that look whole, newest first
+  std::vector<int64_t> steps;                       // of those that look whole, the newest first
   std::vector<std::pair<double, int64_t>> by_loss;  // the lower step wins a tie
   const std::vector<fs::path> paths = list();
   for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
-    if (!looks_whole(*path)) continue;
+    // What is newer is none of this writer's: it stays, and takes no place of those that are kept.
+    if (step_of(*path) > *newest || !looks_whole(*path)) continue;
     steps.push_back(step_of(*path));
     const auto loss = read_manifest(*path).info.evaluation_loss;
     if (loss) by_loss.emplace_back(*loss, steps.back());
@@ -226,6 +265,14 @@ void CheckpointStore::retain(const Retention& retention, const fs::path& whole) 
     at("removing");
     remove_folder(doomed);
     at("removed");
+  }
+}
+
+void remove_leftovers_of_saves(const CheckpointStore& store) {
+  try {
+    store.remove_leftovers();
+  } catch (const base::FileError& error) {
+    base::log_warning(concat("can't remove what an interrupted save left: ", error.what()));
   }
 }
 

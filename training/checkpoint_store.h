@@ -49,8 +49,20 @@ class CheckpointStore {
   // Throws CheckpointError, with a reason for each, if there are only damaged ones.
   std::optional<Checkpoint> newest_complete() const;
 
+  // Whether `checkpoint` lies in this store's folder, whatever its path is spelled like.
+  bool holds(const std::filesystem::path& checkpoint) const;
+
+  // Checkpoints of another line of the run's history leave the list, and nothing is removed: set_aside() moves those of
+  // steps after `step`, whole or not, to the folder set_aside/NAME of the store. May be interrupted anywhere and called
+  // again with the same name. Throws FileError.
+  std::vector<std::filesystem::path> later_than(int64_t step) const;
+  std::filesystem::path set_aside(int64_t step, const std::string& name) const;
+  // A name for it that is not taken yet: "after_step_00000020", "after_step_00000020_2", ...
+  std::string name_to_set_aside(int64_t step) const;
+
   // Removes what `retention` does not keep, and what interrupted writers left. Never the newest whole one, nor anything
-  // newer. `whole`: a checkpoint that is known to be whole and need not be verified. May be interrupted anywhere.
+  // newer. `whole`: the checkpoint that was just saved; it counts as the newest whole one and is not verified. May be
+  // interrupted anywhere.
   void retain(const Retention& retention, const std::filesystem::path& whole = {}) const;
 
   // Removes what interrupted writers left and is no checkpoint. Throws FileError.
@@ -67,6 +79,9 @@ class CheckpointStore {
   std::string writer_;
   SaveObserver observer_;
 };
+
+// remove_leftovers() where failing to is a warning.
+void remove_leftovers_of_saves(const CheckpointStore& store);
 
 // Verifies a checkpoint of a store: its folder's name, too. Throws CheckpointError.
 Checkpoint open_checkpoint(const std::filesystem::path& folder);

@@ -18,13 +18,7 @@ using base::concat;
 // Clears the folder, and returns a name that is equal on all ranks and in no two programs that save into the same
 // folder one after the other. No rank can write before it has the name, so nothing new is cleared away.
 std::string start_writer(parallel::Communicator& communicator, const std::filesystem::path& folder) {
-  if (communicator.rank() == 0) {
-    try {
-      CheckpointStore(folder).remove_leftovers();
-    } catch (const base::FileError& error) {
-      base::log_warning(concat("can't remove what an interrupted save left: ", error.what()));
-    }
-  }
+  if (communicator.rank() == 0) remove_leftovers_of_saves(CheckpointStore(folder));
   std::random_device random;
   const uint64_t number = (uint64_t{random()} << 32) | random();
   return communicator.broadcast_text(base::to_hex(number).substr(0, 8), /*root=*/0);
@@ -57,6 +51,7 @@ void CheckpointWriter::start(const CheckpointInfo& info, const States& states,
                              const std::map<std::string, std::string>& texts) {
   base::require(!is_busy(), "CheckpointWriter::start: the save of step ", info_.step, " is still under way");
   info_ = info;
+  info_.parent = parent_;
   CheckpointShare share;
   {
     const base::TraceSpan span("checkpoint", "copy for checkpoint");
@@ -117,6 +112,7 @@ void CheckpointWriter::commit(const std::vector<std::string>& parts) {
   const std::filesystem::path folder = store_.commit(info_, parts);
   // From here on the checkpoint stands, whatever becomes of the housekeeping.
   try {
+    parent_ = ParentCheckpoint{info_.step, read_manifest(folder).checksum};
     if (options_.on_commit) options_.on_commit(info_);
     at("recorded");
     store_.retain(options_.retention, folder);

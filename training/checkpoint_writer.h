@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "parallel/communicator.h"
 #include "training/checkpoint_store.h"
@@ -56,6 +57,9 @@ class CheckpointWriter {
   // Waits for the end of the save under way; nothing when there is none. Collective: every rank calls it.
   std::optional<SaveOutcome> finish();
 
+  // The checkpoint that the next one descends from; each that is saved takes its place. None while a save is under way.
+  void set_parent(std::optional<ParentCheckpoint> parent) { parent_ = std::move(parent); }
+
   bool is_busy() const { return phase_ != Phase::idle; }
 
  private:
@@ -78,6 +82,7 @@ class CheckpointWriter {
   CheckpointStore store_;
   Phase phase_ = Phase::idle;
   CheckpointInfo info_;
+  std::optional<ParentCheckpoint> parent_;  // known on rank 0
   std::filesystem::path committed_;
   std::atomic<bool> cancelled_ = false;
   std::future<Result> thread_;  // last: it uses the others

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "training/save_fault.h"
 
 namespace rosa::training {
 namespace {
@@ -24,29 +25,104 @@ std::string fresh_run_id() {
   return base::to_hex((uint64_t{random()} << 32) | random());
 }
 
+json to_json(const RunRecord& record) {
+  json text = {{"run_id", record.run_id}, {"last_saved_step", record.last_saved_step}};
+  if (record.origin) {
+    text["resumed_from"] = {{"path", record.origin->path.string()}, {"checksum", record.origin->checksum}};
+  }
+  if (record.setting_aside) {
+    text["setting_aside"] = {{"after_step", record.setting_aside->step}, {"folder", record.setting_aside->name}};
+  }
+  return text;
+}
+
+RunRecord record_from_json(const json& text) {
+  RunRecord record{text.at("run_id").get<std::string>(), text.at("last_saved_step").get<int64_t>()};
+  if (text.contains("resumed_from")) {
+    const json& origin = text["resumed_from"];
+    record.origin = {origin.at("path").get<std::string>(), origin.at("checksum").get<std::string>()};
+  }
+  if (text.contains("setting_aside")) {
+    const json& aside = text["setting_aside"];
+    record.setting_aside = {aside.at("after_step").get<int64_t>(), aside.at("folder").get<std::string>()};
+  }
+  return record;
+}
+
+CheckpointStore store_of(const fs::path& run_folder) { return CheckpointStore(run_folder / "checkpoints"); }
+
 // What rank 0 sees in the folder; the others follow it.
 struct Candidates {
   std::vector<std::string> paths;  // newest first
   std::optional<RunRecord> record;
+  bool is_new_line = false;
 };
 
+fs::path absolute_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path absolute = fs::weakly_canonical(path, error);
+  return error ? path : absolute;
+}
+
+// A name alone stands for a checkpoint of the run.
+fs::path named_checkpoint(const ResumeRequest& request) {
+  const fs::path own = request.run_folder / "checkpoints" / request.mode;
+  const bool is_name = !fs::path(request.mode).has_parent_path();
+  return is_name && !fs::exists(request.mode) && fs::exists(own) ? own : fs::path(request.mode);
+}
+
+// Whether the run went on from the checkpoint before. Retention may have removed it since.
+bool went_on_from(const std::optional<RunRecord>& record, const fs::path& named) {
+  if (!record || !record->origin) return false;
+  if (fs::exists(named / kManifestFile)) return read_manifest(named).checksum == record->origin->checksum;
+  return absolute_path(named) == record->origin->path;
+}
+
+// Moves what the record says, and takes the mark off. Returns where it is now.
+fs::path finish_setting_aside(const fs::path& run_folder, RunRecord& record) {
+  CheckpointStore store = store_of(run_folder);
+  store.set_observer(save_faults_of_environment(/*rank=*/0));
+  const fs::path folder = store.set_aside(record.setting_aside->step, record.setting_aside->name);
+  std::error_code error;
+  const fs::path metrics = run_folder / "metrics.jsonl";
+  if (fs::exists(metrics)) fs::copy_file(metrics, folder / "metrics.jsonl", fs::copy_options::skip_existing, error);
+  if (error)
+    base::log_warning(concat("can't copy '", metrics.string(), "' to '", folder.string(), "': ", error.message()));
+  record.setting_aside.reset();
+  write_run_record(run_folder, record);
+  return folder;
+}
+
 Candidates find_candidates(const ResumeRequest& request) {
-  const CheckpointStore store(request.run_folder / "checkpoints");
+  const CheckpointStore store = store_of(request.run_folder);
   Candidates candidates;
   candidates.record = read_run_record(request.run_folder);
+  std::optional<RunRecord>& record = candidates.record;
+  if (record && record->setting_aside) finish_setting_aside(request.run_folder, *record);
   if (request.mode != "auto" && request.mode != "none") {
-    require<CheckpointError>(fs::is_directory(request.mode), "checkpoint.resume: ", request.mode, " does not exist");
-    candidates.paths = {request.mode};
-    return candidates;
+    const fs::path named = named_checkpoint(request);
+    if (!went_on_from(record, named)) {
+      require<CheckpointError>(fs::is_directory(named), "checkpoint.resume: ", named.string(), " does not exist");
+      candidates.paths = {named.string()};
+      candidates.is_new_line = true;
+      return candidates;
+    }
+    base::log_info(concat("the run went on from '", named.string(), "' before: taking the newest checkpoint since (to ",
+                          "go back there once more, move the later ones away)"));
   }
   for (const fs::path& path : store.list()) candidates.paths.insert(candidates.paths.begin(), path.string());
   if (request.mode == "none") {
     require<base::ConfigError>(candidates.paths.empty(), "checkpoint.resume is none, but ", request.run_folder.string(),
                                " holds checkpoints; choose another run.folder or resume: auto");
-    candidates.record.reset();
+    record.reset();
+    return candidates;
   }
-  const bool lost = candidates.paths.empty() && candidates.record && candidates.record->last_saved_step >= 0;
-  require<CheckpointError>(!lost, "the run saved step ", lost ? candidates.record->last_saved_step : 0, ", but ",
+  // The first of the line, where it lies elsewhere.
+  if (record && record->origin && !store.holds(record->origin->path)) {
+    candidates.paths.push_back(record->origin->path.string());
+  }
+  const bool lost = candidates.paths.empty() && record && record->last_saved_step >= 0;
+  require<CheckpointError>(!lost, "the run saved step ", lost ? record->last_saved_step : 0, ", but ",
                            store.folder().string(),
                            " holds no checkpoint: restore it (is it mounted?), or start anew "
                            "with checkpoint.resume=none or another run.folder");
@@ -57,16 +133,24 @@ Candidates share_candidates(const ResumeRequest& request, parallel::Communicator
   json text;
   if (communicator.rank() == 0) {
     const Candidates mine = find_candidates(request);
-    text["paths"] = mine.paths;
-    if (mine.record) text["record"] = {{"run_id", mine.record->run_id}, {"step", mine.record->last_saved_step}};
+    text = {{"paths", mine.paths}, {"is_new_line", mine.is_new_line}};
+    if (mine.record) text["record"] = to_json(*mine.record);
   }
-  text = json::parse(communicator.broadcast_text(text.dump(), /*root=*/0));
+  // Not as text: paths may hold any bytes.
+  const std::vector<uint8_t> packed = json::to_msgpack(text);
+  text = json::from_msgpack(communicator.broadcast_text({packed.begin(), packed.end()}, /*root=*/0));
   Candidates candidates;
   candidates.paths = text.at("paths").get<std::vector<std::string>>();
-  if (text.contains("record")) {
-    candidates.record = {text["record"].at("run_id").get<std::string>(), text["record"].at("step").get<int64_t>()};
-  }
+  candidates.is_new_line = text.at("is_new_line").get<bool>();
+  if (text.contains("record")) candidates.record = record_from_json(text["record"]);
   return candidates;
+}
+
+bool is_of_this_run(const Checkpoint& checkpoint, const Candidates& candidates, const ResumeRequest& request) {
+  if (!candidates.record || request.accept_other_run) return true;
+  const Manifest& manifest = checkpoint.manifest();
+  const auto& origin = candidates.record->origin;
+  return manifest.info.run_id == candidates.record->run_id || (origin && origin->checksum == manifest.checksum);
 }
 
 // Opens the checkpoint on every rank. Returns why it can't be used, rank by rank; empty: it can.
@@ -77,8 +161,7 @@ std::string open_on_all_ranks(const fs::path& path, const Candidates& candidates
     opened = open_checkpoint(path);
     const Manifest& manifest = opened->manifest();
     checksum = manifest.checksum;
-    const bool is_ours =
-        !candidates.record || request.accept_other_run || manifest.info.run_id == candidates.record->run_id;
+    const bool is_ours = is_of_this_run(*opened, candidates, request);
     require<CheckpointError>(is_ours, "checkpoint '", path.string(), "' can't be used: it is of run ",
                              manifest.info.run_id, ", but this folder's run is ",
                              is_ours ? "" : candidates.record->run_id, " (--accept-changed run takes it)");
@@ -105,8 +188,7 @@ std::optional<RunRecord> read_run_record(const fs::path& run_folder) {
   const fs::path path = run_folder / kRecordFile;
   if (!fs::exists(path)) return std::nullopt;
   try {
-    const json record = json::parse(base::read_file(path, 1 << 20));
-    return RunRecord{record.at("run_id").get<std::string>(), record.at("last_saved_step").get<int64_t>()};
+    return record_from_json(json::parse(base::read_file(path, 1 << 20)));
   } catch (const json::exception& error) {
     throw CheckpointError(concat("'", path.string(), "' is damaged (", error.what(),
                                  "); remove it, and the run id is taken from the newest checkpoint"));
@@ -114,8 +196,9 @@ std::optional<RunRecord> read_run_record(const fs::path& run_folder) {
 }
 
 void write_run_record(const fs::path& run_folder, const RunRecord& record) {
-  const json text = {{"run_id", record.run_id}, {"last_saved_step", record.last_saved_step}};
-  base::write_file_atomically(run_folder / kRecordFile, text.dump() + "\n");
+  // A path that is no UTF-8 is known by its checksum alone.
+  const std::string text = to_json(record).dump(-1, ' ', false, json::error_handler_t::replace);
+  base::write_file_atomically(run_folder / kRecordFile, text + "\n");
 }
 
 ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicator& communicator) {
@@ -127,19 +210,42 @@ ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicat
     if (reason.empty()) {
       const CheckpointInfo& info = point.checkpoint->manifest().info;
       point.record = candidates.record.value_or(RunRecord{info.run_id, info.step});
-      if (communicator.rank() == 0) write_run_record(request.run_folder, point.record);
+      point.is_new_line = candidates.is_new_line;
+      // What the folder has already is not written again: its disk may be full.
+      if (communicator.rank() == 0 && !candidates.record) write_run_record(request.run_folder, point.record);
       return point;
     }
     point.checkpoint.reset();
     if (communicator.rank() == 0) base::log_warning(concat("skipped a checkpoint: ", reason));
-    reasons += concat("\n  ", reason);
+    reasons += concat(reasons.empty() ? "" : "; ", reason);
   }
   require<CheckpointError>(reasons.empty(), "none of ", candidates.paths.size(), " checkpoints for '",
                            request.run_folder.string(),
-                           "' can be used; restore one, or choose another run folder:", reasons);
+                           "' can be used; restore one, or choose another run folder: ", reasons);
   point.record.run_id = communicator.broadcast_text(fresh_run_id(), /*root=*/0);
   if (communicator.rank() == 0) write_run_record(request.run_folder, point.record);
   return point;
+}
+
+fs::path begin_line(const ResumeRequest& request, ResumePoint& point) {
+  const CheckpointStore store = store_of(request.run_folder);
+  const Checkpoint& checkpoint = *point.checkpoint;
+  const bool is_own = store.holds(checkpoint.folder());
+  RunRecord& record = point.record;
+  // Where the key is gone, the next one that names a checkpoint is a new wish.
+  const bool forget = request.mode == "auto" && is_own && record.origin.has_value();
+  if (forget) record.origin.reset();
+  if (point.is_new_line) record.origin = {absolute_path(checkpoint.folder()), checkpoint.manifest().checksum};
+
+  const int64_t last_own_step = is_own ? checkpoint.manifest().info.step : -1;
+  if (!store.later_than(last_own_step).empty()) {
+    record.setting_aside = {last_own_step, store.name_to_set_aside(last_own_step)};
+    record.last_saved_step = checkpoint.manifest().info.step;
+  } else if (!forget && !point.is_new_line) {
+    return {};
+  }
+  write_run_record(request.run_folder, record);
+  return record.setting_aside ? finish_setting_aside(request.run_folder, record) : fs::path();
 }
 
 }  // namespace rosa::training

@@ -9,7 +9,6 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/folder_lock.h"
 #include "base/log.h"
 #include "models/export.h"
 #include "parallel/replicas.h"
@@ -26,6 +25,8 @@ namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kMaxConfigBytes = int64_t{1} << 24;
 
 // Where a resumed run goes on: the step, and with it the place in the data.
 class Progress : public base::Stateful {
@@ -164,54 +165,88 @@ class Run {
     return fields;
   }
 
+  // What an interrupted save left goes first: on a full disk it may be what takes the space.
   void prepare_folder() {
     if (communicator_.rank() == 0) {
       std::error_code error;
       fs::create_directories(config_.run.folder, error);
       base::require<base::FileError>(!error, "can't create ", config_.run.folder, ": ", error.message());
-      lock_.emplace(config_.run.folder, kEndOfKilledJob);
+      remove_leftovers_of_saves(CheckpointStore(checkpoints_folder()));
     }
     communicator_.barrier();
   }
 
+  ResumeRequest resume_request() const {
+    return {.run_folder = config_.run.folder,
+            .mode = config_.checkpoint.resume,
+            .accept_other_run = identity_.accepts("run")};
+  }
+
   void resume_or_start() {
-    const ResumeRequest request{.run_folder = config_.run.folder,
-                                .mode = config_.checkpoint.resume,
-                                .accept_other_run = identity_.accepts("run")};
-    const ResumePoint point = find_resume_point(request, communicator_);
-    record_ = point.record;
+    ResumePoint point = find_resume_point(resume_request(), communicator_);
     if (point.checkpoint) {
-      resume(*point.checkpoint);
+      resume(point);
     } else {
       observe([&](TrainingObserver& o) {
-        o.on_notice(
-            base::concat("no checkpoint in ", config_.run.folder, ": starting run ", record_.run_id, " at step 0"));
+        o.on_notice(base::concat("no checkpoint in ", config_.run.folder, ": starting run ", point.record.run_id,
+                                 " at step 0"));
       });
       if (!config_.train.init_from.empty() && objects_.adapters) {
         load_start_weights(config_, *objects_.adapters);
       }
     }
-    if (communicator_.rank() == 0) {
-      base::write_file_atomically(fs::path(config_.run.folder) / "config.yaml", context_.resolved_config);
+    record_ = point.record;
+    if (communicator_.rank() == 0) write_resolved_config();
+  }
+
+  // A run that goes on may do so on a full disk.
+  void write_resolved_config() const {
+    const fs::path path = fs::path(config_.run.folder) / "config.yaml";
+    const bool is_new = !fs::exists(path);
+    try {
+      if (is_new || base::read_file(path, kMaxConfigBytes) != context_.resolved_config) {
+        base::write_file_atomically(path, context_.resolved_config);
+      }
+    } catch (const base::FileError& error) {
+      if (is_new) throw;
+      base::log_warning(base::concat("config.yaml stays as it was: ", error.what()));
     }
   }
 
-  void resume(const Checkpoint& checkpoint) {
+  void resume(ResumePoint& point) {
+    const Checkpoint& checkpoint = *point.checkpoint;
     // First of all: what changed is named before a shape fails to fit.
     if (context_.read_recipe) identity_.set_known(context_.read_recipe(checkpoint.folder() / "config.yaml"));
     checkpoint.load({{"identity", &identity_}});
     if (identity_.accepts_other_tensors()) trainer_.accept_other_tensors();
     checkpoint.load(states_);
-    if (checkpoint.folder().parent_path() == checkpoints_folder()) saved_step_ = progress_.num_steps_done;
     observe([&](TrainingObserver& o) {
       for (const std::string& change : identity_.accepted_changes()) o.on_notice("accepted a change: " + change);
       if (!identity_.unrecorded().empty()) o.on_notice(identity_.unrecorded_text());
       for (const std::string& name : checkpoint.state_names()) {
         if (!states_.contains(name)) o.on_notice("the checkpoint's state '" + name + "' is not used by this run");
       }
-      o.on_notice(base::concat("resumed from ", checkpoint.folder().string(), " (run ", record_.run_id, ") after ",
+      o.on_notice(base::concat("resumed from ", checkpoint.folder().string(), " (run ", point.record.run_id, ") after ",
                                progress_.num_steps_done, " of ", config_.train.num_steps, " steps"));
     });
+    go_on_from(resume_request(), point);
+  }
+
+  // The states of the point's checkpoint are loaded: what is saved from now on follows it.
+  void go_on_from(const ResumeRequest& request, ResumePoint& point) {
+    const Checkpoint& checkpoint = *point.checkpoint;
+    const CheckpointStore store(checkpoints_folder());
+    saved_step_ = store.holds(checkpoint.folder()) ? progress_.num_steps_done : -1;
+    parent_ = ParentCheckpoint{checkpoint.manifest().info.step, checkpoint.manifest().checksum};
+    if (communicator_.rank() == 0) {
+      const fs::path folder = begin_line(request, point);
+      if (!folder.empty()) {
+        context_.observer.on_notice(base::concat("set aside what this run had saved after step ",
+                                                 progress_.num_steps_done, ": it is in ", folder.string(),
+                                                 " now, and only you remove it"));
+      }
+    }
+    communicator_.barrier();
   }
 
   fs::path checkpoints_folder() const { return fs::path(config_.run.folder) / "checkpoints"; }
@@ -227,6 +262,7 @@ class Run {
     };
     writer_ = std::make_unique<CheckpointWriter>(communicator_, checkpoints_folder(), options,
                                                  save_faults_of_environment(communicator_.rank()));
+    writer_->set_parent(parent_);
   }
 
   void evaluate() {
@@ -260,15 +296,18 @@ class Run {
   // Back to the newest checkpoint; what the guard has learnt since stays.
   void roll_back() {
     settle_save(writer_->finish());
-    const ResumePoint point = find_resume_point({.run_folder = config_.run.folder, .mode = "auto"}, communicator_);
+    ResumeRequest request = resume_request();
+    if (request.mode == "none") request.mode = "auto";  // said of the start
+    ResumePoint point = find_resume_point(request, communicator_);
     base::require<base::NumericError>(point.checkpoint.has_value(), "step ", progress_.num_steps_done,
                                       " is not finite and there is no checkpoint to go back to");
     trainer_.step_guard().roll_back([&] { point.checkpoint->load(states_); });
-    saved_step_ = progress_.num_steps_done;
-    observe([&](TrainingObserver& o) {
-      o.on_notice("rolled back to " + point.checkpoint->folder().string());
-      o.on_start(progress_.num_steps_done, config_.train.num_steps);
-    });
+    observe([&](TrainingObserver& o) { o.on_notice("rolled back to " + point.checkpoint->folder().string()); });
+    go_on_from(request, point);
+    record_ = point.record;
+    writer_->set_parent(parent_);
+    observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
+    if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
   }
 
   // Begins the save of this step; training may go on. A save that is still under way is waited for.
@@ -339,9 +378,9 @@ class Run {
   Progress progress_;
   RunIdentity identity_;
   States states_;
-  std::optional<base::FolderLock> lock_;  // on rank 0
   RunRecord record_;
-  int64_t saved_step_ = -1;  // of the newest checkpoint that stands or is under way
+  std::optional<ParentCheckpoint> parent_;  // that the run went on from
+  int64_t saved_step_ = -1;                 // of the newest checkpoint that stands or is under way
   int64_t num_failed_saves_ = 0;
   std::string last_save_error_;
   std::pair<int64_t, double> last_evaluation_{-1, 0.0};  // step, loss

@@ -27,6 +27,7 @@ struct RunContext {
 
 enum class RunOutcome { finished, stopped };
 
+// The caller keeps other jobs out of the run folder (base/folder_lock.h).
 // Trains from the newest whole checkpoint (checkpoint.resume) to the last step, evaluating and saving as configured. On
 // a stop request it saves and returns `stopped`. A periodic save that fails is a warning, until
 // checkpoint.max_failed_saves in a row; the last one must succeed (CheckpointError on every rank). A pretraining run

@@ -14,6 +14,7 @@
 #include "parallel/thread_communicator.h"
 #include "tests/support/plain_state.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/training/small_run.h"
 #include "training/checkpoint.h"
 #include "training/trainer.h"
 
@@ -21,57 +22,6 @@ namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Remembers what it was told.
-class Recorder : public TrainingObserver {
- public:
-  void on_start(int64_t first_step, int64_t) override { first_steps.push_back(first_step); }
-  void on_step(const StepMetrics& metrics) override { losses[metrics.step] = metrics.loss; }
-  void on_evaluation(const EvaluationMetrics& metrics) override { evaluations[metrics.step] = metrics.ce; }
-  void on_checkpoint(int64_t, const fs::path& folder) override { last_checkpoint = folder; }
-  void on_notice(const std::string&) override {}
-  void on_end() override {}
-
-  std::vector<int64_t> first_steps;
-  std::map<int64_t, double> losses, evaluations;
-  fs::path last_checkpoint;
-};
-
-RunConfig tiny_config(const fs::path& folder) {
-  RunConfig config;
-  config.run.folder = folder.string();
-  config.run.seed = 3;
-  config.model.folder = fs::path(ROSA_TEST_DATA) / "goldens" / "qwen3_tied";
-  config.student.sliding_window = 6;
-  config.adapter.num_heads = 4;
-  config.adapter.query_key_bits = 4;
-  config.adapter.value_bits = 4;
-  config.data.kind = DataKind::phrases;
-  config.data.sequence_length = 24;
-  config.data.min_phrase_length = 3;
-  config.data.max_phrase_length = 4;
-  config.train.num_steps = 6;
-  config.train.micro_batches = 12;
-  config.loss.distill_alpha = 0.5;
-  config.schedules.learning_rate.start = 1e-2;
-  config.schedules.alpha = {.shape = ScheduleShape::linear, .start = 0.5, .end = 1.0};
-  config.evaluation = {.every = 3, .num_sequences = 5};
-  config.checkpoint.every = 100;
-  config.compute.automaton_threads = 2;
-  return config;
-}
-
-// Trains until `stop_after` steps are done (0: to the end).
-RunOutcome train(const RunConfig& config, Recorder& recorder, int64_t stop_after = 0,
-                 parallel::Communicator* communicator = nullptr) {
-  const auto single = parallel::make_single_communicator();
-  const RunContext context{
-      .communicator = communicator ? *communicator : *single,
-      .observer = recorder,
-      .stop_requested = [&] { return stop_after > 0 && static_cast<int64_t>(recorder.losses.size()) >= stop_after; },
-      .resolved_config = "text"};
-  return train_run(config, Objective::distill, context);
-}
 
 std::string adapter_bytes(const Recorder& recorder) {
   return base::read_file(recorder.last_checkpoint / "adapter.safetensors", 1 << 26);

@@ -11,7 +11,6 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/folder_lock.h"
 #include "base/json.h"
 #include "base/printable.h"
 #include "parallel/replicas.h"
@@ -168,7 +167,6 @@ class Experiment {
   void prepare_folder() {
     if (is_main_rank()) {
       fs::create_directories(folder_);
-      lock_.emplace(folder_, kEndOfKilledJob);
       require_same_experiment(folder_, deciding(context_.settings));
       base::write_file_atomically(folder_ / kConfigFile, context_.resolved_config);
       base::write_file_atomically(folder_ / kExperimentFile,
@@ -230,7 +228,6 @@ class Experiment {
   const std::vector<ExperimentArm>& arms_;
   const ExperimentContext& context_;
   const fs::path folder_;
-  std::optional<base::FolderLock> lock_;  // on rank 0
   int64_t num_runs_begun_ = 0;
 };
 

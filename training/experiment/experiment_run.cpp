@@ -9,6 +9,7 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "parallel/gradient_norm.h"
 #include "parallel/micro_batch_tree.h"
 #include "parallel/replicas.h"
@@ -79,7 +80,7 @@ bool ExperimentRun::run(const std::function<bool()>& stop_requested, const Befor
     save_if_due();
   }
   const base::PhaseScope phase(base::Phase::ending);
-  if (writer_) writer_->finish();
+  if (writer_) warn_if_failed(writer_->finish());
   if (is_main_rank()) write_result();
   communicator_.barrier();
   return true;
@@ -196,11 +197,7 @@ ScoredPlace ExperimentRun::evaluate() {
 
 // Runs are short: most end before their first checkpoint is due.
 void ExperimentRun::save_if_due() {
-  if (writer_) {
-    const auto outcome = writer_->poll();
-    base::require<base::CheckpointError>(!outcome || outcome->ok(),
-                                         "the checkpoint was not saved: ", outcome ? outcome->error : "");
-  }
+  if (writer_) warn_if_failed(writer_->poll());
   if (is_finished() || progress_.seconds - saved_seconds_ < config_.experiment.save_seconds) return;
   begin_save();
 }
@@ -216,9 +213,16 @@ void ExperimentRun::begin_save() {
     };
     writer_ = std::make_unique<CheckpointWriter>(communicator_, folder_ / kCheckpoints, options);
   }
-  writer_->finish();
+  warn_if_failed(writer_->finish());
   writer_->start({.run_id = record_.run_id, .step = progress_.num_steps, .evaluation_loss = {}}, states_, {});
   saved_seconds_ = progress_.seconds;
+}
+
+// A run goes on without a checkpoint: a later one may succeed, and its end needs none.
+void ExperimentRun::warn_if_failed(const std::optional<SaveOutcome>& outcome) const {
+  if (!outcome || outcome->ok() || !is_main_rank()) return;
+  base::log_warning(base::concat("'", arm_.label, "', seed ", seed_, ": the checkpoint of step ", outcome->step,
+                                 " was not saved, the run goes on: ", outcome->error));
 }
 
 void ExperimentRun::save_and_wait() {

@@ -53,6 +53,7 @@ class ExperimentRun {
   ScoredPlace evaluate();
   void save_if_due();
   void begin_save();
+  void warn_if_failed(const std::optional<SaveOutcome>& outcome) const;
   void save_and_wait();
   void write_result();
 
