@@ -11,6 +11,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace rosa::training {
 namespace {
@@ -29,19 +30,21 @@ bool is_plain_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
 }
 
-// JSON has no infinities or NaN, and a double must come back bit for bit as a double: it is written as a text.
+// JSON has no infinities or NaN, and a double must come back bit for bit as a double: it is written as a text. A text
+// may hold any bytes.
 json to_json(const base::StateValue& value) {
   if (const auto* number = std::get_if<double>(&value)) {
     char text[64];
     std::snprintf(text, sizeof(text), "%a", *number);
     return {{"double", text}};
   }
-  return std::visit([](const auto& inner) { return json(inner); }, value);
+  if (const auto* text = std::get_if<std::string>(&value)) return base::bytes_to_json(*text);
+  return std::get<int64_t>(value);
 }
 
 base::StateValue value_from_json(const std::string& name, const json& value) {
   if (value.is_number_integer()) return value.get<int64_t>();
-  if (value.is_string()) return value.get<std::string>();
+  if (const auto text = base::bytes_from_json(value)) return *text;
   require<CheckpointError>(value.is_object() && value.contains("double") && value["double"].is_string(), kValuesFile,
                            ": entry '", name, "' is neither a whole number, a double nor a text");
   return std::strtod(value["double"].get<std::string>().c_str(), nullptr);
@@ -53,29 +56,11 @@ std::string values_text(const std::map<std::string, base::StateDict>& states) {
     values[state] = json::object();
     for (const auto& [name, value] : dict.values) values[state][name] = to_json(value);
   }
-  try {
-    return values.dump(1) + "\n";
-  } catch (const json::exception& error) {
-    throw CheckpointError(concat("a state's text is no UTF-8 and can't be saved: ", error.what()));
-  }
+  return values.dump(1) + "\n";
 }
 
-json read_json(const fs::path& path) {
-  try {
-    return json::parse(base::read_file(path, kMaxJsonBytes));
-  } catch (const json::exception& error) {
-    throw CheckpointError(concat(path.filename().string(), " is no JSON: ", error.what()));
-  }
-}
-
-// A field of the manifest, of the type that is asked for.
-template <class Value>
-Value field(const json& object, const char* key) {
-  try {
-    return object.at(key).get<Value>();
-  } catch (const json::exception& error) {
-    throw CheckpointError(concat(kManifestFile, ": field '", key, "' is missing or wrong (", error.what(), ")"));
-  }
+base::JsonFields fields_of(const json& object, const std::string& place) {
+  return {object, place, base::throw_json_error<CheckpointError>};
 }
 
 std::string manifest_checksum(json manifest) {
@@ -83,36 +68,38 @@ std::string manifest_checksum(json manifest) {
   return base::to_hex(base::checksum(manifest.dump()));
 }
 
+CheckpointInfo parse_info(const base::JsonFields& fields) {
+  CheckpointInfo info;
+  info.run_id = fields.required_text("run_id");
+  info.step = fields.required_integer("step", 0);
+  info.evaluation_loss = fields.number("evaluation_loss");
+  if (const auto parent = fields.object("parent")) {
+    info.parent = {parent->required_integer("step", 0), parent->required_text("checksum")};
+  }
+  return info;
+}
+
 Manifest parse_manifest(const json& object) {
-  require<CheckpointError>(object.is_object(), kManifestFile, " is no JSON object");
-  const auto version = field<int64_t>(object, "version");
+  const base::JsonFields fields = fields_of(object, kManifestFile);
+  const int64_t version = fields.required_integer("version");
   require<CheckpointError>(version == kVersion, "it has version ", version, ", this program reads ", kVersion);
   Manifest manifest;
-  manifest.checksum = field<std::string>(object, "checksum");
+  manifest.checksum = fields.required_text("checksum");
   require<CheckpointError>(manifest.checksum == manifest_checksum(object), kManifestFile,
                            " is damaged: its own checksum is wrong");
-  manifest.info.run_id = field<std::string>(object, "run_id");
-  manifest.info.step = field<int64_t>(object, "step");
-  if (object.contains("evaluation_loss")) manifest.info.evaluation_loss = field<double>(object, "evaluation_loss");
-  if (object.contains("parent")) {
-    const json parent = field<json>(object, "parent");
-    manifest.info.parent = {field<int64_t>(parent, "step"), field<std::string>(parent, "checksum")};
+  manifest.info = parse_info(fields);
+  for (const auto& [name, entry] : fields.required_object("files").members()) {
+    if (!is_plain_name(name)) entry.fail(name, "is no name of a file");
+    manifest.files[name] = {entry.required_integer("bytes", 0), entry.required_text("xxh3")};
   }
-  const json files = field<json>(object, "files");
-  const json tensors = field<json>(object, "tensors");
-  for (const auto& [name, entry] : files.items()) {
-    require<CheckpointError>(is_plain_name(name), kManifestFile, ": '", name, "' is no name of a file");
-    manifest.files[name] = {field<int64_t>(entry, "bytes"), field<std::string>(entry, "xxh3")};
-  }
-  for (const auto& [name, entry] : tensors.items()) {
+  for (const auto& [name, entry] : fields.required_object("tensors").members()) {
     TensorEntry& tensor = manifest.tensors[name];
-    tensor.file = field<std::string>(entry, "file");
-    tensor.name = field<std::string>(entry, "name");
-    tensor.dtype = field<std::string>(entry, "dtype");
-    tensor.shape = field<std::vector<int64_t>>(entry, "shape");
-    tensor.checksum = field<std::string>(entry, "xxh3");
-    require<CheckpointError>(manifest.files.contains(tensor.file), kManifestFile, ": tensor '", name, "' is in '",
-                             tensor.file, "', which is not listed");
+    tensor.file = entry.required_text("file");
+    tensor.name = entry.required_text("name");
+    tensor.dtype = entry.required_text("dtype");
+    tensor.shape = entry.required_integers("shape");
+    tensor.checksum = entry.required_text("xxh3");
+    if (!manifest.files.contains(tensor.file)) entry.fail("file", "is '" + tensor.file + "', which is not listed");
   }
   return manifest;
 }
@@ -281,7 +268,7 @@ Manifest read_manifest(const fs::path& folder) {
   try {
     require<CheckpointError>(fs::is_directory(folder), "it does not exist or is no folder");
     require<CheckpointError>(fs::exists(folder / kManifestFile), "it has no ", kManifestFile);
-    return parse_manifest(read_json(folder / kManifestFile));
+    return parse_manifest(base::read_json<CheckpointError>(folder / kManifestFile, kMaxJsonBytes));
   } catch (const std::exception& error) {  // errors of the file system included
     throw CheckpointError(concat("checkpoint '", folder.string(), "' can't be used: ", error.what()));
   }
@@ -311,10 +298,11 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)), manifest_(
       check_tensor(name, entry, file->second);
     }
     require<CheckpointError>(manifest_.files.contains(kValuesFile), "it has no ", kValuesFile);
-    const json states = read_json(folder_ / kValuesFile);
-    for (const auto& [state, values] : states.items()) {
+    const json states = base::read_json<CheckpointError>(folder_ / kValuesFile, kMaxJsonBytes);
+    for (const auto& [state, fields] : fields_of(states, kValuesFile).members()) {
       auto& target = values_[state];
-      for (const auto& [name, value] : values.items()) target[name] = value_from_json(state + "/" + name, value);
+      for (const auto& [name, value] : fields.value().items())
+        target[name] = value_from_json(state + "/" + name, value);
     }
   } catch (const std::exception& error) {  // errors of the file system included
     throw CheckpointError(concat("checkpoint '", folder_.string(), "' can't be used: ", error.what()));

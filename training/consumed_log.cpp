@@ -33,8 +33,9 @@ void ConsumedLog::drop_lines_from(int64_t first_step) const {
   base::require<base::FileError>(!error, "can't create ", folder_.string(), ": ", error.message());
   for (const auto& entry : fs::directory_iterator(folder_)) {
     if (entry.path().extension() != ".jsonl") continue;
-    filter_json_lines(entry.path(),
-                      [first_step](const nlohmann::json& line) { return step_of_line(line, first_step) < first_step; });
+    filter_json_lines(entry.path(), [first_step](const base::JsonFields& line) {
+      return line.integer("step").value_or(first_step) < first_step;
+    });
   }
 }
 

@@ -1,6 +1,5 @@
 #include "training/json_lines.h"
 
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
 
@@ -14,49 +13,27 @@ namespace {
 namespace fs = std::filesystem;
 using base::concat;
 using base::require;
-using nlohmann::json;
 
-// The lines of `content` that stay. A last line without its end was cut short.
-std::string lines_to_keep(const fs::path& path, std::string_view content,
-                          const std::function<bool(const json&)>& keep) {
-  std::string kept;
-  int64_t number = 0;
-  for (size_t start = 0, end = 0; (end = content.find('\n', start)) != std::string_view::npos; start = end + 1) {
-    const std::string_view line = content.substr(start, end - start);
-    ++number;
-    try {
-      const json object = json::parse(line);
-      require<base::DataError>(object.is_object(), "it is no JSON object");
-      if (keep(object)) (kept += line) += "\n";
-    } catch (const std::exception& error) {
-      throw base::DataError(concat("'", path.string(), "', line ", number, " is damaged (", error.what(),
-                                   "): mend or remove the line, or move the file away"));
-    }
-  }
-  return kept;
-}
+constexpr int64_t kMaxJsonLinesBytes = int64_t{1} << 32;
 
 }  // namespace
 
-void filter_json_lines(const fs::path& path, const std::function<bool(const json&)>& keep, int64_t num_bytes) {
+void filter_json_lines(const fs::path& path, const std::function<bool(const base::JsonFields&)>& keep,
+                       int64_t num_bytes) {
   if (!fs::exists(path)) return;
+  std::string kept;
+  int64_t num_read = 0;
+  base::read_json_lines(path, [&](const base::JsonFields& fields, std::string_view line) {
+    num_read += static_cast<int64_t>(line.size()) + 1;
+    if ((num_bytes < 0 || num_read <= num_bytes) && keep(fields)) (kept += line) += "\n";
+  });
   const std::string content = base::read_file(path, kMaxJsonLinesBytes);
-  std::string_view first = content;
-  if (num_bytes >= 0) first = first.substr(0, static_cast<size_t>(num_bytes));
-  const std::string kept = lines_to_keep(path, first, keep);
   if (kept == content) return;
   if (!content.starts_with(kept)) return base::write_file_atomically(path, kept);
-  // Cutting needs no space on a full disk.
   std::error_code error;
+  // Cutting needs no space on a full disk.
   fs::resize_file(path, kept.size(), error);
   require<base::FileError>(!error, "truncate failed for '", path.string(), "': ", error.message());
-}
-
-int64_t step_of_line(const json& line, int64_t missing) {
-  const auto step = line.find("step");
-  if (step == line.end()) return missing;
-  require<base::DataError>(step->is_number_integer(), "its \"step\" is no whole number");
-  return step->get<int64_t>();
 }
 
 void JsonLinesFile::start(int64_t first_step) {
@@ -70,9 +47,9 @@ void JsonLinesFile::start(int64_t first_step) {
   }
   filter_json_lines(
       path_,
-      [first_step](const json& line) {
-        const int64_t step = step_of_line(line, first_step - 1);
-        const bool shows_step = line.value("kind", std::string()) == "step";
+      [first_step](const base::JsonFields& line) {
+        const int64_t step = line.integer("step").value_or(first_step - 1);
+        const bool shows_step = line.text("kind") == "step";
         return shows_step ? step < first_step : step <= first_step && first_step > 0;
       },
       saved_bytes_ <= present ? saved_bytes_ : -1);

@@ -4,26 +4,20 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
+#include "base/json.h"
 #include "base/line_file.h"
 #include "base/stateful.h"
 
 namespace rosa::training {
 
-// The most that such a file may have when a run goes on.
-inline constexpr int64_t kMaxJsonLinesBytes = int64_t{1} << 32;
-
 // Leaves the lines for which `keep` says so, among the first `num_bytes` bytes (-1: among all). A last line that was
 // cut short by a kill goes too. Where there is no file, none is made. Throws DataError, naming file and line, for any
 // other line that is no JSON object; FileError.
-void filter_json_lines(const std::filesystem::path& path, const std::function<bool(const nlohmann::json&)>& keep,
+void filter_json_lines(const std::filesystem::path& path, const std::function<bool(const base::JsonFields&)>& keep,
                        int64_t num_bytes = -1);
-
-// The step of a line; `missing` where it has none. Throws DataError where it is no whole number.
-int64_t step_of_line(const nlohmann::json& line, int64_t missing);
 
 // A file of one JSON object a line, each with a "step", that goes on where a checkpoint left it. Its state is its
 // length. A disk that is full or a file that is removed by others is a warning (base/line_file.h).

@@ -6,6 +6,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "training/save_fault.h"
 
@@ -19,6 +20,7 @@ using base::require;
 using nlohmann::json;
 
 constexpr const char* kRecordFile = "run.json";
+constexpr int64_t kMaxRecordBytes = int64_t{1} << 20;
 
 std::string fresh_run_id() {
   std::random_device random;
@@ -28,7 +30,8 @@ std::string fresh_run_id() {
 json to_json(const RunRecord& record) {
   json text = {{"run_id", record.run_id}, {"last_saved_step", record.last_saved_step}};
   if (record.origin) {
-    text["resumed_from"] = {{"path", record.origin->path.string()}, {"checksum", record.origin->checksum}};
+    text["resumed_from"] = {{"path", base::bytes_to_json(record.origin->path.string())},
+                            {"checksum", record.origin->checksum}};
   }
   if (record.setting_aside) {
     text["setting_aside"] = {{"after_step", record.setting_aside->step}, {"folder", record.setting_aside->name}};
@@ -36,15 +39,19 @@ json to_json(const RunRecord& record) {
   return text;
 }
 
-RunRecord record_from_json(const json& text) {
-  RunRecord record{text.at("run_id").get<std::string>(), text.at("last_saved_step").get<int64_t>()};
-  if (text.contains("resumed_from")) {
-    const json& origin = text["resumed_from"];
-    record.origin = {origin.at("path").get<std::string>(), origin.at("checksum").get<std::string>()};
+RunRecord record_from_json(const json& text, const std::string& place) {
+  const base::JsonFields fields(text, place, base::throw_json_error<CheckpointError>);
+  RunRecord record{fields.required_text("run_id"), fields.required_integer("last_saved_step", -1)};
+  if (const auto origin = fields.object("resumed_from")) {
+    const auto path = origin->has("path") ? base::bytes_from_json(origin->value().at("path")) : std::nullopt;
+    if (!path) origin->fail("path", "is no text");
+    record.origin = {*path, origin->required_text("checksum")};
   }
-  if (text.contains("setting_aside")) {
-    const json& aside = text["setting_aside"];
-    record.setting_aside = {aside.at("after_step").get<int64_t>(), aside.at("folder").get<std::string>()};
+  if (const auto aside = fields.object("setting_aside")) {
+    record.setting_aside = {aside->required_integer("after_step", -1), aside->required_text("folder")};
+    const bool is_plain =
+        record.setting_aside->name.starts_with("after_") && record.setting_aside->name.find('/') == std::string::npos;
+    if (!is_plain) aside->fail("folder", "is no name that this program gives");
   }
   return record;
 }
@@ -136,13 +143,13 @@ Candidates share_candidates(const ResumeRequest& request, parallel::Communicator
     text = {{"paths", mine.paths}, {"is_new_line", mine.is_new_line}};
     if (mine.record) text["record"] = to_json(*mine.record);
   }
-  // Not as text: paths may hold any bytes.
+  // Not as JSON's text: paths may hold any bytes.
   const std::vector<uint8_t> packed = json::to_msgpack(text);
   text = json::from_msgpack(communicator.broadcast_text({packed.begin(), packed.end()}, /*root=*/0));
   Candidates candidates;
   candidates.paths = text.at("paths").get<std::vector<std::string>>();
   candidates.is_new_line = text.at("is_new_line").get<bool>();
-  if (text.contains("record")) candidates.record = record_from_json(text["record"]);
+  if (text.contains("record")) candidates.record = record_from_json(text["record"], "run.json");
   return candidates;
 }
 
@@ -188,17 +195,15 @@ std::optional<RunRecord> read_run_record(const fs::path& run_folder) {
   const fs::path path = run_folder / kRecordFile;
   if (!fs::exists(path)) return std::nullopt;
   try {
-    return record_from_json(json::parse(base::read_file(path, 1 << 20)));
-  } catch (const json::exception& error) {
-    throw CheckpointError(concat("'", path.string(), "' is damaged (", error.what(),
-                                 "); remove it, and the run id is taken from the newest checkpoint"));
+    return record_from_json(base::read_json<CheckpointError>(path, kMaxRecordBytes), path.string());
+  } catch (const CheckpointError& error) {
+    throw CheckpointError(
+        concat(error.what(), "; remove the file, and the run id is taken from the newest checkpoint"));
   }
 }
 
 void write_run_record(const fs::path& run_folder, const RunRecord& record) {
-  // A path that is no UTF-8 is known by its checksum alone.
-  const std::string text = to_json(record).dump(-1, ' ', false, json::error_handler_t::replace);
-  base::write_file_atomically(run_folder / kRecordFile, text + "\n");
+  base::write_file_atomically(run_folder / kRecordFile, to_json(record).dump() + "\n");
 }
 
 ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicator& communicator) {
