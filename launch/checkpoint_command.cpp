@@ -205,11 +205,15 @@ void add_checkpoint_command(CLI::App& program, Action& action) {
   CLI::App* list = checkpoint->add_subcommand("list", "The checkpoints of a run: step, size, evaluation, state.");
   const auto folder = std::make_shared<std::string>();
   list->add_option("RUN", *folder, "run folder")->required()->check(CLI::ExistingDirectory);
+  list->footer("Example:\n  rosa checkpoint list runs/mine");
   list->callback([&action, folder] { action = [folder] { return run_list(*folder); }; });
 
   CLI::App* verify = checkpoint->add_subcommand("verify", "Compares every byte with the manifest; exit code 4 if not.");
   const auto paths = std::make_shared<std::vector<std::string>>();
   verify->add_option("PATH", *paths, kPathsHelp)->required();
+  verify->footer(
+      "Examples:\n  rosa checkpoint verify runs/mine\n"
+      "  rosa checkpoint verify runs/mine step_00002000");
   verify->callback([&action, paths] { action = [paths] { return run_verify(*paths); }; });
 
   CLI::App* show = checkpoint->add_subcommand("show", "Everything of a checkpoint but the numbers in its tensors.");
@@ -217,6 +221,7 @@ void add_checkpoint_command(CLI::App& program, Action& action) {
   show->add_option("PATH", *shown, "a checkpoint, or a run folder for its newest whole one, or with a name behind it")
       ->required()
       ->expected(1, 2);
+  show->footer("Examples:\n  rosa checkpoint show runs/mine\n  rosa checkpoint show runs/mine step_00002000");
   show->callback([&action, shown] { action = [shown] { return run_show(*shown); }; });
 
   CLI::App* average = checkpoint->add_subcommand("average", "Writes the mean of the adapter weights of checkpoints.");
@@ -224,7 +229,10 @@ void add_checkpoint_command(CLI::App& program, Action& action) {
   average->add_option("PATH", options->inputs, kPathsHelp)->required();
   average->add_option("-o,--output", options->output, "adapter.safetensors to write; - is standard output")->required();
   average->add_flag("--force", options->force, "replaces a file that does not hold adapter weights");
-  average->footer("Use it with train.init_from, or: rosa eval RUN --checkpoint FILE");
+  average->footer(
+      "Use the file as train.init_from, or score it:\n"
+      "  rosa checkpoint average runs/mine -o mean.safetensors\n"
+      "  rosa eval runs/mine --checkpoint mean.safetensors");
   average->callback([&action, options] { action = [options] { return run_average(*options); }; });
 }
 

@@ -66,12 +66,17 @@ void add_config_command(CLI::App& program, Action& action) {
   CLI::App* check_command = command->add_subcommand("check", "Reports everything wrong with YAML files at once.");
   check_command->add_option("FILE", options->files, "YAML configurations")->required();
   add_override_option(*check_command, options->overrides);
+  check_command->footer(
+      "Exit code 2 where one is wrong. Experiments are checked too.\n"
+      "  rosa config check run.yaml\n"
+      "  rosa config check run.yaml --set train.num_steps=10");
   check_command->callback([&action, options] { action = [options] { return check(*options); }; });
 
   CLI::App* dump_command =
       command->add_subcommand("dump", "Writes the resolved configuration with the source of each value.");
   dump_command->add_option("FILE", options->files, "YAML configuration")->required()->expected(1);
   add_override_option(*dump_command, options->overrides);
+  dump_command->footer("What it writes is a configuration again.\n  rosa config dump run.yaml --set run.seed=1");
   dump_command->callback([&action, options] { action = [options] { return dump(*options); }; });
 
   CLI::App* reference_command = command->add_subcommand(
@@ -80,6 +85,7 @@ void add_config_command(CLI::App& program, Action& action) {
   reference_command->add_option("OF", *of, "whose keys")
       ->check(CLI::IsMember({"run", "experiment"}))
       ->capture_default_str();
+  reference_command->footer("Examples:\n  rosa config reference\n  rosa config reference experiment");
   reference_command->callback([&action, of] { action = [of] { return reference(*of); }; });
 }
 

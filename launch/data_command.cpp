@@ -75,6 +75,10 @@ void add_data_command(CLI::App& program, Action& action) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
   pack->add_option("--separator", options->pack.separator,
                    "text: what stands between documents, e.g. '\\n\\n'; without it a file is a document");
+  pack->footer(
+      "Examples:\n"
+      "  rosa data pack a.txt b.txt -o corpus.tokens\n"
+      "  rosa data pack ids.jsonl -o ids.tokens --format jsonl --vocabulary-size 151936");
   pack->callback([&action, options] { action = [options] { return run_pack(*options); }; });
 }
 

@@ -168,9 +168,15 @@ void add_demo_command(CLI::App& program, Action& action) {
   options->parts = names;
   command->add_option("--folder", options->folder, "where the runs and summary.json go")->capture_default_str();
   command->add_option("--configs", options->configs, "folder of the configurations")->capture_default_str();
-  command->add_option("--parts", options->parts, "what to train")->delimiter(',')->check(CLI::IsMember(names));
+  command->add_option("--parts", options->parts, "what to train")
+      ->delimiter(',')
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
   add_override_option(*command, options->overrides);
-  command->footer("Run it from the checkout: paths in the configurations start there. ./launch/demo.sh does it all.");
+  command->footer(
+      "Run it from the checkout: paths in the configurations start there. ./launch/demo.sh does it all, on two ranks.\n"
+      "The same command again goes on where it was.\n"
+      "  rosa demo --parts phrases");
   command->callback([&action, options] { action = [options] { return run_demo(*options); }; });
 }
 

@@ -197,7 +197,7 @@ int run_doctor() {
 void add_doctor_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
       "doctor", "Says what program, machine and launch are like: the first thing in a bug report.");
-  command->footer("Under mpirun it reports every rank: mpirun -np 2 --bind-to none rosa doctor");
+  command->footer("Under mpirun it reports every rank: mpirun -np 2 --bind-to none rosa doctor\n  rosa doctor");
   command->callback([&action] { action = run_doctor; });
 }
 

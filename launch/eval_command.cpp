@@ -82,13 +82,16 @@ void add_eval_command(CLI::App& program, Action& action) {
   add_accept_changed_option(*command, options->accept_changed);
   command->add_option("--variants", options->variants, "what to score")
       ->delimiter(',')
-      ->check(CLI::IsMember(training::kAllVariants));
+      ->check(CLI::IsMember(training::kAllVariants))
+      ->capture_default_str();
   command->add_option("-o,--output", options->output, "writes the figures as JSON; - is standard output")
       ->check(refuse_empty_name);
   command->add_flag("--force", options->force, "replaces a file that holds no scores");
   add_override_option(*command, options->overrides);
   command->footer(
-      "Example: rosa eval runs/demo/lines --variants teacher,window,rosa --set evaluation.num_sequences=256");
+      "Examples:\n"
+      "  rosa eval runs/mine\n"
+      "  rosa eval runs/mine --variants teacher,window,rosa --set evaluation.num_sequences=256 -o scores.json");
   command->callback([&action, options] { action = [options] { return run_eval(*options); }; });
 }
 

@@ -83,7 +83,8 @@ void add_experiment_command(CLI::App& program, Action& action) {
   add_override_option(*command, options->overrides);
   command->footer(
       "The same command again goes on where it was. `rosa report FOLDER...` shows what there is, at any time.\n"
-      "Several ranks: mpirun -np 2 --bind-to none rosa experiment CONFIG");
+      "Several ranks: launch/run_local.sh -n 2 experiment CONFIG\n"
+      "  rosa experiment configs/experiments/gate_only.yaml");
   command->callback([&action, options] { action = [options] { return run_experiments(*options); }; });
 }
 

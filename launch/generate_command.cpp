@@ -198,6 +198,11 @@ void add_generate_command(CLI::App& program, Action& action) {
                       "a file of adapter weights");
   add_accept_changed_option(*command, options->accept_changed);
   add_override_option(*command, options->overrides);
+  command->footer(
+      "Examples:\n"
+      "  rosa generate runs/mine --prompt Once -n 200 --temperature 0.8 --top-p 0.9 --seed 1\n"
+      "  rosa generate runs/mine --ids 1,2,3 --print-ids\n"
+      "  rosa generate runs/mine --held-out 200 --model teacher");
   command->callback([&action, options] { action = [options] { return run_generate(*options); }; });
 }
 

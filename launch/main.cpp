@@ -4,13 +4,14 @@
 #include <array>
 #include <cstdlib>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/host_name.h"
-#include "launch/build_info.h"
-#include "launch/command.h"
+#include "launch/command_line.h"
 #include "launch/exit_code.h"
 #include "launch/failure.h"
 #include "launch/guardian.h"
@@ -27,30 +28,19 @@ using namespace rosa::launch;
 constexpr double kLimitBeforeConfiguration_s = 60.0;
 
 int parse_and_run(int argc, char** argv) {
-  CLI::App program("Distils and trains language models augmented with ROSA.", "rosa");
-  program.footer(exit_code_help());
-  program.set_version_flag("--version", kBuildVersion);
-  program.require_subcommand(1);
-  program.get_formatter()->column_width(32);
   Action action;
-  add_demo_command(program, action);
-  add_train_command(program, action);
-  add_pretrain_command(program, action);
-  add_eval_command(program, action);
-  add_generate_command(program, action);
-  add_checkpoint_command(program, action);
-  add_data_command(program, action);
-  add_experiment_command(program, action);
-  add_report_command(program, action);
-  add_config_command(program, action);
-  add_doctor_command(program, action);
+  const std::unique_ptr<CLI::App> program = make_program(action);
   try {
-    program.parse(argc, argv);
+    program->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // Every rank has the same command line: one of them speaks.
-    const bool is_help = error.get_exit_code() == 0;
-    if (rank_of_process() == 0) program.exit(error);
-    return is_help ? kExitOk : kExitConfiguration;
+    const bool speaks = rank_of_process() == 0;
+    if (error.get_exit_code() == 0) {  // help, version
+      if (speaks) program->exit(error);
+      return kExitOk;
+    }
+    if (speaks) std::cerr << explain_usage_error(*program, {argv + 1, argv + argc}, error.what()) << std::endl;
+    return kExitConfiguration;
   }
   return action();
 }

@@ -56,6 +56,10 @@ void add_report_command(CLI::App& program, Action& action) {
       ->check(refuse_empty_name);
   command->add_flag("--force", options->force, "replaces a file that is no page of this command");
   command->add_flag("--markdown", options->markdown, "tables as Markdown to standard output; a page only with -o");
+  command->footer(
+      "Examples:\n"
+      "  rosa report runs/gate runs/counting -o report.html\n"
+      "  rosa report runs/gate --markdown");
   command->callback([&action, options] { action = [options] { return run_report(*options); }; });
 }
 

@@ -68,14 +68,15 @@ void add_command(CLI::App& program, Action& action, const std::string& name, con
   command->add_option("CONFIG", options->file, "YAML configuration (docs/configuration.md)")->required();
   add_override_option(*command, options->overrides);
   command->add_flag("--dry-run", options->dry_run,
-                    "Try everything out but train: ranks, collectives, model, data, a checkpoint; report and stop");
+                    "try everything out but train: ranks, collectives, model, data, a checkpoint; report and stop");
   add_accept_changed_option(*command, options->accept_changed);
   add_trace_options(*command, options->trace);
   command->footer(
       "The same command again goes on from the newest checkpoint of run.folder (checkpoint.resume: auto).\n"
       "TERM, INT and USR1 ask for a stop: the run saves after the step and ends with exit code 75.\n"
-      "Several ranks: mpirun -np 2 --bind-to none rosa " +
-      name + " CONFIG");
+      "Several ranks: launch/run_local.sh -n 2 " +
+      name + " CONFIG\n  rosa " + name + " run.yaml --dry-run\n  rosa " + name +
+      " run.yaml --set train.num_steps=5000");
   command->callback(
       [&action, options, objective] { action = [options, objective] { return run_training(*options, objective); }; });
 }
