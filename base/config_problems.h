@@ -26,7 +26,7 @@ class ConfigProblems {
   template <class... Parts>
   void add(const std::vector<std::string>& keys, const Parts&... parts) {
     ConfigProblem problem{{}, concat(parts...)};
-    for (const std::string& key : keys) problem.keys.push_back(prefix_ + key);
+    for (const std::string& key : keys) problem.keys.push_back(full_key(key));
     all_.push_back(std::move(problem));
   }
 
@@ -40,13 +40,16 @@ class ConfigProblems {
   template <class Section, class... More>
   void section(std::string_view name, const Section& config, const More&... more) {
     const std::string outer = prefix_;
-    prefix_ += std::string(name) + ".";
+    prefix_ += name;
+    prefix_ += '.';
     check(*this, config, more...);
     prefix_ = outer;
   }
 
+  void add_all(const ConfigProblems& others) { all_.insert(all_.end(), others.all_.begin(), others.all_.end()); }
+
   // The full form of a key of the section that is being checked, for texts.
-  std::string full_key(std::string_view key) const { return prefix_ + std::string(key); }
+  std::string full_key(std::string_view key) const { return concat(prefix_, key); }
 
   bool empty() const { return all_.empty(); }
   const std::vector<ConfigProblem>& all() const { return all_; }
@@ -64,5 +67,13 @@ class ConfigProblems {
   std::string prefix_;  // "data." or ""
   std::vector<ConfigProblem> all_;
 };
+
+// Throws one ConfigError with every rule that `config` breaks; `more` is what its `check` needs beside it.
+template <class Config, class... More>
+void require_good(const Config& config, const More&... more) {
+  ConfigProblems problems;
+  check(problems, config, more...);
+  problems.throw_if_any();
+}
 
 }  // namespace rosa::base

@@ -103,7 +103,8 @@ std::string value_text(const base::StateValue& value) {
 
 // The scheduled quantities of the next step, from the configuration in the checkpoint.
 void show_schedules(const Checkpoint& checkpoint) {
-  const training::RunConfig config = load_run_config(checkpoint.folder() / "config.yaml", {}).config;
+  const training::RunConfig config =
+      load_run_config(checkpoint.folder() / "config.yaml", {}, ConfigUse::trained).config;
   const int64_t step = checkpoint.manifest().info.step;
   const training::StepSettings settings = training::step_settings(config.schedules, step, config.train.num_steps);
   std::cout << "schedules at step " << step << " of " << config.train.num_steps << ": learning_rate "

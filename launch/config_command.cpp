@@ -22,7 +22,7 @@ struct ConfigOptions {
 // The resolved configuration of a run or an experiment.
 std::string load_text(const std::string& file, const std::vector<std::string>& overrides) {
   return is_experiment_config(file) ? load_experiment_config(file, overrides).text
-                                    : load_run_config(file, overrides).text;
+                                    : load_run_config(file, overrides, ConfigUse::any_training).text;
 }
 
 int check(const ConfigOptions& options) {

@@ -51,7 +51,8 @@ struct DemoOptions {
 bool train_part(const DemoOptions& options, Session& session, const std::string& name) {
   std::vector<std::string> overrides = options.overrides;
   overrides.push_back("run.folder=" + (fs::path(options.folder) / name).string());
-  const LoadedConfig loaded = load_run_config(fs::path(options.configs) / (name + ".yaml"), overrides);
+  const LoadedConfig loaded =
+      load_run_config(fs::path(options.configs) / (name + ".yaml"), overrides, ConfigUse::distill);
   return train_in_session(session, loaded, training::Objective::distill) == training::RunOutcome::finished;
 }
 

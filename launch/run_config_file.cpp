@@ -4,12 +4,20 @@
 #include "launch/config_text.h"
 #include "launch/yaml_config.h"
 #include "training/run_identity.h"
+#include "training/run_rules.h"
 
 namespace rosa::launch {
 namespace {
 
 Describe describe_run(training::RunConfig& config) {
   return [&config](base::FieldVisitor& visitor) { training::describe(visitor, config); };
+}
+
+void check(base::ConfigProblems& problems, const training::RunConfig& config, ConfigUse use) {
+  if (use == ConfigUse::trained) return check_trained(problems, config);
+  check(problems, config);
+  if (use == ConfigUse::distill) check_objective(problems, config, training::Objective::distill);
+  if (use == ConfigUse::pretrain) check_objective(problems, config, training::Objective::pretrain);
 }
 
 void make_paths_absolute(training::RunConfig& config) {
@@ -21,27 +29,24 @@ void make_paths_absolute(training::RunConfig& config) {
 
 }  // namespace
 
-LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                             ConfigUse use) {
   ConfigInput input = ConfigInput::from_file(path);
   for (const std::string& assignment : overrides) input.set(assignment);
 
-  // The recipe decides the defaults of everything else, so the file is read twice.
-  training::RunConfig plain;
-  const std::string plain_recipe = plain.recipe;
-  ConfigSources sources = load_config(input, plain);
   LoadedConfig loaded;
-  loaded.config = plain;
-  if (plain.recipe != plain_recipe) {
-    loaded.config = training::recipe_defaults(plain.recipe);
-    training::RunConfig defaults;
-    const auto plain_values = flatten_config(describe_run(defaults));
-    const auto recipe_values = flatten_config(describe_run(loaded.config));
-    sources = load_config(input, loaded.config);
-    for (auto& [key, source] : sources) {
-      if (source == "default" && recipe_values.at(key) != plain_values.at(key)) source = "recipe " + plain.recipe;
-    }
+  // The recipe decides the defaults of everything else. A name that is none is reported with the rest.
+  const bool is_rosa_soft = input.text_of("recipe") == "rosa_soft";
+  if (is_rosa_soft) loaded.config = training::recipe_defaults("rosa_soft");
+  training::RunConfig plain;
+  const auto plain_values = flatten_config(describe_run(plain));
+  const auto recipe_values = flatten_config(describe_run(loaded.config));
+  ConfigSources sources = fill_config(input, describe_run(loaded.config),
+                                      [&](base::ConfigProblems& problems) { check(problems, loaded.config, use); });
+  for (auto& [key, source] : sources) {
+    const bool is_of_recipe = source == "default" && recipe_values.at(key) != plain_values.at(key);
+    if (is_of_recipe) source = "recipe rosa_soft";
   }
-  training::check_agreement(loaded.config);
   make_paths_absolute(loaded.config);
   loaded.text = dump_config(describe_run(loaded.config), sources);
   return loaded;

@@ -16,8 +16,14 @@ struct LoadedConfig {
   std::string text;  // the resolved configuration as YAML, with the source of each value as a comment
 };
 
-// Throws ConfigError with everything wrong; a file that can't be read is a ConfigError too.
-LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+// What a configuration is wanted for, and so which rules it must keep: to be trained in one of two ways, in either, or,
+// of a run that has been trained, for its model alone.
+enum class ConfigUse { distill, pretrain, any_training, trained };
+
+// Throws ConfigError with everything wrong that no model or data could make right; a file that can't be read is a
+// ConfigError too.
+LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                             ConfigUse use);
 
 // The keys of the recipe that a resolved configuration holds (a run's or checkpoint's config.yaml), as
 // training::recipe_values writes them. Empty where it can't be read, by this version of the program.

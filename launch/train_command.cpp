@@ -45,9 +45,8 @@ void check_files(TraceOptions& trace, const std::string& file, const training::R
 int run_training(TrainOptions& options, training::Objective objective) {
   // Before MPI starts, so that a wrong configuration ends the job with its own message alone.
   const std::set<std::string> accepted = parse_accepted(options.accept_changed);
-  const LoadedConfig loaded = load_run_config(options.file, options.overrides);
-  base::require<base::ConfigError>(!loaded.config.run.folder.empty(), options.file,
-                                   ": run.folder is empty: name the folder that keeps the run");
+  const ConfigUse use = objective == training::Objective::distill ? ConfigUse::distill : ConfigUse::pretrain;
+  const LoadedConfig loaded = load_run_config(options.file, options.overrides, use);
   check_files(options.trace, options.file, loaded.config, objective);
   Session session(loaded.config.failures.watchdog);
   if (options.dry_run) {

@@ -24,7 +24,7 @@ std::filesystem::path config_file(const std::filesystem::path& folder) {
 
 TrainedRun load_trained_run(const TrainedRunRequest& request, parallel::Communicator& communicator) {
   TrainedRun run;
-  run.config = load_run_config(config_file(request.folder), request.overrides).config;
+  run.config = load_run_config(config_file(request.folder), request.overrides, ConfigUse::trained).config;
   // The folder may have been moved or copied since it was written.
   run.config.run.folder = request.folder.string();
   run.config.checkpoint.resume =

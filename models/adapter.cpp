@@ -14,12 +14,12 @@ namespace rosa::models {
 namespace {
 
 using base::concat;
-using base::ConfigError;
 using base::DataError;
 using base::require;
 using base::Role;
 
 constexpr int64_t kMaxBits = 63;
+constexpr int64_t kMaxWidth = 65536;  // of the projections: heads times bits
 
 std::string full_name(int64_t layer, const char* name) {
   return concat("model.layers.", layer, ".self_attn.rosa_attn.", name);
@@ -68,11 +68,11 @@ OperatorOptions with_config(OperatorOptions options, const AdapterConfig& config
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
-  visitor.field("layers", config.layers, Role::recipe, "Decoder layers that get an adapter; empty: all.", {0, 1 << 20});
+  visitor.field("layers", config.layers, Role::recipe, "Decoder layers that get an adapter; empty: all.", {0, 4095});
   visitor.field("num_heads", config.num_heads, Role::recipe, "ROSA heads; 0: hidden_size / query_key_bits.",
-                {0, 1 << 20});
+                {0, kMaxWidth});
   visitor.field("num_key_value_heads", config.num_key_value_heads, Role::recipe,
-                "Key/value heads, a divisor of num_heads; 0: as many as heads.", {0, 1 << 20});
+                "Key/value heads, a divisor of num_heads; 0: as many as heads.", {0, kMaxWidth});
   visitor.field("query_key_bits", config.query_key_bits, Role::recipe, "Bits of a query or key symbol.", {1, kMaxBits});
   visitor.field("value_bits", config.value_bits, Role::recipe, "Bits of a value symbol.", {1, kMaxBits});
   visitor.field("bias", config.bias, Role::recipe, "Whether the four projections have a bias.");
@@ -100,7 +100,7 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
       "What estimators that flip bits multiply a flip's effect by. softsign: 1 / (2 (1 + |x|)^2) of the logit x; "
       "sigmoid: p (1 - p).");
   visitor.field("sufa_head_dim", config.sufa_head_dim, Role::recipe,
-                "Width of a SUFA query: sufa_head_dim / query_key_bits symbols are compared.", {1, 1 << 20});
+                "Width of a SUFA query: sufa_head_dim / query_key_bits symbols are compared.", {1, 1 << 14});
   visitor.field("position_bias", config.position_bias, Role::recipe, "Whether SUFA prefers late positions a little.");
   visitor.field(
       "exact_value_gradient", config.exact_value_gradient, Role::recipe,
@@ -121,39 +121,107 @@ AdapterConfig rosa_soft_adapter_config() {
   return config;
 }
 
+namespace {
+
+int64_t default_num_heads(const AdapterConfig& config, const Qwen3Config& model) {
+  return std::max<int64_t>(1, model.hidden_size / config.query_key_bits);
+}
+
+void check_heads(base::ConfigProblems& problems, int64_t num_heads, int64_t num_key_value_heads) {
+  const bool divides = num_key_value_heads == 0 || num_heads % num_key_value_heads == 0;
+  problems.require(divides, {"num_key_value_heads", "num_heads"}, "is ", num_key_value_heads,
+                   "; expected a divisor of ", problems.full_key("num_heads"), ", which is ", num_heads);
+}
+
+// The key that a refusal of an estimator begins with.
+std::string key_of_refusal(const std::string& refusal) {
+  for (const char* key : {"sufa_head_dim", "proxy_kernel"}) {
+    if (refusal.starts_with(key)) return key;
+  }
+  return "estimator";
+}
+
+}  // namespace
+
+void check(base::ConfigProblems& problems, const AdapterConfig& config) {
+  std::vector<int64_t> layers = config.layers;
+  std::sort(layers.begin(), layers.end());
+  problems.require(std::adjacent_find(layers.begin(), layers.end()) == layers.end(), {"layers"}, "names a layer twice");
+  bool has_good_bits = true;
+  for (const auto& [key, bits] :
+       {std::pair{"query_key_bits", config.query_key_bits}, {"value_bits", config.value_bits}}) {
+    const bool is_good = bits >= 1 && bits <= kMaxBits;
+    problems.require(is_good, {key}, "is ", bits, " bits; expected 1 to ", kMaxBits);
+    has_good_bits = has_good_bits && is_good;
+  }
+  if (config.num_heads > 0) {
+    check_heads(problems, config.num_heads, config.num_key_value_heads);
+    const int64_t bits = std::max(config.query_key_bits, config.value_bits);
+    problems.require(bits <= kMaxWidth && config.num_heads <= kMaxWidth / bits,
+                     {"num_heads", "query_key_bits", "value_bits"}, config.num_heads, " heads of ", bits,
+                     " bits make a projection of ", static_cast<double>(config.num_heads) * static_cast<double>(bits),
+                     " columns; expected at most ", kMaxWidth);
+  }
+  const bool is_known_tie =
+      config.tie_start == "none" || config.tie_start == "query_key" || config.tie_start == "query_key_value";
+  problems.require(is_known_tie, {"tie_start"}, "is '", config.tie_start,
+                   "'; expected none, query_key or query_key_value");
+  problems.require(config.tie_start != "query_key_value" || config.query_key_bits == config.value_bits,
+                   {"tie_start", "value_bits", "query_key_bits"},
+                   "query_key_value needs value_bits equal to query_key_bits; got ", config.value_bits, " and ",
+                   config.query_key_bits);
+  if (!has_good_bits) return;
+  const OperatorOptions options = with_config({}, config);
+  const std::string refusal = options.estimator->refusal(config.query_key_bits, config.value_bits, options);
+  problems.require(
+      refusal.empty(),
+      {key_of_refusal(refusal), "estimator", "proxy_kernel", "sufa_head_dim", "query_key_bits", "value_bits"}, refusal);
+}
+
+void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qwen3Config& model) {
+  for (const int64_t layer : config.layers) {
+    problems.require(layer >= 0 && layer < model.num_hidden_layers, {"layers"}, "holds ", layer,
+                     "; the model has layers 0 to ", model.num_hidden_layers - 1);
+  }
+  if (config.num_heads != 0) return;
+  check_heads(problems, default_num_heads(config, model), config.num_key_value_heads);
+}
+
 AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model) {
+  base::ConfigProblems problems;
+  problems.section("adapter", config);
+  if (problems.empty()) problems.section("adapter", config, model);
+  problems.throw_if_any();
   if (config.layers.empty()) {
     config.layers.resize(model.num_hidden_layers);
     std::iota(config.layers.begin(), config.layers.end(), 0);
   }
   std::sort(config.layers.begin(), config.layers.end());
-  require<ConfigError>(std::adjacent_find(config.layers.begin(), config.layers.end()) == config.layers.end(),
-                       "adapter.layers names a layer twice");
-  require<ConfigError>(config.layers.front() >= 0 && config.layers.back() < model.num_hidden_layers,
-                       "adapter.layers holds ", config.layers.back(), "; the model has layers 0 to ",
-                       model.num_hidden_layers - 1);
-  for (const int64_t bits : {config.query_key_bits, config.value_bits}) {
-    require<ConfigError>(bits >= 1 && bits <= kMaxBits, "adapter: ", bits, " bits; expected 1 to ", kMaxBits);
-  }
-  if (config.num_heads == 0) {
-    config.num_heads = std::max<int64_t>(1, model.hidden_size / config.query_key_bits);
-  }
+  if (config.num_heads == 0) config.num_heads = default_num_heads(config, model);
   if (config.num_key_value_heads == 0) config.num_key_value_heads = config.num_heads;
-  require<ConfigError>(
-      config.num_heads > 0 && config.num_key_value_heads > 0 && config.num_heads % config.num_key_value_heads == 0,
-      "adapter.num_key_value_heads is ", config.num_key_value_heads,
-      "; expected a divisor of adapter.num_heads, which is ", config.num_heads);
-  const OperatorOptions options = with_config({}, config);
-  const std::string refusal = options.estimator->refusal(config.query_key_bits, config.value_bits, options);
-  require<ConfigError>(refusal.empty(), "adapter: ", refusal);
-  const bool known_tie =
-      config.tie_start == "none" || config.tie_start == "query_key" || config.tie_start == "query_key_value";
-  require<ConfigError>(known_tie, "adapter.tie_start is '", config.tie_start,
-                       "'; expected none, query_key or query_key_value");
-  require<ConfigError>(config.tie_start != "query_key_value" || config.query_key_bits == config.value_bits,
-                       "adapter.tie_start query_key_value needs value_bits equal to query_key_bits; got ",
-                       config.value_bits, " and ", config.query_key_bits);
   return config;
+}
+
+std::map<std::string, std::vector<int64_t>> adapter_parameter_shapes(const AdapterConfig& config,
+                                                                     const Qwen3Config& model) {
+  const int64_t query_width = config.num_heads * config.query_key_bits;
+  const int64_t key_width = config.num_key_value_heads * config.query_key_bits;
+  const int64_t value_width = config.num_key_value_heads * config.value_bits;
+  const int64_t output_width = config.num_heads * config.value_bits;
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const int64_t layer : config.layers) {
+    const auto add_linear = [&](const std::string& name, int64_t inputs, int64_t outputs) {
+      shapes[full_name(layer, (name + ".weight").c_str())] = {outputs, inputs};
+      if (config.bias) shapes[full_name(layer, (name + ".bias").c_str())] = {outputs};
+    };
+    add_linear("q_proj", model.hidden_size, query_width);
+    add_linear("k_proj", model.hidden_size, key_width);
+    add_linear("v_proj", model.hidden_size, value_width);
+    add_linear("o_proj", output_width, model.hidden_size);
+    shapes[full_name(layer, "v_emb0")] = shapes[full_name(layer, "v_emb1")] = {output_width};
+    if (config.no_match_embedding) shapes[full_name(layer, "v_emb_no_match")] = {output_width};
+  }
+  return shapes;
 }
 
 AdapterSet::AdapterSet(const AdapterConfig& config, const Qwen3Config& model, uint64_t seed)

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 #include "models/qwen3_config.h"
 #include "rosa/operator/rosa_operator.h"
@@ -42,11 +43,20 @@ struct AdapterConfig {
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config);
 
+// The rules that need no model.
+void check(base::ConfigProblems& problems, const AdapterConfig& config);
+// The rules between the adapters and the model that gets them.
+void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qwen3Config& model);
+
 // The settings of rosa_soft, to reproduce it. In the demo these students learn nothing; the defaults are our own.
 AdapterConfig rosa_soft_adapter_config();
 
 // Fills in what 0 or empty stands for and checks the whole. Throws ConfigError naming the key.
 AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model);
+
+// Name and shape of every weight of the adapters; `config` is resolved.
+std::map<std::string, std::vector<int64_t>> adapter_parameter_shapes(const AdapterConfig& config,
+                                                                     const Qwen3Config& model);
 
 // One operator call: what the adapter of a layer gets besides its input.
 struct AdapterCall {

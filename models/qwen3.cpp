@@ -71,7 +71,7 @@ std::map<std::string, std::vector<int64_t>> qwen3_parameter_shapes(const Qwen3Co
 
 Qwen3::Qwen3(Qwen3Config config, std::map<std::string, at::Tensor> parameters)
     : config_(std::move(config)), parameters_(std::move(parameters)) {
-  check(config_);
+  base::require_good(config_);
   ShapeMap actual;
   for (const auto& [name, tensor] : parameters_) actual[name] = tensor.sizes().vec();
   check_names_and_shapes(actual, qwen3_parameter_shapes(config_), "Qwen3", "expected the weights of the configuration");
@@ -93,7 +93,7 @@ Qwen3 Qwen3::load(const std::filesystem::path& folder, const std::string& comput
 }
 
 Qwen3 Qwen3::random(const Qwen3Config& config, uint64_t seed) {
-  check(config);
+  base::require_good(config);
   TensorMap weights;
   uint64_t number = 0;
   for (const auto& [name, shape] : qwen3_parameter_shapes(config)) {

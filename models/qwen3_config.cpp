@@ -184,31 +184,47 @@ void check_layer_types(const Members& members, int64_t num_hidden_layers) {
 
 void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
   const base::Range<int64_t> size{1, kMaxSize - 1};
-  const base::Range<double> positive{1e-30, 1e30};
   visitor.field("vocab_size", config.vocab_size, Role::recipe, "Number of token ids.", size);
   visitor.field("hidden_size", config.hidden_size, Role::recipe, "Width of the residual stream.", size);
   visitor.field("intermediate_size", config.intermediate_size, Role::recipe, "Width of the feed-forward part.", size);
-  visitor.field("num_hidden_layers", config.num_hidden_layers, Role::recipe, "Number of decoder layers.", size);
+  visitor.field("num_hidden_layers", config.num_hidden_layers, Role::recipe, "Number of decoder layers.", {1, 4096});
   visitor.field("num_attention_heads", config.num_attention_heads, Role::recipe, "Number of query heads.", size);
   visitor.field("num_key_value_heads", config.num_key_value_heads, Role::recipe,
                 "Number of key/value heads; divides num_attention_heads.", size);
   visitor.field("head_dim", config.head_dim, Role::recipe, "Width of an attention head; even.", size);
   visitor.field("max_position_embeddings", config.max_position_embeddings, Role::recipe,
                 "Longest sequence the model is meant for; written to config.json.", size);
-  visitor.field("rms_norm_eps", config.rms_norm_eps, Role::recipe, "Added to the mean square in RMSNorm.", positive);
-  visitor.field("rope_theta", config.rope_theta, Role::recipe, "Base of the rotary position frequencies.", positive);
+  visitor.field("rms_norm_eps", config.rms_norm_eps, Role::recipe, "Added to the mean square in RMSNorm.",
+                {1e-12, 1.0});
+  visitor.field("rope_theta", config.rope_theta, Role::recipe, "Base of the rotary position frequencies.", {1.0, 1e15});
   visitor.field("initializer_range", config.initializer_range, Role::recipe,
-                "Standard deviation of the random weights a model starts from.", positive);
+                "Standard deviation of the random weights a model starts from.", {1e-9, 10.0});
   visitor.field("tie_word_embeddings", config.tie_word_embeddings, Role::recipe,
                 "Whether the output projection is the token embedding.");
 }
 
-void check(const Qwen3Config& config) {
-  require<base::ConfigError>(config.num_attention_heads % config.num_key_value_heads == 0, "num_key_value_heads is ",
-                             config.num_key_value_heads, "; expected a divisor of num_attention_heads, which is ",
-                             config.num_attention_heads);
-  require<base::ConfigError>(config.head_dim % 2 == 0, "head_dim is ", config.head_dim,
-                             "; expected an even number, as the rotary embedding turns pairs");
+double num_parameters(const Qwen3Config& config) {
+  const auto number = [](int64_t value) { return static_cast<double>(value); };
+  const double hidden = number(config.hidden_size), head_dim = number(config.head_dim);
+  const double attention =
+      hidden * head_dim * 2 * (number(config.num_attention_heads) + number(config.num_key_value_heads));
+  const double layer = attention + 3 * hidden * number(config.intermediate_size) + 2 * hidden + 2 * head_dim;
+  const double embedding = number(config.vocab_size) * hidden * (config.tie_word_embeddings ? 1 : 2);
+  return embedding + number(config.num_hidden_layers) * layer + hidden;
+}
+
+void check(base::ConfigProblems& problems, const Qwen3Config& config) {
+  problems.require(config.num_attention_heads % config.num_key_value_heads == 0,
+                   {"num_key_value_heads", "num_attention_heads"}, "is ", config.num_key_value_heads,
+                   "; expected a divisor of num_attention_heads, which is ", config.num_attention_heads);
+  problems.require(config.head_dim % 2 == 0, {"head_dim"}, "is ", config.head_dim,
+                   "; expected an even number, as the rotary embedding turns pairs");
+  constexpr double kMaxParameters = 1e12;
+  const double total = num_parameters(config);
+  problems.require(total <= kMaxParameters,
+                   {"hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "num_attention_heads",
+                    "num_key_value_heads", "head_dim"},
+                   "the sizes make a model of ", total, " weights, expected at most ", kMaxParameters);
 }
 
 Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& where) {
@@ -239,7 +255,7 @@ Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& wh
   config.eos_token_ids = read_eos_token_ids(members, config.vocab_size);
   check_layer_types(members, config.num_hidden_layers);
   try {
-    check(config);
+    base::require_good(config);
   } catch (const base::ConfigError& error) {
     throw DataError(where + ": " + error.what());
   }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 
 namespace rosa::models {
@@ -34,8 +35,11 @@ struct Qwen3Config {
 // The sizes, for a configuration that starts a model from nothing (pretrain).
 void describe(base::FieldVisitor& visitor, Qwen3Config& config);
 
-// Throws ConfigError, naming the key, where the sizes do not fit together.
-void check(const Qwen3Config& config);
+// Where the sizes do not fit together, or make a model beyond all memories.
+void check(base::ConfigProblems& problems, const Qwen3Config& config);
+
+// The weights of such a model, each counted once.
+double num_parameters(const Qwen3Config& config);
 
 // Parses the text of a config.json of transformers 4 or 5. `where` names its origin in messages.
 // Throws DataError, naming the key, where a key is missing, mistyped, out of range or asks for what is not supported.

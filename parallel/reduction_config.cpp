@@ -22,12 +22,18 @@ void describe(base::FieldVisitor& visitor, ParallelConfig& config) {
                 "seconds after which a collective that other ranks do not join is an error", {1.0, 1e6});
 }
 
+void check(base::ConfigProblems& problems, const ParallelConfig& config, bool never_on_gpu) {
+  const bool is_deterministic = config.reduction == "deterministic" || (config.reduction == "auto" && never_on_gpu);
+  problems.require(!is_deterministic || config.wire_dtype == "float32", {"wire_dtype", "reduction"}, config.wire_dtype,
+                   " needs ", problems.full_key("reduction"), ": fast; deterministic sums travel as float32");
+}
+
 ReductionMode reduction_mode(const ParallelConfig& config, bool on_gpu) {
-  const bool fast = config.reduction == "fast" || (config.reduction == "auto" && on_gpu);
-  base::require<base::ConfigError>(fast || config.wire_dtype == "float32",
-                                   "parallel.wire_dtype: bfloat16 needs parallel.reduction: fast; deterministic "
-                                   "sums travel as float32");
-  return fast ? ReductionMode::fast : ReductionMode::deterministic;
+  base::ConfigProblems problems;
+  problems.section("parallel", config, !on_gpu);
+  problems.throw_if_any();
+  const bool is_fast = config.reduction == "fast" || (config.reduction == "auto" && on_gpu);
+  return is_fast ? ReductionMode::fast : ReductionMode::deterministic;
 }
 
 }  // namespace rosa::parallel

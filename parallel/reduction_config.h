@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 
 namespace rosa::parallel {
@@ -18,6 +19,8 @@ struct ParallelConfig {
 };
 
 void describe(base::FieldVisitor& visitor, ParallelConfig& config);
+// `never_on_gpu`: what auto means is known then.
+void check(base::ConfigProblems& problems, const ParallelConfig& config, bool never_on_gpu);
 
 enum class ReductionMode { deterministic, fast };
 

@@ -65,7 +65,13 @@ void describe(base::FieldVisitor& visitor, WatchdogConfig& config) {
                 "three of them; 0: no watchdog",
                 {0.0, 3600.0});
   visitor.field("hang_after_heartbeats", config.hang_after_heartbeats, Role::place,
-                "heartbeats without any progress after which a rank hangs and the job is ended", {3});
+                "heartbeats without any progress after which a rank hangs and the job is ended", {3, 1000000});
+}
+
+void check(base::ConfigProblems& problems, const WatchdogConfig& config) {
+  constexpr double kLeastHeartbeat_s = 0.01;
+  problems.require(config.heartbeat_s == 0.0 || config.heartbeat_s >= kLeastHeartbeat_s, {"heartbeat_s"}, "is ",
+                   config.heartbeat_s, ", expected 0 (no watchdog) or at least ", kLeastHeartbeat_s);
 }
 
 Diagnosis diagnose(const std::vector<RankView>& ranks, WatchTime now, const WatchdogConfig& config) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/activity.h"
+#include "base/config_problems.h"
 #include "base/fields.h"
 #include "parallel/communicator.h"
 
@@ -88,5 +89,6 @@ class Watchdog {
 };
 
 void describe(base::FieldVisitor& visitor, WatchdogConfig& config);
+void check(base::ConfigProblems& problems, const WatchdogConfig& config);
 
 }  // namespace rosa::parallel

@@ -1,5 +1,7 @@
 #include "training/config.h"
 
+#include <set>
+
 #include "base/error.h"
 #include "rosa/operator/qkv_estimator.h"
 
@@ -25,15 +27,16 @@ void describe(base::FieldVisitor& visitor, ModelSection& config) {
 
 void describe(base::FieldVisitor& visitor, StudentSection& config) {
   visitor.field("sliding_window", config.sliding_window, Role::recipe,
-                "attention window of the student: position t sees t-w+1 ... t", {1});
+                "attention window of the student: position t sees t-w+1 ... t", {1, int64_t{1} << 31});
 }
 
 void describe(base::FieldVisitor& visitor, TrainSection& config) {
-  visitor.field("num_steps", config.num_steps, Role::recipe, "optimiser steps of the run", {1});
+  visitor.field("num_steps", config.num_steps, Role::recipe, "optimiser steps of the run", {1, base::kMaxSteps});
   visitor.field("micro_batch_sequences", config.micro_batch_sequences, Role::recipe,
-                "sequences of one forward and backward; part of the recipe, whatever the number of ranks", {1});
+                "sequences of one forward and backward; part of the recipe, whatever the number of ranks",
+                {1, 1 << 16});
   visitor.field("micro_batches", config.micro_batches, Role::recipe,
-                "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1});
+                "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1, 1 << 20});
   visitor.field("trainable", config.trainable, Role::recipe,
                 "patterns of the names of trained parameters (* stands for any text)");
   visitor.path("init_from", config.init_from, Role::free,
@@ -52,33 +55,34 @@ void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
 
 void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
   visitor.field("every", config.every, Role::free,
-                "steps between evaluations with the hard operator; 0: none during training", {0});
+                "steps between evaluations with the hard operator; 0: none during training", {0, base::kMaxSteps});
   visitor.field("num_sequences", config.num_sequences, Role::free,
                 "held-out sequences of one evaluation; a file that makes no more of them is scored once from end to "
                 "end, as all says",
-                {base::kAll, 1'000'000'000});
+                {base::kAll, 10'000'000});
 }
 
 void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
-  visitor.field("every", config.every, Role::place, "steps between checkpoints; the last step is always saved", {1});
-  visitor.field("keep_last", config.keep_last, Role::place, "newest checkpoints kept; 0: all", {0});
+  visitor.field("every", config.every, Role::place, "steps between checkpoints; the last step is always saved",
+                {1, base::kMaxSteps});
+  visitor.field("keep_last", config.keep_last, Role::place, "newest checkpoints kept; 0: all", {0, base::kMaxSteps});
   visitor.field("keep_every", config.keep_every, Role::place,
-                "checkpoints whose step is a multiple of it are kept too; 0: none", {0});
+                "checkpoints whose step is a multiple of it are kept too; 0: none", {0, base::kMaxSteps});
   visitor.field("keep_best", config.keep_best, Role::place,
                 "this many checkpoints with the lowest evaluation loss are kept too; counts those of steps that are "
                 "evaluated (evaluation.every)",
-                {0});
+                {0, base::kMaxSteps});
   visitor.field("max_failed_saves", config.max_failed_saves, Role::place,
                 "saves in a row that may fail (a full disk) with a warning before the run ends; the last save of a run "
                 "must succeed",
-                {0});
+                {0, base::kMaxSteps});
   visitor.path("resume", config.resume, Role::place,
                "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
                "folder; or the folder of one checkpoint");
 }
 
 void describe(base::FieldVisitor& visitor, LoggingSection& config) {
-  visitor.field("every", config.every, Role::place, "steps between lines of metrics.jsonl", {1});
+  visitor.field("every", config.every, Role::place, "steps between lines of metrics.jsonl", {1, base::kMaxSteps});
   visitor.field("consumed_samples", config.consumed_samples, Role::place,
                 "write the numbers of the samples that each rank consumes to consumed/ in the run folder");
 }
@@ -99,7 +103,7 @@ void describe(base::FieldVisitor& visitor, FailuresSection& config) {
   describe(visitor, config.step_guard);
   visitor.field("drift_every", config.drift_every, Role::place,
                 "steps between comparisons of the ranks' weights, which must be equal; also before each save; 0: none",
-                {0});
+                {0, base::kMaxSteps});
 }
 
 void describe(base::FieldVisitor& visitor, RunConfig& config) {
@@ -123,13 +127,95 @@ void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.section("parallel", config.parallel, "sums over ranks");
 }
 
-void check_agreement(const RunConfig& config) {
+void check(base::ConfigProblems& problems, const FailuresSection& config) { check(problems, config.watchdog); }
+
+void check(base::ConfigProblems& problems, const TrainSection& config) {
+  problems.require(!config.trainable.empty(), {"trainable"}, "is empty: nothing would be trained");
+}
+
+// A quantity of the schedules may take these values at any step.
+void check(base::ConfigProblems& problems, const SchedulesSection& config, int64_t num_steps) {
+  problems.section("learning_rate", config.learning_rate, num_steps, base::Range<double>{0.0, 10.0});
+  problems.section("alpha", config.alpha, num_steps, base::Range<double>{0.0, 1.0});
+  problems.section("bits_tau", config.bits_tau, num_steps, base::Range<double>{1e-6, 1e6});
+  problems.section("attn_tau", config.attn_tau, num_steps, base::Range<double>{1e-6, 1e6});
+}
+
+void check_estimator(base::ConfigProblems& problems, const RunConfig& config) {
   const ScheduleConfig& alpha = config.schedules.alpha;
-  const bool always_hard = alpha.start == 1 && alpha.end == 1 && alpha.warmup_steps == 0;
-  base::require<base::ConfigError>(
-      always_hard || find_qkv_estimator(config.adapter.estimator).has_soft_output(), "adapter.estimator is ",
-      config.adapter.estimator, ", which has no soft output to blend in, but schedules.alpha goes from ", alpha.start,
-      " to ", alpha.end, "; set schedules.alpha start and end to 1 and warmup_steps to 0, or take sufa or soft_rosa");
+  const QkvEstimator& estimator = find_qkv_estimator(config.adapter.estimator);
+  const bool is_always_hard = alpha.start == 1 && alpha.end == 1 && alpha.warmup_steps == 0;
+  problems.require(is_always_hard || estimator.has_soft_output(),
+                   {"adapter.estimator", "schedules.alpha.start", "schedules.alpha.end", "schedules.alpha.warmup_steps",
+                    "schedules.alpha.shape"},
+                   "is ", config.adapter.estimator,
+                   ", which has no soft output to blend in, but schedules.alpha goes from ", alpha.start, " to ",
+                   alpha.end,
+                   "; set schedules.alpha start and end to 1 and warmup_steps to 0, or take sufa or soft_rosa");
+  for (const DataStage& stage : stages(config.data)) {
+    problems.require(stage.sequence_length <= estimator.max_length(), {"data.sequence_length", "adapter.estimator"},
+                     "is ", stage.sequence_length, ", but adapter.estimator ", config.adapter.estimator,
+                     " takes at most ", estimator.max_length(), " positions");
+  }
+}
+
+namespace {
+
+// Products that memory and 64 bits must hold.
+void check_sizes(base::ConfigProblems& problems, const RunConfig& config) {
+  constexpr double kMaxForwardTokens = 1 << 24, kMaxStepTokens = 1 << 28;
+  const auto sequences = static_cast<double>(config.train.micro_batch_sequences);
+  const auto micro_batches = static_cast<double>(config.train.micro_batches);
+  std::set<int64_t> lengths;
+  for (const DataStage& stage : stages(config.data)) lengths.insert(stage.sequence_length);
+  const auto length = static_cast<double>(*lengths.rbegin());
+  const bool fits = sequences * length <= kMaxForwardTokens;
+  problems.require(fits, {"train.micro_batch_sequences", "data.sequence_length", "data.curriculum_sequence_lengths"},
+                   "is ", config.train.micro_batch_sequences, ", which makes a forward of ", sequences * length,
+                   " tokens; expected at most ", kMaxForwardTokens);
+  problems.require(!fits || sequences * micro_batches * length <= kMaxStepTokens,
+                   {"train.micro_batches", "train.micro_batch_sequences", "data.sequence_length"}, "is ",
+                   config.train.micro_batches, ", which makes a step of ", sequences * micro_batches * length,
+                   " tokens; expected at most ", kMaxStepTokens);
+}
+
+void check_paths(base::ConfigProblems& problems, const RunConfig& config) {
+  problems.require(!config.run.folder.empty(), {"run.folder"}, "is empty: name the folder that keeps the run");
+  problems.require(config.model.from_scratch || !config.model.folder.empty(), {"model.folder", "model.from_scratch"},
+                   "is empty: name the Hugging Face folder of the base model");
+  problems.require(!config.checkpoint.resume.empty(), {"checkpoint.resume"},
+                   "is empty: expected auto, none or the folder of a checkpoint");
+  if (config.data.kind == DataKind::phrases) return;
+  problems.require(!config.data.train_path.empty(), {"data.train_path", "data.kind"},
+                   "is empty: name a text or token file");
+  problems.require(config.evaluation.every == 0 || !config.data.held_out_path.empty(),
+                   {"data.held_out_path", "evaluation.every", "data.kind"},
+                   "is empty: name a text or token file, or set evaluation.every to 0");
+}
+
+}  // namespace
+
+void check_trained(base::ConfigProblems& problems, const RunConfig& config) {
+  problems.section("adapter", config.adapter);
+}
+
+void check(base::ConfigProblems& problems, const RunConfig& config) {
+  check_paths(problems, config);
+  if (config.model.from_scratch) {
+    problems.section("model.architecture", config.model.architecture);
+  }
+  problems.section("adapter", config.adapter);
+  problems.section("data", config.data);
+  problems.section("train", config.train);
+  problems.section("optimizer", config.optimizer);
+  problems.section("schedules", config.schedules, config.train.num_steps);
+  problems.section("failures", config.failures);
+  problems.section("parallel", config.parallel, config.compute.device == "cpu");
+  check_estimator(problems, config);
+  check_sizes(problems, config);
+  problems.require(config.checkpoint.keep_best == 0 || config.evaluation.every > 0,
+                   {"checkpoint.keep_best", "evaluation.every"},
+                   "counts checkpoints of steps that are evaluated, but evaluation.every is 0");
 }
 
 RunConfig recipe_defaults(const std::string& recipe) {

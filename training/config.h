@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/all_count.h"
+#include "base/config_problems.h"
 #include "base/fields.h"
 #include "models/adapter.h"
 #include "models/qwen3_config.h"
@@ -48,6 +49,7 @@ struct TrainSection {
   bool activation_checkpointing = false;
 };
 void describe(base::FieldVisitor& visitor, TrainSection& config);
+void check(base::ConfigProblems& problems, const TrainSection& config);
 
 struct SchedulesSection {
   ScheduleConfig learning_rate{.shape = ScheduleShape::cosine, .start = 1e-3, .end = 0.0};
@@ -56,6 +58,7 @@ struct SchedulesSection {
   ScheduleConfig attn_tau{.start = 1.0};
 };
 void describe(base::FieldVisitor& visitor, SchedulesSection& config);
+void check(base::ConfigProblems& problems, const SchedulesSection& config, int64_t num_steps);
 
 struct EvaluationSection {
   int64_t every = 100;         // steps; 0: only where asked for
@@ -92,6 +95,7 @@ struct FailuresSection {
   int64_t drift_every = 100;  // steps between comparisons of the ranks' weights; 0: none
 };
 void describe(base::FieldVisitor& visitor, FailuresSection& config);
+void check(base::ConfigProblems& problems, const FailuresSection& config);
 
 struct RunConfig {
   std::string recipe = "default";
@@ -113,8 +117,15 @@ struct RunConfig {
 };
 void describe(base::FieldVisitor& visitor, RunConfig& config);
 
-// Throws ConfigError for what the sections, each right in itself, do not agree on.
-void check_agreement(const RunConfig& config);
+// What no model and no data could make right: the rules of all sections, those between them, and the values of every
+// schedule along the whole run.
+void check(base::ConfigProblems& problems, const RunConfig& config);
+
+// Whether adapter.estimator can serve every step: the schedule of alpha and the lengths of the sequences.
+void check_estimator(base::ConfigProblems& problems, const RunConfig& config);
+
+// Only what adapters, and the operator in them, need beside each other: for runs that are trained no more.
+void check_trained(base::ConfigProblems& problems, const RunConfig& config);
 
 // The defaults of a recipe: "default" (the best by evidence) or "rosa_soft" (the reference's settings).
 // Throws ConfigError for another name.

@@ -162,7 +162,8 @@ void describe(base::FieldVisitor& visitor, LossConfig& config) {
                 "weight of the KL to the teacher; the rest weighs the cross-entropy", {0.0, 1.0});
   visitor.field("temperature", config.temperature, Role::recipe, "softmax temperature of the KL", {1e-3, 1e3});
   visitor.field("chunk_tokens", config.chunk_tokens, Role::recipe,
-                "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss", {1});
+                "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss",
+                {1, int64_t{1} << 24});
 }
 
 LossSums count_tokens(const LossInput& input, int64_t vocabulary_size) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "parallel/gradient_reducer.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "training/state_tensors.h"
@@ -11,16 +12,29 @@ namespace rosa::training {
 
 using base::Role;
 
+namespace {
+
+// At 1 a moment would never move, and its correction divides by 0.
+constexpr base::Range<double> kDecays{0.0, 0.999999};
+
+}  // namespace
+
 void describe(base::FieldVisitor& visitor, OptimizerConfig& config) {
-  visitor.field("beta1", config.beta1, Role::recipe, "decay of the first moment", {0.0, 1.0});
-  visitor.field("beta2", config.beta2, Role::recipe, "decay of the second moment", {0.0, 1.0});
-  visitor.field("epsilon", config.epsilon, Role::recipe, "added to the root of the second moment", {0.0, 1.0});
+  visitor.field("beta1", config.beta1, Role::recipe, "decay of the first moment", kDecays);
+  visitor.field("beta2", config.beta2, Role::recipe, "decay of the second moment", kDecays);
+  visitor.field("epsilon", config.epsilon, Role::recipe, "added to the root of the second moment", {1e-30, 1.0});
   visitor.field("weight_decay", config.weight_decay, Role::recipe, "decoupled weight decay, on every trained parameter",
                 {0.0, 10.0});
   visitor.field("clip", config.clip, Role::recipe, "largest global gradient norm; 0: no clipping", {0.0, 1e9});
   visitor.field("rate_patterns", config.rate_patterns, Role::recipe,
                 "patterns of parameter names (* stands for any text) with a learning-rate factor of their own");
   visitor.field("rate_factors", config.rate_factors, Role::recipe, "the factors, one a pattern; 0 freezes", {0.0, 1e6});
+}
+
+void check(base::ConfigProblems& problems, const OptimizerConfig& config) {
+  problems.require(config.rate_patterns.size() == config.rate_factors.size(), {"rate_factors", "rate_patterns"}, "has ",
+                   config.rate_factors.size(), " entries, but ", problems.full_key("rate_patterns"), " has ",
+                   config.rate_patterns.size(), ": give one factor a pattern");
 }
 
 bool matches_pattern(const std::string& name, const std::string& pattern) {
@@ -54,26 +68,47 @@ double rate_factor(const OptimizerConfig& config, const std::string& name) {
   return 1.0;
 }
 
-NamedTensors select_trained(const NamedTensors& parameters, const std::vector<std::string>& trainable,
-                            const OptimizerConfig& config) {
+namespace {
+
+bool is_trained(const std::string& name, const std::vector<std::string>& trainable, const OptimizerConfig& config) {
+  const bool is_wanted = std::any_of(trainable.begin(), trainable.end(),
+                                     [&](const std::string& pattern) { return matches_pattern(name, pattern); });
+  return is_wanted && rate_factor(config, name) != 0.0;
+}
+
+}  // namespace
+
+void check_patterns(base::ConfigProblems& problems, const std::vector<std::string>& names,
+                    const std::vector<std::string>& trainable, const OptimizerConfig& config) {
   const auto require_used = [&](const std::vector<std::string>& patterns, const char* key) {
     for (const std::string& pattern : patterns) {
-      const bool used = std::any_of(parameters.begin(), parameters.end(),
-                                    [&](const auto& entry) { return matches_pattern(entry.first, pattern); });
-      base::require<base::ConfigError>(used, key, ": '", pattern, "' matches no parameter; there are such as ",
-                                       parameters.empty() ? std::string("none") : parameters.begin()->first);
+      const bool is_used = std::any_of(names.begin(), names.end(),
+                                       [&](const std::string& name) { return matches_pattern(name, pattern); });
+      problems.require(is_used, {key}, "'", base::excerpt(pattern), "' matches no parameter; there are such as ",
+                       names.empty() ? "none" : names.front());
     }
   };
   require_used(trainable, "train.trainable");
   require_used(config.rate_patterns, "optimizer.rate_patterns");
+  if (config.rate_patterns.size() != config.rate_factors.size()) return;
+  const bool is_any_trained = std::any_of(names.begin(), names.end(),
+                                          [&](const std::string& name) { return is_trained(name, trainable, config); });
+  problems.require(is_any_trained, {"train.trainable", "optimizer.rate_factors"},
+                   "leaves no parameter to train, together with optimizer.rate_factors");
+}
+
+NamedTensors select_trained(const NamedTensors& parameters, const std::vector<std::string>& trainable,
+                            const OptimizerConfig& config) {
+  std::vector<std::string> names;
+  for (const auto& [name, parameter] : parameters) names.push_back(name);
+  base::ConfigProblems problems;
+  problems.section("optimizer", config);
+  check_patterns(problems, names, trainable, config);
+  problems.throw_if_any();
   NamedTensors trained;
   for (const auto& [name, parameter] : parameters) {
-    const bool wanted = std::any_of(trainable.begin(), trainable.end(),
-                                    [&, &n = name](const std::string& pattern) { return matches_pattern(n, pattern); });
-    if (wanted && rate_factor(config, name) != 0.0) trained.emplace(name, parameter);
+    if (is_trained(name, trainable, config)) trained.emplace(name, parameter);
   }
-  base::require<base::ConfigError>(!trained.empty(),
-                                   "train.trainable and optimizer.rate_factors leave no parameter to train");
   return trained;
 }
 

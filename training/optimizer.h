@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 #include "base/stateful.h"
 #include "parallel/communicator.h"
@@ -33,12 +34,18 @@ struct OptimizerConfig {
 };
 
 void describe(base::FieldVisitor& visitor, OptimizerConfig& config);
+void check(base::ConfigProblems& problems, const OptimizerConfig& config);
 
 // Whether `name` matches a pattern in which * stands for any text.
 bool matches_pattern(const std::string& name, const std::string& pattern);
 
 // The factor of the first pattern that matches, 1 where none does. Throws ConfigError where the lists differ in length.
 double rate_factor(const OptimizerConfig& config, const std::string& name);
+
+// What is wrong with patterns of parameter names, given the names: patterns that match nothing (keys `trainable_key`,
+// such as "train.trainable", and "optimizer.rate_patterns"), and that nothing is left to train.
+void check_patterns(base::ConfigProblems& problems, const std::vector<std::string>& names,
+                    const std::vector<std::string>& trainable, const OptimizerConfig& config);
 
 // Those of `parameters` that a pattern of `trainable` matches and whose rate factor is not 0. Throws ConfigError for a
 // pattern that matches nothing, and where nothing is left to train.

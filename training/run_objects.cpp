@@ -106,7 +106,9 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
                    : models::Qwen3::load(config.model.folder, config.model.compute_dtype));
   for (auto& entry : objects.model->parameters()) entry.second = entry.second.to(objects.device);
   if (objective == Objective::distill) {
-    check_agreement(config);
+    base::ConfigProblems problems;
+    check_estimator(problems, config);
+    problems.throw_if_any();
     objects.adapters = std::make_unique<models::AdapterSet>(config.adapter, objects.model->config(), seed);
     for (auto& [name, tensor] : objects.adapters->parameters()) {
       tensor = tensor.detach().to(objects.device).set_requires_grad(true);

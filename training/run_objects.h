@@ -15,11 +15,9 @@
 #include "training/data/data_source.h"
 #include "training/evaluation.h"
 #include "training/run_identity.h"
+#include "training/run_rules.h"
 
 namespace rosa::training {
-
-// distill: frozen base, adapters are trained against the teacher. pretrain: the base itself, global attention.
-enum class Objective { distill, pretrain };
 
 // Owns what a run works on.
 struct RunObjects {

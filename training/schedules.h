@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 
 namespace rosa::training {
@@ -32,6 +33,11 @@ void describe(base::FieldVisitor& visitor, ScheduleConfig& config);
 // linear, start - p (start - end); cosine, end + (start - end) (1 + cos(pi p)) / 2; exponential, start (end / start)^p.
 // Throws ArgumentError for an exponential decay with an end that is not of start's sign.
 double decay(ScheduleShape shape, double start, double end, int64_t step, int64_t num_steps);
+
+// What is wrong with the schedule along a whole run of `num_steps`, whose values must be in the closed range `allowed`:
+// the first step at which it is not, or an exponential decay that has no way to its end.
+void check(base::ConfigProblems& problems, const ScheduleConfig& config, int64_t num_steps,
+           base::Range<double> allowed);
 
 // The value of the schedule at `step` (from 0) of a run of `num_steps`.
 double schedule_value(const ScheduleConfig& config, int64_t step, int64_t num_steps);

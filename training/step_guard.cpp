@@ -62,7 +62,8 @@ void describe(base::FieldVisitor& visitor, StepGuardConfig& config) {
                  "what a loss or gradient that is not finite does: end the run, skip the update, or go back to the "
                  "newest checkpoint and skip the step when it comes again");
   visitor.field("max_in_a_row", config.max_in_a_row, Role::place,
-                "steps skipped in a row, or roll-backs in the whole run, after which it ends all the same", {0});
+                "steps skipped in a row, or roll-backs in the whole run, after which it ends all the same",
+                {0, base::kMaxSteps});
   visitor.choice("on_spike", config.on_spike, Role::recipe,
                  {{"ignore", OnSpike::ignore}, {"log", OnSpike::log}, {"skip", OnSpike::skip}},
                  "what a loss spike does: nothing, a warning, or a warning and the update is skipped");

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ class QkvEstimator {
   virtual bool needs_positions() const { return false; }
   // Whether ProxyKernel::sdpa can compute it.
   virtual bool is_attention() const { return false; }
+
+  // Positions of the longest document that it takes.
+  virtual int64_t max_length() const { return std::numeric_limits<int64_t>::max(); }
 
   // How many evaluations of the hard operator the gradient stands for, besides the forward, however they are computed.
   // 0: the gradient comes from something else.

@@ -99,6 +99,12 @@ TEST_P(QkvEstimatorRuns, ATinyStudentTrains) {
 INSTANTIATE_TEST_SUITE_P(All, QkvEstimatorRuns, ::testing::ValuesIn(qkv_estimator_names()),
                          [](const auto& estimator) { return estimator.param; });
 
+void check_agreement(const RunConfig& config) {
+  base::ConfigProblems problems;
+  check_estimator(problems, config);
+  problems.throw_if_any();
+}
+
 TEST(QkvEstimatorConfig, AlphaBelowOneNeedsASoftOutput) {
   for (const QkvEstimator* estimator : qkv_estimators()) {
     RunConfig config;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 
 namespace rosa::training {
@@ -49,6 +50,9 @@ struct DataStage {
   int64_t pool_size = 0;
   double unrecallable_weight = 1.0;
 };
+
+// The rules between the keys, with defaults in the place of every 0.
+void check(base::ConfigProblems& problems, const DataConfig& config);
 
 // The config with every 0 that stands for a default of its kind replaced. Throws ConfigError, naming the key, where
 // values do not fit each other.

@@ -249,7 +249,7 @@ std::string run_folder_name(const ExperimentArm& arm, int64_t seed) {
 
 RunOutcome run_experiment(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms,
                           const ExperimentContext& context) {
-  check(config, arms);
+  base::require_good(config, arms);
   const base::PhaseScope phase(base::Phase::starting);
   parallel::compare_across_ranks(context.communicator, "configuration", context.resolved_config);
   return Experiment(config, arms, context).run();

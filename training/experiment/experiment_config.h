@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
 #include "models/adapter.h"
 #include "parallel/reduction_config.h"
@@ -103,8 +104,8 @@ struct ExperimentArm {
   int64_t num_samples() const;
 };
 
-// Throws ConfigError for what no single key can show.
-void check(const ExperimentConfig& config, const std::vector<ExperimentArm>& arms);
+// What no single key can show: the rules of the sections and those between them and the arms.
+void check(base::ConfigProblems& problems, const ExperimentConfig& config, const std::vector<ExperimentArm>& arms);
 
 const char* name_of(ExperimentTaskKind task);
 bool is_gate_task(ExperimentTaskKind task);

@@ -87,8 +87,8 @@ class FlipCredits {
 void FlipEstimator::check_input(const OperatorInput& input) const {
   base::require(!input.mask.defined(), "estimator ", name(),
                 ": got a mask, which its flips do not see; take documents, or another estimator");
-  base::require(input.documents.defined() || input.query.size(2) <= kernels::kMaxFlipLength, "estimator ", name(),
-                ": got ", input.query.size(2), " positions, expected at most ", kernels::kMaxFlipLength, " a document");
+  base::require(input.documents.defined() || input.query.size(2) <= max_length(), "estimator ", name(), ": got ",
+                input.query.size(2), " positions, expected at most ", max_length(), " a document");
 }
 
 std::string FlipEstimator::own_refusal(int64_t query_bits, int64_t value_bits, const OperatorOptions&) const {

@@ -26,6 +26,7 @@ class FlipEstimator : public QkvEstimator {
   virtual HeadEffects make_head_effects() const = 0;
 
   bool needs_positions() const final { return true; }
+  int64_t max_length() const final { return kernels::kMaxFlipLength; }
   void check_input(const OperatorInput& input) const final;
   std::array<at::Tensor, 3> gradients(const GradientCall& call) const final;
 

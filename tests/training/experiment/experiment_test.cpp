@@ -212,7 +212,7 @@ TEST_F(Experiments, ChecksSayWhatIsWrong) {
   const std::vector<ExperimentArm> arms = {gate_arm("none")};
   const auto message = [&] {
     try {
-      check(config, arms);
+      base::require_good(config, arms);
     } catch (const base::ConfigError& error) {
       return std::string(error.what());
     }

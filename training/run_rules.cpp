@@ -1,0 +1,251 @@
+#include "training/run_rules.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/printable.h"
+#include "models/adapter.h"
+#include "models/qwen3.h"
+#include "parallel/micro_batch_tree.h"
+#include "training/optimizer.h"
+
+namespace rosa::training {
+namespace {
+
+namespace fs = std::filesystem;
+using base::concat;
+
+double bytes_of_host() {
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+double num_elements(const std::map<std::string, std::vector<int64_t>>& shapes) {
+  double total = 0;
+  for (const auto& [name, shape] : shapes) {
+    total += std::accumulate(shape.begin(), shape.end(), 1.0,
+                             [](double product, int64_t size) { return product * static_cast<double>(size); });
+  }
+  return total;
+}
+
+// Weights, and of what is trained gradients and two moments too.
+void check_memory(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
+                  const models::Qwen3Config& model, double num_adapter_weights) {
+  constexpr double kBytesTrained = 4 * sizeof(float);
+  const double bytes_of_base = config.model.compute_dtype == "bfloat16" ? 2 : sizeof(float);
+  const double base =
+      models::num_parameters(model) * (objective == Objective::pretrain ? kBytesTrained : bytes_of_base);
+  const double adapters = num_adapter_weights * kBytesTrained;
+  const auto gigabytes = [](double bytes) { return std::round(bytes / 1e8) / 10; };
+  const bool adapters_are_it = adapters > base;
+  problems.require(base + adapters <= bytes_of_host(),
+                   {adapters_are_it ? "adapter.num_heads" : "model.folder", "adapter.layers", "model.architecture"},
+                   "a rank needs about ", gigabytes(base), " GB for the base model and ", gigabytes(adapters),
+                   " GB for the adapters with gradients and optimiser, but this host has ", gigabytes(bytes_of_host()),
+                   " GB");
+}
+
+// One more than the greatest token id of a tokenizer that lies in a model's folder (tokenizer.json, vocab.json); 0
+// where there is none that can be read.
+int64_t tokenizer_size(const fs::path& folder) {
+  constexpr int64_t kMaxBytes = int64_t{1} << 26;
+  int64_t size = 0;
+  const auto count = [&size](const nlohmann::json& id) {
+    if (id.is_number_unsigned()) size = std::max(size, id.get<int64_t>() + 1);
+  };
+  for (const char* name : {"tokenizer.json", "vocab.json"}) {
+    const fs::path path = folder / name;
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) continue;
+    try {
+      const auto json = nlohmann::json::parse(base::read_file(path, kMaxBytes), nullptr, /*allow_exceptions=*/false);
+      if (!json.is_object()) continue;
+      const auto model = json.find("model");
+      const bool is_whole = model != json.end() && model->is_object() && model->contains("vocab");
+      const nlohmann::json& vocabulary = is_whole ? model->at("vocab") : json;
+      if (vocabulary.is_object()) {
+        for (const auto& id : vocabulary) count(id);
+      }
+      if (const auto added = json.find("added_tokens"); added != json.end() && added->is_array()) {
+        for (const auto& token : *added) {
+          if (token.is_object() && token.contains("id")) count(token.at("id"));
+        }
+      }
+    } catch (const base::Error&) {
+      continue;  // too long, or unreadable: nothing is known then
+    }
+    if (size > 0) return size;
+  }
+  return size;
+}
+
+std::string tokenizer_warning(const RunConfig& config, const models::Qwen3Config& model, int64_t data_vocabulary) {
+  if (config.model.folder.empty() || config.model.from_scratch) return "";
+  const int64_t size = tokenizer_size(config.model.folder);
+  if (size > model.vocab_size) {
+    return concat("the tokenizer in ", base::printable(config.model.folder), " has token ids up to ", size - 1,
+                  ", but the model's vocab_size is ", model.vocab_size, ": do they belong together?");
+  }
+  if (size > 0 && data_vocabulary > size && data_vocabulary != model.vocab_size) {
+    return concat("the data has a vocabulary of ", data_vocabulary, " tokens, but the tokenizer in ",
+                  base::printable(config.model.folder), " has ", size, ": was it packed with another tokenizer?");
+  }
+  return "";
+}
+
+std::string same_file_warning(const RunConfig& config) {
+  const std::string &train = config.data.train_path, &held_out = config.data.held_out_path;
+  std::error_code error;
+  if (train.empty() || held_out.empty() || !fs::equivalent(train, held_out, error)) return "";
+  return concat("data.held_out_path is the file that is trained on (", base::printable(train),
+                "): evaluations will not show what the model makes of unseen text");
+}
+
+}  // namespace
+
+void check_objective(base::ConfigProblems& problems, const RunConfig& config, Objective objective) {
+  if (objective == Objective::distill) {
+    problems.require(!config.model.from_scratch || !config.model.folder.empty(), {"model.folder"},
+                     "is empty: name the Hugging Face folder of the base model (from_scratch is for rosa pretrain)");
+    return;
+  }
+  problems.require(config.model.compute_dtype == "float32", {"model.compute_dtype"}, "is ", config.model.compute_dtype,
+                   ", but weights that are trained must be float32");
+  problems.require(config.loss.distill_alpha == 0.0, {"loss.distill_alpha"}, "is ", config.loss.distill_alpha,
+                   ", but pretraining has no teacher: set it to 0");
+}
+
+models::Qwen3Config model_config_of(const RunConfig& config, Objective objective) {
+  if (objective == Objective::pretrain && config.model.from_scratch) return config.model.architecture;
+  base::require<base::ConfigError>(!config.model.folder.empty(),
+                                   "model.folder is empty: name the Hugging Face folder of the base model");
+  return models::load_qwen3_config(config.model.folder);
+}
+
+std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,
+                                         const models::Qwen3Config& model) {
+  std::vector<std::string> names;
+  const auto shapes = objective == Objective::pretrain
+                          ? models::qwen3_parameter_shapes(model)
+                          : models::adapter_parameter_shapes(models::resolve(config.adapter, model), model);
+  for (const auto& [name, shape] : shapes) names.push_back(name);
+  return names;
+}
+
+void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
+                      const models::Qwen3Config& model, int world_size) {
+  try {
+    parallel::owned_micro_batches(config.train.micro_batches, /*rank=*/0, world_size);
+  } catch (const base::ConfigError& error) {
+    problems.add({"train.micro_batches"}, error.what());
+  }
+  double num_adapter_weights = 0;
+  if (objective == Objective::distill) {
+    base::ConfigProblems own, found;
+    own.section("adapter", config.adapter);  // told by check(RunConfig)
+    if (own.empty()) found.section("adapter", config.adapter, model);
+    problems.add_all(found);
+    if (!own.empty() || !found.empty()) return;  // there are no names then
+    num_adapter_weights = num_elements(models::adapter_parameter_shapes(models::resolve(config.adapter, model), model));
+  }
+  check_patterns(problems, trainable_names(config, objective, model), config.train.trainable, config.optimizer);
+  check_memory(problems, config, objective, model, num_adapter_weights);
+}
+
+void check_with_data(base::ConfigProblems& problems, const DataSource& data, const char* key,
+                     const models::Qwen3Config& model) {
+  problems.require(data.vocabulary_size() <= model.vocab_size, {key, "data.vocabulary_size"},
+                   "the data has a vocabulary of ", data.vocabulary_size(), " tokens, but the model knows only ",
+                   model.vocab_size);
+}
+
+std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::Qwen3Config& model,
+                                      const DataSource& training_data) {
+  std::vector<std::string> warnings;
+  int64_t longest = 0;
+  for (const DataStage& stage : stages(config.data)) longest = std::max(longest, stage.sequence_length);
+  if (objective == Objective::distill && config.student.sliding_window >= longest) {
+    warnings.push_back(concat("student.sliding_window is ", config.student.sliding_window,
+                              ", which covers every sequence of ", longest,
+                              " tokens: the student sees what the teacher sees, and there is nothing to learn"));
+  }
+  if (longest > model.max_position_embeddings) {
+    warnings.push_back(concat("data.sequence_length is ", longest, ", but the model is meant for ",
+                              model.max_position_embeddings, " positions (max_position_embeddings)"));
+  }
+  constexpr int64_t kBytes = 256, kManyWords = 1024;
+  const int64_t vocabulary = training_data.vocabulary_size();
+  if (vocabulary <= kBytes && model.vocab_size >= kManyWords) {
+    warnings.push_back(concat("the data has token ids below ", vocabulary, " only, as bytes have, but the model knows ",
+                              model.vocab_size, ": was the text packed without the model's tokenizer?"));
+  }
+  for (std::string warning : {tokenizer_warning(config, model, vocabulary), same_file_warning(config)}) {
+    if (!warning.empty()) warnings.push_back(std::move(warning));
+  }
+  const ScheduleConfig& rate = config.schedules.learning_rate;
+  if (rate.warmup_steps + rate.lag_steps >= config.train.num_steps) {
+    warnings.push_back(concat("schedules.learning_rate warms up for ", rate.warmup_steps, " steps, but the run has ",
+                              config.train.num_steps, ": it ends before the rate is reached"));
+  }
+  const int64_t steps_of_both = std::lcm(std::max<int64_t>(1, config.evaluation.every), config.checkpoint.every);
+  if (config.checkpoint.keep_best > 0 && steps_of_both > config.train.num_steps) {
+    warnings.push_back(concat("checkpoint.keep_best counts checkpoints of steps that are evaluated, but with ",
+                              "checkpoint.every ", config.checkpoint.every, " and evaluation.every ",
+                              config.evaluation.every, " no step of this run is both"));
+  }
+  return warnings;
+}
+
+std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size) {
+  base::ConfigProblems problems;
+  check(problems, config);
+  check_objective(problems, config, objective);
+  // What these throw is told after the rest, or by itself with its own exit code.
+  std::exception_ptr trouble;
+  std::optional<models::Qwen3Config> model;
+  std::unique_ptr<DataSource> training_data;
+  const auto attempt = [&](const char* key, const auto& act) {
+    try {
+      act();
+    } catch (const base::ConfigError&) {
+      // Of a rule that is among the problems.
+    } catch (const base::Error& error) {
+      if (!trouble) trouble = std::current_exception();
+      if (!problems.empty()) problems.add({key}, error.what());
+    }
+  };
+  attempt("model.folder", [&] {
+    model = model_config_of(config, objective);
+    check_with_model(problems, config, objective, *model, world_size);
+  });
+  DataConfig data = config.data;
+  data.verify_tokens = false;
+  const int64_t samples = std::max<int64_t>(1, config.train.micro_batches * config.train.micro_batch_sequences);
+  const auto seed = static_cast<uint64_t>(config.run.seed);
+  attempt("data.train_path", [&] {
+    training_data = make_data_source(data, DataSplit::train, seed, samples);
+    if (model) check_with_data(problems, *training_data, "data.train_path", *model);
+  });
+  if (config.evaluation.every > 0) {
+    attempt("data.held_out_path", [&] {
+      const auto held_out = make_data_source(data, DataSplit::held_out, seed, samples);
+      if (model) check_with_data(problems, *held_out, "data.held_out_path", *model);
+    });
+  }
+  problems.throw_if_any();
+  if (trouble) std::rethrow_exception(trouble);
+  return run_warnings(config, objective, *model, *training_data);
+}
+
+}  // namespace rosa::training

@@ -1,0 +1,46 @@
+// What configuration, model, data and ranks have to agree on, found together before the first step; and what can be
+// trained but is hardly meant. The rules that need none of them are in config.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/config_problems.h"
+#include "models/qwen3_config.h"
+#include "training/config.h"
+#include "training/data/data_source.h"
+
+namespace rosa::training {
+
+// distill: frozen base, adapters are trained against the teacher. pretrain: the base itself, global attention.
+enum class Objective { distill, pretrain };
+
+// What one of the two needs beyond check(RunConfig).
+void check_objective(base::ConfigProblems& problems, const RunConfig& config, Objective objective);
+
+// The sizes of the model that a run works on: those of model.folder or, from scratch, model.architecture. Throws
+// ConfigError where neither is named, FileError and DataError.
+models::Qwen3Config model_config_of(const RunConfig& config, Objective objective);
+
+// The names of all parameters that could be trained. The adapters fit the model.
+std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,
+                                         const models::Qwen3Config& model);
+
+// Adapters, patterns and memory against the model's sizes, and micro-batches against the ranks: all without a weight.
+void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
+                      const models::Qwen3Config& model, int world_size);
+void check_with_data(base::ConfigProblems& problems, const DataSource& data, const char* key,
+                     const models::Qwen3Config& model);
+
+// What is legal and hardly meant, a sentence each: a window that covers every sequence, sequences beyond the model's
+// positions, bytes for a model of words, the same text for training and evaluation ... `training_data` is the run's.
+std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::Qwen3Config& model,
+                                      const DataSource& training_data);
+
+// All of the above, before anything is built: opens config.json and the data (without the checksum of its tokens), no
+// weights. Returns the warnings. Throws one ConfigError with everything that is wrong; where it is only that a file
+// can't be used, its FileError or DataError.
+std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size);
+
+}  // namespace rosa::training
