@@ -27,7 +27,10 @@ void add_checkpoint_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 void add_report_command(CLI::App& program, Action& action);
 
-// The option --set KEY=VALUE, which may be given several times.
+// The arguments with "--set a=1 b=2" written as "--set a=1 --set b=2", so that other arguments may follow.
+std::vector<std::string> separate_overrides(const std::vector<std::string>& arguments);
+
+// The option --set KEY=VALUE, which may be given several times and take several values.
 void add_override_option(CLI::App& command, std::vector<std::string>& overrides);
 
 }  // namespace rosa::launch

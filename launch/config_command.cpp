@@ -52,8 +52,31 @@ int reference(const std::string& of) {
 
 }  // namespace
 
+std::vector<std::string> separate_overrides(const std::vector<std::string>& arguments) {
+  const auto is_assignment = [](const std::string& text) {
+    const std::size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+    return end != std::string::npos && end > 0 && text[end] == '=' && text.front() != '-';
+  };
+  std::vector<std::string> result;
+  bool after_set = false;  // the value of a --set was the last
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const bool is_value = i > 0 && arguments[i - 1] == "--set";
+    if (after_set && is_assignment(arguments[i])) result.emplace_back("--set");
+    result.push_back(arguments[i]);
+    after_set = is_value || (after_set && is_assignment(arguments[i]));
+    if (arguments[i] == "--") {
+      result.insert(result.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+      break;
+    }
+  }
+  return result;
+}
+
 void add_override_option(CLI::App& command, std::vector<std::string>& overrides) {
-  command.add_option("--set", overrides, "KEY=VALUE in place of the file's, e.g. train.num_steps=10; repeatable")
+  command
+      .add_option("--set", overrides,
+                  "in place of the file's, e.g. --set train.num_steps=10 run.seed=2; ~ and $NAME in paths are expanded")
+      ->type_name("KEY=VALUE")
       ->take_all()
       ->allow_extra_args(false);
 }

@@ -27,11 +27,18 @@ using namespace rosa::launch;
 // How long a rank may be stopped while nobody knows yet what the configuration says of that.
 constexpr double kLimitBeforeConfiguration_s = 60.0;
 
+// As CLI11 takes them.
+std::vector<std::string> reversed(std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
+
 int parse_and_run(int argc, char** argv) {
   Action action;
   const std::unique_ptr<CLI::App> program = make_program(action);
+  const std::vector<std::string> arguments = separate_overrides({argv + 1, argv + argc});
   try {
-    program->parse(argc, argv);
+    program->parse(reversed(arguments));
   } catch (const CLI::ParseError& error) {
     // Every rank has the same command line: one of them speaks.
     const bool speaks = rank_of_process() == 0;
@@ -39,7 +46,7 @@ int parse_and_run(int argc, char** argv) {
       if (speaks) program->exit(error);
       return kExitOk;
     }
-    if (speaks) std::cerr << explain_usage_error(*program, {argv + 1, argv + argc}, error.what()) << std::endl;
+    if (speaks) std::cerr << explain_usage_error(*program, arguments, error.what()) << std::endl;
     return kExitConfiguration;
   }
   return action();
