@@ -105,10 +105,14 @@ class DryRun {
         config_(loaded.config),
         objective_(objective),
         accepted_(accepted),
-        facts_(read_host_facts()) {}
+        facts_(read_host_facts()) {
+    // Where a run would skip a step and go on, the dry run has found what it looks for.
+    strict_config_.failures.step_guard.on_non_finite = training::OnNonFinite::stop;
+  }
 
   void run() {
     report("Ranks", ranks());
+    report("Configuration", configuration());
     report("Collectives", collectives(communicator_, at::kCPU));
     report("Model", model());
     report("Data", data());
@@ -164,6 +168,15 @@ class DryRun {
     return findings;
   }
 
+  // Against model and data, before anything is built.
+  std::vector<Finding> configuration() {
+    const std::vector<std::string> warnings =
+        training::check_before_training(config_, objective_, communicator_.world_size());
+    std::vector<Finding> findings = {{"rules", "kept, with the model and the data", ""}};
+    for (const std::string& warning : warnings) findings.push_back({"hardly meant", "", warning});
+    return findings;
+  }
+
   std::vector<Finding> collectives(parallel::Communicator& communicator, const at::Device& device) {
     const std::vector<parallel::CollectiveTiming> timings = parallel::check_collectives(communicator, device);
     std::vector<Finding> findings = {{"right results",
@@ -191,7 +204,7 @@ class DryRun {
     const double load_seconds = largest(watch.seconds());
     parallel::compare_across_ranks(communicator_, "model weights",
                                    base::to_hex(checksum_of(objects_->model->parameters())));
-    trainer_.emplace(config_, objects_->parts(communicator_));
+    trainer_.emplace(strict_config_, objects_->parts(communicator_));
     std::vector<Finding> findings = {
         {"weights",
          concat(size_text(bytes_of(objects_->model->parameters())), " (", config_.model.compute_dtype, "), loaded in ",
@@ -273,9 +286,12 @@ class DryRun {
     const training::StepMetrics first = trainer_->step(0);
     const bool has_second = config_.train.num_steps > 1;
     const training::StepMetrics metrics = has_second ? trainer_->step(1) : first;
+    trainer_->require_finite_weights();
     peak_bytes_ = metrics.memory_bytes;
     const double seconds = largest(metrics.step_ms) / 1e3;
-    return {{"loss", concat(number_text(first.loss), ", gradient norm ", number_text(first.gradient_norm)), ""},
+    const bool learns = first.loss != 0 && first.gradient_norm != 0;
+    return {{"loss", concat(number_text(first.loss), ", gradient norm ", number_text(first.gradient_norm)),
+             learns ? "" : "there is nothing to learn: loss or gradient is 0"},
             {"time",
              concat(number_text(seconds * 1e3), " ms a step: ", config_.train.num_steps, " steps take about ",
                     duration_text(seconds * static_cast<double>(config_.train.num_steps)),
@@ -434,6 +450,7 @@ class DryRun {
   parallel::Communicator& communicator_;
   const LoadedConfig& loaded_;
   const training::RunConfig& config_;
+  training::RunConfig strict_config_ = config_;
   training::Objective objective_;
   const std::set<std::string>& accepted_;
   HostFacts facts_;

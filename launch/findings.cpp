@@ -15,10 +15,13 @@ int print_findings(const std::string& title, const std::vector<Finding>& finding
   for (const Finding& finding : findings) {
     std::string name = finding.name;
     name.resize(num_columns, ' ');
-    std::cout << "  " << name << base::printable(finding.value) << '\n';
+    // A finding may be a warning alone.
+    const bool has_value = !finding.value.empty() || finding.warning.empty();
+    if (has_value) std::cout << "  " << name << base::printable(finding.value) << '\n';
     if (finding.warning.empty()) continue;
     ++num_warnings;
-    std::cout << "  " << std::string(num_columns, ' ') << "WARNING: " << base::one_line(finding.warning) << '\n';
+    std::cout << "  " << (has_value ? std::string(num_columns, ' ') : name)
+              << "WARNING: " << base::one_line(finding.warning) << '\n';
   }
   std::cout << std::flush;
   return num_warnings;

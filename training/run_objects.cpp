@@ -104,6 +104,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   objects.model = std::make_unique<models::Qwen3>(
       from_scratch ? models::Qwen3::random(config.model.architecture, seed)
                    : models::Qwen3::load(config.model.folder, config.model.compute_dtype));
+  if (!from_scratch) require_finite(objects.model->parameters(), config.model.folder);
   for (auto& entry : objects.model->parameters()) entry.second = entry.second.to(objects.device);
   if (objective == Objective::distill) {
     base::ConfigProblems problems;

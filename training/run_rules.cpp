@@ -170,6 +170,28 @@ void check_with_data(base::ConfigProblems& problems, const DataSource& data, con
                    model.vocab_size);
 }
 
+void require_finite(const std::map<std::string, at::Tensor>& parameters, const std::string& where) {
+  constexpr int64_t kMaxNamed = 3;
+  const at::NoGradGuard no_grad;
+  std::string text;
+  int64_t num_tensors = 0;
+  for (const auto& [name, tensor] : parameters) {
+    // A sum is finite where all are, and takes no memory; it may overflow, so a second look follows.
+    if (at::isfinite(tensor.sum()).item<bool>()) continue;
+    const at::Tensor wrong = at::isfinite(tensor).logical_not();
+    const auto num_wrong = wrong.sum().item<int64_t>();
+    if (num_wrong == 0 || ++num_tensors > kMaxNamed) continue;
+    std::string place;
+    const at::Tensor first = wrong.nonzero()[0].cpu();
+    for (int64_t i = 0; i < first.numel(); ++i) place += concat(i == 0 ? "" : ",", first[i].item<int64_t>());
+    text += concat(text.empty() ? "" : "; ", "'", name, "' holds ", num_wrong, " of ", tensor.numel(),
+                   ", the first at [", place, "]");
+  }
+  if (num_tensors > kMaxNamed) text += concat("; and ", num_tensors - kMaxNamed, " more tensors");
+  base::require<base::NumericError>(num_tensors == 0, "weights of ", base::printable(where), " are not finite: ", text,
+                                    "; take another copy of them");
+}
+
 std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::Qwen3Config& model,
                                       const DataSource& training_data) {
   std::vector<std::string> warnings;

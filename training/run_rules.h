@@ -2,7 +2,10 @@
 // trained but is hardly meant. The rules that need none of them are in config.h.
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,6 +35,10 @@ void check_with_model(base::ConfigProblems& problems, const RunConfig& config, O
                       const models::Qwen3Config& model, int world_size);
 void check_with_data(base::ConfigProblems& problems, const DataSource& data, const char* key,
                      const models::Qwen3Config& model);
+
+// Throws NumericError, naming tensors and places, where a weight of `parameters` is not finite. `where` is the file or
+// folder that they come from.
+void require_finite(const std::map<std::string, at::Tensor>& parameters, const std::string& where);
 
 // What is legal and hardly meant, a sentence each: a window that covers every sequence, sequences beyond the model's
 // positions, bytes for a model of words, the same text for training and evaluation ... `training_data` is the run's.

@@ -114,7 +114,11 @@ StepDecision StepGuard::decide(const StepNumbers& numbers, const std::function<s
 StepDecision StepGuard::decide_non_finite(const StepNumbers& numbers, const std::string& blame, bool is_main_rank) {
   const std::string what = concat("step ", numbers.step, ": the loss is ", numbers.loss, " and the gradient norm ",
                                   numbers.gradient_norm, blame);
-  const std::string advice = "; the weights are left as they were. Try a lower learning rate or clip";
+  // Before the first update neither rate nor clipping has done anything.
+  const std::string advice = concat("; the weights are left as they were. ",
+                                    numbers.step == 0 ? "No update was made before: look at the weights the run starts "
+                                                        "from, at model.compute_dtype and at the temperatures"
+                                                      : "Try a lower learning rate or clip");
   require<base::NumericError>(config_.on_non_finite != OnNonFinite::stop, what, advice);
   if (config_.on_non_finite == OnNonFinite::skip || failed_steps_.contains(numbers.step)) {
     ++in_a_row_;

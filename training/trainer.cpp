@@ -22,6 +22,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int64_t kMaxBlamed = 3;
+
 double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -111,7 +113,8 @@ StepMetrics Trainer::step(int64_t step) {
 
   const double norm = gradient_norm(parts_.communicator, reducer_->layout(), gradient, is_sharded());
   const StepDecision decision = step_guard_.decide(
-      {.step = step, .loss = loss.loss, .gradient_norm = norm}, [&] { return blame(sums); }, parts_.communicator);
+      {.step = step, .loss = loss.loss, .gradient_norm = norm}, [&] { return blame(sums, gradient); },
+      parts_.communicator);
   if (decision == StepDecision::update) update_weights(gradient, norm, settings);
 
   metrics.loss = loss.loss;
@@ -197,14 +200,29 @@ void Trainer::update_weights(at::Tensor& gradient, double norm, const StepSettin
   optimizer_->step(gradient, settings.learning_rate);
 }
 
-// Which of this rank's micro-batches have a loss that is not finite; empty where none has.
-std::string Trainer::blame(const std::vector<LossSums>& sums) const {
+// Which of this rank's micro-batches have a loss, and which of its parameters a gradient, that is not finite; empty
+// where all are.
+std::string Trainer::blame(const std::vector<LossSums>& sums, const at::Tensor& gradient) const {
   std::string text;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     if (std::isfinite(sums[i].kl) && std::isfinite(sums[i].ce)) continue;
     text += base::concat(text.empty() ? "" : ", ", "the loss of micro-batch ",
                          reducer_->owned().first + static_cast<int64_t>(i));
   }
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : trained_) names.push_back(name);
+  const parallel::FlatLayout& layout = reducer_->layout();
+  const auto pieces = is_sharded() ? layout.pieces_of_rank(parts_.communicator.rank()) : layout.whole_tensors();
+  std::string last;
+  int64_t num_tensors = 0;
+  for (const parallel::TensorPiece& piece : pieces) {
+    const std::string& name = names[piece.tensor];
+    const bool is_finite = at::isfinite(gradient.narrow(0, piece.offset, piece.size())).all().item<bool>();
+    if (is_finite || name == last) continue;
+    last = name;
+    if (++num_tensors <= kMaxBlamed) text += base::concat(text.empty() ? "" : ", ", "the gradient of '", name, "'");
+  }
+  if (num_tensors > kMaxBlamed) text += base::concat(" and of ", num_tensors - kMaxBlamed, " more");
   return text;
 }
 

@@ -84,7 +84,7 @@ class Trainer {
   LossSums global_counts(const std::vector<Batch>& batches);
   at::Tensor student_hidden(const Batch& batch, const StepSettings& settings) const;
   GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);
-  std::string blame(const std::vector<LossSums>& sums) const;
+  std::string blame(const std::vector<LossSums>& sums, const at::Tensor& gradient) const;
   void update_weights(at::Tensor& gradient, double norm, const StepSettings& settings);
   LossSums sum_over_micro_batches(const std::vector<LossSums>& own);
 
