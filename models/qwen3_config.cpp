@@ -183,17 +183,18 @@ void check_layer_types(const Members& members, int64_t num_hidden_layers) {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
-  const base::Range<int64_t> size{1, kMaxSize - 1};
-  visitor.field("vocab_size", config.vocab_size, Role::recipe, "Number of token ids.", size);
-  visitor.field("hidden_size", config.hidden_size, Role::recipe, "Width of the residual stream.", size);
-  visitor.field("intermediate_size", config.intermediate_size, Role::recipe, "Width of the feed-forward part.", size);
+  visitor.field("vocab_size", config.vocab_size, Role::recipe, "Number of token ids.", {1, 1 << 22});
+  visitor.field("hidden_size", config.hidden_size, Role::recipe, "Width of the residual stream.", {1, 1 << 16});
+  visitor.field("intermediate_size", config.intermediate_size, Role::recipe, "Width of the feed-forward part.",
+                {1, 1 << 18});
   visitor.field("num_hidden_layers", config.num_hidden_layers, Role::recipe, "Number of decoder layers.", {1, 4096});
-  visitor.field("num_attention_heads", config.num_attention_heads, Role::recipe, "Number of query heads.", size);
+  visitor.field("num_attention_heads", config.num_attention_heads, Role::recipe, "Number of query heads.",
+                {1, 1 << 12});
   visitor.field("num_key_value_heads", config.num_key_value_heads, Role::recipe,
-                "Number of key/value heads; divides num_attention_heads.", size);
-  visitor.field("head_dim", config.head_dim, Role::recipe, "Width of an attention head; even.", size);
+                "Number of key/value heads; divides num_attention_heads.", {1, 1 << 12});
+  visitor.field("head_dim", config.head_dim, Role::recipe, "Width of an attention head; even.", {1, 1 << 12});
   visitor.field("max_position_embeddings", config.max_position_embeddings, Role::recipe,
-                "Longest sequence the model is meant for; written to config.json.", size);
+                "Longest sequence the model is meant for; written to config.json.", {1, kMaxSize - 1});
   visitor.field("rms_norm_eps", config.rms_norm_eps, Role::recipe, "Added to the mean square in RMSNorm.",
                 {1e-12, 1.0});
   visitor.field("rope_theta", config.rope_theta, Role::recipe, "Base of the rotary position frequencies.", {1.0, 1e15});

@@ -36,7 +36,7 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
                 "sequences of one forward and backward; part of the recipe, whatever the number of ranks",
                 {1, 1 << 16});
   visitor.field("micro_batches", config.micro_batches, Role::recipe,
-                "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1, 1 << 20});
+                "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1, 1 << 16});
   visitor.field("trainable", config.trainable, Role::recipe,
                 "patterns of the names of trained parameters (* stands for any text)");
   visitor.path("init_from", config.init_from, Role::free,

@@ -73,7 +73,8 @@ int64_t tokenizer_size(const fs::path& folder) {
       if (!json.is_object()) continue;
       const auto model = json.find("model");
       const bool is_whole = model != json.end() && model->is_object() && model->contains("vocab");
-      const nlohmann::json& vocabulary = is_whole ? model->at("vocab") : json;
+      const bool is_vocabulary = path.filename() == "vocab.json";
+      const nlohmann::json vocabulary = is_vocabulary ? json : is_whole ? model->at("vocab") : nlohmann::json();
       if (vocabulary.is_object()) {
         for (const auto& id : vocabulary) count(id);
       }
