@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/printable.h"
 #include "launch/command.h"
 #include "launch/config_text.h"
 #include "launch/exit_code.h"
@@ -20,16 +21,16 @@ struct ConfigOptions {
 };
 
 // The resolved configuration of a run or an experiment.
-std::string load_text(const std::string& file, const std::vector<std::string>& overrides) {
+std::string load_text(const std::string& file, const std::vector<std::string>& overrides, ConfigUse use) {
   return is_experiment_config(file) ? load_experiment_config(file, overrides).text
-                                    : load_run_config(file, overrides, ConfigUse::any_training).text;
+                                    : load_run_config(file, overrides, use).text;
 }
 
 int check(const ConfigOptions& options) {
   int status = kExitOk;
   for (const std::string& file : options.files) {
     try {
-      load_text(file, options.overrides);
+      load_text(file, options.overrides, ConfigUse::any_training);
       std::cout << base::printable(file) << ": good" << std::endl;
     } catch (const base::ConfigError& error) {
       // One wrong file does not hide what is wrong with the next.
@@ -41,7 +42,7 @@ int check(const ConfigOptions& options) {
 }
 
 int dump(const ConfigOptions& options) {
-  std::cout << load_text(options.files.front(), options.overrides);
+  std::cout << load_text(options.files.front(), options.overrides, ConfigUse::trained);
   return kExitOk;
 }
 

@@ -73,10 +73,12 @@ TEST(Program, AMissingConfigurationIsExitCode2) {
 }
 
 TEST(Program, SectionsThatDoNotAgreeAreExitCode2) {
-  const std::string path = write_yaml("recipe: rosa_soft\nadapter: {estimator: bit_flip}\n");
+  const std::string path = write_yaml(
+      "recipe: rosa_soft\nadapter: {estimator: bit_flip}\nrun: {folder: r}\nmodel: {folder: m}\ndata: {kind: "
+      "phrases}\n");
   const JobResult result = rosa("config check " + path);
   EXPECT_EQ(result.exit_code, 2);
-  EXPECT_THAT(result.output, HasSubstr("adapter.estimator is bit_flip, which has no soft output"));
+  EXPECT_THAT(result.output, HasSubstr(":2: adapter.estimator: is bit_flip, which has no soft output"));
   EXPECT_THAT(result.output, HasSubstr("set schedules.alpha start and end to 1"));
   const JobResult agreed = rosa("config check " + path + " --set schedules.alpha.start=1");
   EXPECT_EQ(agreed.exit_code, 0) << agreed.output;
