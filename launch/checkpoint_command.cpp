@@ -72,10 +72,19 @@ std::string loss_text(const std::optional<double>& loss) {
   return text;
 }
 
+// Lines of the run's history that were left for an older checkpoint.
+void list_set_aside(const fs::path& store) {
+  for (const fs::path& folder : CheckpointStore(store).set_aside_folders()) {
+    std::cout << "set aside: " << base::printable(folder.string()) << " (" << CheckpointStore(folder).list().size()
+              << " checkpoints)\n";
+  }
+}
+
 int run_list(const std::string& folder) {
   std::cout << padded("step", kStepColumn) << padded("size", kSizeColumn) << padded("evaluation", kEvaluationColumn)
             << "state\n";
-  for (const fs::path& path : checkpoint_paths({folder})) {
+  const std::vector<fs::path> paths = checkpoint_paths({folder});
+  for (const fs::path& path : paths) {
     const std::string damage = damage_of(path);
     std::optional<double> loss;
     if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
@@ -83,6 +92,7 @@ int run_list(const std::string& folder) {
               << padded(size_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
               << (damage.empty() ? "whole" : base::one_line(damage)) << "\n";
   }
+  if (!is_checkpoint(folder)) list_set_aside(paths.front().parent_path());
   std::cout << std::flush;
   return kExitOk;
 }
@@ -99,6 +109,10 @@ int run_verify(const std::vector<std::string>& arguments) {
 
 std::string value_text(const base::StateValue& value) {
   return std::visit([](const auto& inner) { return concat(inner); }, value);
+}
+
+std::string parent_text(const std::optional<training::ParentCheckpoint>& parent) {
+  return parent ? concat(" after step ", parent->step) : std::string();
 }
 
 // The scheduled quantities of the next step, from the configuration in the checkpoint.
@@ -125,8 +139,8 @@ int run_show(const std::vector<std::string>& arguments) {
   const Checkpoint newest = checkpoint_to_show(arguments);
   const training::Manifest& manifest = newest.manifest();
   std::cout << base::printable(newest.folder().string()) << "\nrun " << base::printable(manifest.info.run_id)
-            << ", step " << manifest.info.step << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
-            << size_text(size_bytes(newest.folder())) << "\n";
+            << ", step " << manifest.info.step << parent_text(manifest.info.parent) << ", evaluation "
+            << loss_text(manifest.info.evaluation_loss) << ", " << size_text(size_bytes(newest.folder())) << "\n";
   if (manifest.files.contains("config.yaml")) show_schedules(newest);
   for (const std::string& name : newest.state_names()) {
     std::cout << "\nstate " << base::printable(name) << "\n";

@@ -194,6 +194,12 @@ std::vector<fs::path> CheckpointStore::later_than(int64_t step) const {
   return paths;
 }
 
+std::vector<fs::path> CheckpointStore::set_aside_folders() const {
+  std::vector<fs::path> folders = entries_of(folder_ / kSetAsideFolder);
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
 std::string CheckpointStore::name_to_set_aside(int64_t step) const {
   const std::string first = concat("after_", step < 0 ? "nothing" : folder_name(step));
   std::string name = first;

@@ -57,6 +57,8 @@ class CheckpointStore {
   // again with the same name. Throws FileError.
   std::vector<std::filesystem::path> later_than(int64_t step) const;
   std::filesystem::path set_aside(int64_t step, const std::string& name) const;
+  // What was set aside so far, by name.
+  std::vector<std::filesystem::path> set_aside_folders() const;
   // A name for it that is not taken yet: "after_step_00000020", "after_step_00000020_2", ...
   std::string name_to_set_aside(int64_t step) const;
 

@@ -63,11 +63,7 @@ class RunHistoryTest : public ::testing::Test {
   }
   // The folders in which checkpoints were set aside.
   static std::vector<fs::path> set_aside(const RunConfig& config) {
-    std::vector<fs::path> folders;
-    if (!fs::exists(checkpoints(config) / "set_aside")) return folders;
-    for (const auto& entry : fs::directory_iterator(checkpoints(config) / "set_aside")) folders.push_back(entry.path());
-    std::sort(folders.begin(), folders.end());
-    return folders;
+    return CheckpointStore(checkpoints(config)).set_aside_folders();
   }
   static std::string weights(const fs::path& checkpoint) {
     return base::read_file(checkpoint / "adapter.safetensors", 1 << 26);
