@@ -35,7 +35,7 @@ struct EvalOptions {
 void check_output_of(const EvalOptions& options) {
   const std::filesystem::path file = std::filesystem::path(options.folder) / "config.yaml";
   if (!std::filesystem::exists(file)) return;  // no run: whoever loads it says so
-  const training::RunConfig config = load_run_config(file, options.overrides).config;
+  const training::RunConfig config = load_run_config(file, options.overrides, ConfigUse::trained).config;
   check_output({.option = "-o",
                 .path = output_path(options.output),
                 .kind = OutputKind::scores,
