@@ -119,6 +119,25 @@ TEST(Qwen3Config, MissingKeysAreNamed) {
   EXPECT_THROW(parse_qwen3_config("", "x"), base::DataError);
 }
 
+TEST(Qwen3Config, DamagedAndHostileTextIsRefusedWithItsPlace) {
+  const auto refusal_of = [](const std::string& text) -> std::string {
+    try {
+      parse_qwen3_config(text, "config.json");
+      return "";
+    } catch (const base::DataError& error) {
+      return error.what();
+    }
+  };
+  EXPECT_THAT(refusal_of("{\n \"vocab_size\": 211,,\n}"), ::testing::StartsWith("config.json:2:20: no valid JSON"));
+  EXPECT_THAT(refusal_of("{\"model_type\": " + std::string(300'000, '[') + std::string(300'000, ']') + "}"),
+              ::testing::HasSubstr("nested deeper"));
+  json config = version_4();
+  config["model_type"] = std::string(100'000, 'x');
+  EXPECT_LT(refusal(config).size(), 500u);
+  config["model_type"] = "\x1b[2J\n\xe2\x80\xae";
+  EXPECT_EQ(refusal(config).find_first_of("\x1b\n\xe2"), std::string::npos);
+}
+
 TEST(Qwen3Config, HarmlessKeysAreAccepted) {
   json config = version_4();
   config["rope_scaling"] = {{"rope_type", "default"}};

@@ -148,6 +148,31 @@ TEST_F(ModelFolder, SpoiledIndexesAreRefused) {
   EXPECT_THROW(Qwen3::load(folder_.path()), base::Error);
 }
 
+TEST_F(ModelFolder, LayersThatTheFilesCantHoldAreRefusedBeforeMemoryIsTaken) {
+  write(weights());
+  Qwen3Config config = tiny_config();
+  config.num_hidden_layers = (int64_t{1} << 31) - 1;
+  write_text(folder_ / "config.json", to_json(config));
+  EXPECT_THAT(refusal(folder_.path()), AllOf(HasSubstr("config.json: num_hidden_layers is 2147483647"),
+                                             HasSubstr(base::concat("only ", weights().size(), " tensors"))));
+}
+
+TEST_F(ModelFolder, MissingShardsAreNamedWithTheirIndex) {
+  write_shards(weights());
+  std::filesystem::remove(folder_ / "part-0.safetensors");
+  std::filesystem::remove(folder_ / "part-1.safetensors");
+  EXPECT_THAT(refusal(folder_.path()), AllOf(HasSubstr("model.safetensors.index.json: lists 2 files of weights"),
+                                             HasSubstr("part-0.safetensors, part-1.safetensors")));
+}
+
+TEST_F(ModelFolder, ADtypeThatIsNotSupportedIsNamedWithFileAndTensor) {
+  TensorMap tensors = weights();
+  tensors["model.norm.weight"] = at::ones(tensors.at("model.norm.weight").sizes(), at::kDouble);
+  write(tensors);
+  EXPECT_THAT(refusal(folder_.path()),
+              HasSubstr("model.safetensors: tensor 'model.norm.weight' has dtype F64, which is not supported"));
+}
+
 TEST_F(ModelFolder, TruncatedAndEmptyFoldersAreRefused) {
   EXPECT_THROW(Qwen3::load(folder_ / "absent"), base::FileError);
   write(weights());
