@@ -68,6 +68,7 @@ StandardOutput::StandardOutput() : buffer_(std::make_unique<Buffer>()) {
 
 StandardOutput::~StandardOutput() {
   std::cout.exceptions(std::ios::goodbit);
+  std::cout.flush();  // what was printed before an error
   std::cout.rdbuf(replaced_);
 }
 
