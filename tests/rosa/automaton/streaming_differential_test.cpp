@@ -208,9 +208,9 @@ int64_t steps_an_append(const Pattern& pattern, size_t size, size_t num_true, si
 // Counts steps, not time: no pattern of appends and rewinds may come near quadratic. Symbols in the tables and wide.
 TEST(StreamingDifferentialTest, TheWorkOfAppendingAndRewindingIsNearLinear) {
   constexpr size_t kSize = 32768;
-  constexpr int64_t kMostSteps = 8 * 15;  // log2(kSize) is 15
+  constexpr int64_t kMostSteps = 6 * 15;  // log2(kSize) is 15
   for (const Pattern& pattern : patterns()) {
-    for (const auto& [num_true, num_false] : std::vector<std::pair<size_t, size_t>>{{1, 4}, {1, 1}, {7, 40}}) {
+    for (const auto& [num_true, num_false] : std::vector<std::pair<size_t, size_t>>{{1, 4}, {7, 40}}) {
       for (const bool is_pattern : {true, false}) {
         for (const int shift : {0, 20}) {
           EXPECT_LT(steps_an_append(pattern, kSize, num_true, num_false, is_pattern, shift), kMostSteps)
