@@ -14,8 +14,8 @@ namespace rosa::launch {
 
 // What was given on the command line.
 struct SamplingRequest {
-  std::optional<int64_t> max_new_tokens, top_k, seed;
-  std::optional<double> temperature, top_p;  // temperature 0: the likeliest token
+  std::optional<int64_t> max_new_tokens = {}, top_k = {}, seed = {};
+  std::optional<double> temperature = {}, top_p = {};  // temperature 0: the likeliest token
 };
 
 // Throws ConfigError for what no model could make right: values out of range or not finite.
