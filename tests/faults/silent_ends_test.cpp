@@ -117,8 +117,9 @@ TEST_F(SilentEnds, OtherSubcommandsEndAtOnceToo) {
     const JobResult result = job.wait();
     EXPECT_FALSE(result.timed_out);
     EXPECT_EQ(result.exit_code, signal == SIGINT ? 128 + SIGINT : kExitStopped) << result.output;
-    if (signal != SIGINT)
+    if (signal != SIGINT) {
       EXPECT_THAT(result.output, HasSubstr("stopped while there was nothing to save, exit code 75"));
+    }
   }
 }
 
@@ -247,7 +248,9 @@ TEST_F(SilentEnds, WithoutThreadsThereIsAMessageAndAnExitCode) {
       EXPECT_FALSE(result.timed_out);
       EXPECT_LT(result.exit_code, 128) << result.output;
       EXPECT_THAT(result.output, Not(HasSubstr("terminate called")));
-      if (result.exit_code != 0 && num_ranks == 0) EXPECT_THAT(result.output, ContainsRegex("rosa: .*thread"));
+      if (result.exit_code != 0 && num_ranks == 0) {
+        EXPECT_THAT(result.output, ContainsRegex("rosa: .*thread"));
+      }
       if (result.exit_code != 0) ++num_refused;
     }
   }
