@@ -96,10 +96,6 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   const bool from_scratch = objective == Objective::pretrain && config.model.from_scratch;
   base::require<base::ConfigError>(from_scratch || !config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");
-  base::require<base::ConfigError>(
-      objective == Objective::distill || config.train.init_from.empty(), "train.init_from is ", config.train.init_from,
-      ", but pretraining has no adapters to start from it; remove it, and name the weights "
-      "of a base model in model.folder");
   const auto seed = static_cast<uint64_t>(config.run.seed);
   objects.model = std::make_unique<models::Qwen3>(
       from_scratch ? models::Qwen3::random(config.model.architecture, seed)

@@ -125,6 +125,9 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    ", but weights that are trained must be float32");
   problems.require(config.loss.distill_alpha == 0.0, {"loss.distill_alpha"}, "is ", config.loss.distill_alpha,
                    ", but pretraining has no teacher: set it to 0");
+  problems.require(config.train.init_from.empty(), {"train.init_from"}, "is ", config.train.init_from,
+                   ", but pretraining has no adapters to start from it; remove it, and name the weights of a base "
+                   "model in model.folder");
 }
 
 models::Qwen3Config model_config_of(const RunConfig& config, Objective objective) {

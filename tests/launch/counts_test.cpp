@@ -99,7 +99,7 @@ class Counts : public ::testing::Test {
 
 TEST_F(Counts, NothingToScoreIsAnErrorAndNeverBegins) {
   std::string lines;
-  for (int i = 0; i < 20; ++i) lines += "[" + std::to_string(i) + "]\n";
+  for (int i = 0; i < 20; ++i) (lines += '[').append(std::to_string(i)) += "]\n";
   const fs::path single = token_file("single", lines);
   const fs::path some = token_file("some", "[1, 2, 3, 4, 5, 6, 7, 8]\n");
   const TinyRun tiny(work_ / "run", 4);
