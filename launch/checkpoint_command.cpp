@@ -112,7 +112,7 @@ std::string value_text(const base::StateValue& value) {
 }
 
 std::string parent_text(const std::optional<training::ParentCheckpoint>& parent) {
-  return parent ? concat(" after step ", parent->step) : std::string();
+  return parent ? concat(", after step ", parent->step) : std::string();
 }
 
 // The scheduled quantities of the next step, from the configuration in the checkpoint.
@@ -139,8 +139,8 @@ int run_show(const std::vector<std::string>& arguments) {
   const Checkpoint newest = checkpoint_to_show(arguments);
   const training::Manifest& manifest = newest.manifest();
   std::cout << base::printable(newest.folder().string()) << "\nrun " << base::printable(manifest.info.run_id)
-            << ", step " << manifest.info.step << parent_text(manifest.info.parent) << ", evaluation "
-            << loss_text(manifest.info.evaluation_loss) << ", " << size_text(size_bytes(newest.folder())) << "\n";
+            << ", step " << manifest.info.step << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
+            << size_text(size_bytes(newest.folder())) << parent_text(manifest.info.parent) << "\n";
   if (manifest.files.contains("config.yaml")) show_schedules(newest);
   for (const std::string& name : newest.state_names()) {
     std::cout << "\nstate " << base::printable(name) << "\n";

@@ -1,5 +1,6 @@
 #include "launch/output_file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -156,8 +157,12 @@ fs::path output_path(const std::string& argument) { return argument == "-" ? "/d
 std::string refuse_empty_name(const std::string& name) { return name.empty() ? "the name of the file is empty" : ""; }
 
 std::ostream& messages_beside(const fs::path& path) {
-  std::error_code ignored;
-  const bool is_taken = fs::equivalent(path, "/dev/stdout", ignored) && base::output_target(path).is_stream;
+  // Not std::filesystem::equivalent, which knows no pipes.
+  struct stat named {
+  }, standard{};
+  const bool is_standard = ::stat(path.c_str(), &named) == 0 && ::fstat(STDOUT_FILENO, &standard) == 0 &&
+                           named.st_dev == standard.st_dev && named.st_ino == standard.st_ino;
+  const bool is_taken = is_standard && base::output_target(path).is_stream;
   return is_taken ? std::cerr : std::cout;
 }
 

@@ -11,6 +11,8 @@
 namespace rosa::models {
 namespace {
 
+constexpr int64_t kMaxLayers = 4096;
+
 using base::concat;
 using base::DataError;
 using base::require;
@@ -187,7 +189,8 @@ void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
   visitor.field("hidden_size", config.hidden_size, Role::recipe, "Width of the residual stream.", {1, 1 << 16});
   visitor.field("intermediate_size", config.intermediate_size, Role::recipe, "Width of the feed-forward part.",
                 {1, 1 << 18});
-  visitor.field("num_hidden_layers", config.num_hidden_layers, Role::recipe, "Number of decoder layers.", {1, 4096});
+  visitor.field("num_hidden_layers", config.num_hidden_layers, Role::recipe, "Number of decoder layers.",
+                {1, kMaxLayers});
   visitor.field("num_attention_heads", config.num_attention_heads, Role::recipe, "Number of query heads.",
                 {1, 1 << 12});
   visitor.field("num_key_value_heads", config.num_key_value_heads, Role::recipe,
@@ -220,6 +223,9 @@ void check(base::ConfigProblems& problems, const Qwen3Config& config) {
                    "; expected a divisor of num_attention_heads, which is ", config.num_attention_heads);
   problems.require(config.head_dim % 2 == 0, {"head_dim"}, "is ", config.head_dim,
                    "; expected an even number, as the rotary embedding turns pairs");
+  // A file of a few bytes must not make names and tables of billions of layers.
+  problems.require(config.num_hidden_layers <= kMaxLayers, {"num_hidden_layers"}, "is ", config.num_hidden_layers,
+                   ", expected at most ", kMaxLayers, "; do config.json and the weights belong together?");
   constexpr double kMaxParameters = 1e12;
   const double total = num_parameters(config);
   problems.require(total <= kMaxParameters,

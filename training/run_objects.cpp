@@ -143,6 +143,7 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const
     const auto newest = store.newest_complete();
     if (newest) compare_identity(*newest, std::move(fields), comparison);
     objects.adapters->load(named);
+    require_finite(objects.adapters->parameters(), named);
     return 0;
   }
   std::optional<Checkpoint> checkpoint;
@@ -155,6 +156,8 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const
   }
   compare_identity(*checkpoint, std::move(fields), comparison);
   objects.adapters->load(checkpoint->folder() / kAdapterFile);
+  // A sign hides a NaN: the scores would look right.
+  require_finite(objects.adapters->parameters(), (checkpoint->folder() / kAdapterFile).string());
   return checkpoint->manifest().info.step;
 }
 

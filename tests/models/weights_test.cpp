@@ -151,10 +151,13 @@ TEST_F(ModelFolder, SpoiledIndexesAreRefused) {
 TEST_F(ModelFolder, LayersThatTheFilesCantHoldAreRefusedBeforeMemoryIsTaken) {
   write(weights());
   Qwen3Config config = tiny_config();
+  config.num_hidden_layers = 4096;
+  write_text(folder_ / "config.json", to_json(config));
+  EXPECT_THAT(refusal(folder_.path()), AllOf(HasSubstr("config.json: num_hidden_layers is 4096"),
+                                             HasSubstr(base::concat("only ", weights().size(), " tensors"))));
   config.num_hidden_layers = (int64_t{1} << 31) - 1;
   write_text(folder_ / "config.json", to_json(config));
-  EXPECT_THAT(refusal(folder_.path()), AllOf(HasSubstr("config.json: num_hidden_layers is 2147483647"),
-                                             HasSubstr(base::concat("only ", weights().size(), " tensors"))));
+  EXPECT_THAT(refusal(folder_.path()), HasSubstr("num_hidden_layers: is 2147483647, expected at most 4096"));
 }
 
 TEST_F(ModelFolder, MissingShardsAreNamedWithTheirIndex) {

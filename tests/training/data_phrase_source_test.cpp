@@ -213,7 +213,7 @@ TEST_F(PhraseTest, PoolsThatCannotBeFilledAreAnError) {
   phrases_.pool_size = 3;
   phrases_.min_phrase_length = 1;
   phrases_.max_phrase_length = 1;
-  EXPECT_THROW(make_data_source(phrases_, DataSplit::train, 1, 1)->batch(0, 0, 1), base::DataError);
+  EXPECT_THROW(make_data_source(phrases_, DataSplit::train, 1, 1), base::ConfigError);
 }
 
 }  // namespace

@@ -205,7 +205,7 @@ void check(base::ConfigProblems& problems, const ExperimentConfig& config, const
   }
   check_study(problems, config, labels);
   if (task == ExperimentTaskKind::recall) check_recall(problems, config.data);
-  problems.require(task == ExperimentTaskKind::timing || !config.experiment.estimators.empty(),
+  problems.require(task == ExperimentTaskKind::timing || !config.experiment.estimators.empty() || !arms.empty(),
                    {"experiment.estimators"}, "is empty: name what is compared");
   const bool is_short = config.data.length <= kernels::kMaxChannelLength;
   problems.require(!is_gate_task(task) || is_short, {"data.length"}, "is ", config.data.length,
