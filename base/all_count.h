@@ -1,5 +1,5 @@
-// A count that may be all there is. The configuration writes "all" for it; a field takes the word where its range begins
-// at kAll, and otherwise numbers from 1.
+// A count that may be all there is. The configuration writes "all" for it; a field takes the word where its range
+// begins at kAll, and otherwise numbers from 1.
 #pragma once
 
 #include <cstdint>

@@ -17,8 +17,8 @@ namespace rosa::training {
 // The points, in order. On every rank: snapshot; then in the background folder, writing:FILE and written:FILE for each
 // file, share (all files of this rank are durable). On rank 0: gathered, manifest, synced, replaced (only where a
 // checkpoint of the same step is there), renamed, durable, recorded; removing and removed for each checkpoint that
-// retention removes; retained. Where a resumed run begins another line: setting_aside:FOLDER for each checkpoint that is
-// moved, set_aside.
+// retention removes; retained. Where a resumed run begins another line: setting_aside:FOLDER for each checkpoint that
+// is moved, set_aside.
 inline constexpr const char* kSaveFaultVariable = "ROSA_SAVE_FAULT";
 
 // An observer that does what `specification` says on `rank`; none for an empty one. Throws ConfigError for a
