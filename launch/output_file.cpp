@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/safetensors.h"
 
 namespace rosa::launch {
@@ -174,8 +175,10 @@ void check_run_folder(const fs::path& folder) {
                        "' is there and was not made by a run, but a run in this folder writes its resolved ",
                        "configuration there; move it, or choose another run folder");
   const bool is_run = has_config || fs::exists(folder / "run.json", ignored);
-  require<ConfigError>(is_run || !fs::exists(metrics, ignored) || fs::file_size(metrics, ignored) == 0, "'",
-                       metrics.string(),
+  if (is_run || !fs::exists(metrics, ignored)) return;
+  // Damage has a line to name.
+  base::read_json_lines(metrics, [](const base::JsonFields& line, std::string_view) { line.integer("step"); });
+  require<ConfigError>(fs::file_size(metrics, ignored) == 0, "'", metrics.string(),
                        "' is there, but nothing else of a run; a run in this folder would take it for ",
                        "its own and change it: move it, or choose another run folder");
 }

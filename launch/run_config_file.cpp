@@ -16,6 +16,7 @@ Describe describe_run(training::RunConfig& config) {
 void check(base::ConfigProblems& problems, const training::RunConfig& config, ConfigUse use) {
   if (use == ConfigUse::trained) return check_trained(problems, config);
   check(problems, config);
+  if (use == ConfigUse::any_training) check_data_paths(problems, config);
   if (use == ConfigUse::distill) check_objective(problems, config, training::Objective::distill);
   if (use == ConfigUse::pretrain) check_objective(problems, config, training::Objective::pretrain);
 }

@@ -77,19 +77,39 @@ Qwen3::Qwen3(Qwen3Config config, std::map<std::string, at::Tensor> parameters)
   check_names_and_shapes(actual, qwen3_parameter_shapes(config_), "Qwen3", "expected the weights of the configuration");
 }
 
+namespace {
+
+// What the files of a folder should hold, by its config.json.
+struct ExpectedFiles {
+  explicit ExpectedFiles(const std::filesystem::path& folder) : config(load_qwen3_config(folder)) {
+    if (config.tie_word_embeddings) tied = {kOutputProjection, kEmbedding};
+    shapes = [folder, this](int64_t num_tensors) {
+      require<DataError>(config.num_hidden_layers <= num_tensors, (folder / "config.json").string(),
+                         ": num_hidden_layers is ", config.num_hidden_layers, ", but there are only ", num_tensors,
+                         " tensors: do config.json and the weights belong together?");
+      return qwen3_parameter_shapes(config);
+    };
+  }
+  ExpectedFiles(const ExpectedFiles&) = delete;
+  ExpectedFiles& operator=(const ExpectedFiles&) = delete;
+
+  Qwen3Config config;
+  std::pair<std::string, std::string> tied;
+  ExpectedShapes shapes;
+};
+
+}  // namespace
+
 Qwen3 Qwen3::load(const std::filesystem::path& folder, const std::string& compute_dtype) {
   const at::ScalarType dtype = compute_dtype_of_name(compute_dtype);
-  Qwen3Config config = load_qwen3_config(folder);
-  std::pair<std::string, std::string> tied;
-  if (config.tie_word_embeddings) tied = {kOutputProjection, kEmbedding};
-  const auto expected_shapes = [&](int64_t num_tensors) {
-    require<DataError>(config.num_hidden_layers <= num_tensors, (folder / "config.json").string(),
-                       ": num_hidden_layers is ", config.num_hidden_layers, ", but there are only ", num_tensors,
-                       " tensors: do config.json and the weights belong together?");
-    return qwen3_parameter_shapes(config);
-  };
-  TensorMap weights = read_model_weights(folder, expected_shapes, dtype, tied);
-  return Qwen3(std::move(config), std::move(weights));
+  ExpectedFiles expected(folder);
+  TensorMap weights = read_model_weights(folder, expected.shapes, dtype, expected.tied);
+  return Qwen3(std::move(expected.config), std::move(weights));
+}
+
+void Qwen3::check_files(const std::filesystem::path& folder) {
+  const ExpectedFiles expected(folder);
+  check_model_weights(folder, expected.shapes, expected.tied);
 }
 
 Qwen3 Qwen3::random(const Qwen3Config& config, uint64_t seed) {

@@ -53,6 +53,9 @@ class Qwen3 {
   // narrowed to and what the forward computes in. Throws FileError or DataError.
   static Qwen3 load(const std::filesystem::path& folder, const std::string& compute_dtype = "float32");
 
+  // Whether load() would find what it needs: reads config.json and the headers of the weights. Throws as it does.
+  static void check_files(const std::filesystem::path& folder);
+
   // Weights as transformers initialises them (normal with initializer_range, norms 1), a pure function of the seed.
   static Qwen3 random(const Qwen3Config& config, uint64_t seed);
 

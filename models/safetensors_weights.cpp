@@ -148,8 +148,10 @@ at::ScalarType compute_dtype_of_name(const std::string& name) {
   return at::kHalf;
 }
 
-TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
-                             const std::pair<std::string, std::string>& tied) {
+namespace {
+
+ModelFiles open_checked_model(const std::filesystem::path& folder, const ExpectedShapes& expected,
+                              const std::pair<std::string, std::string>& tied) {
   ModelFiles model = open_model(folder);
   if (const auto found = model.tensors.find(tied.first); found != model.tensors.end()) {
     const auto original = model.tensors.find(tied.second);
@@ -163,11 +165,24 @@ TensorMap read_model_weights(const std::filesystem::path& folder, const Expected
   for (const auto& [name, tensor] : model.tensors) actual[name] = tensor.view->shape;
   check_names_and_shapes(actual, expected(static_cast<int64_t>(actual.size())), folder.string(),
                          "do config.json and the weights belong together?");
+  return model;
+}
+
+}  // namespace
+
+TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
+                             const std::pair<std::string, std::string>& tied) {
+  const ModelFiles model = open_checked_model(folder, expected, tied);
   TensorMap weights;
   for (const auto& [name, tensor] : model.tensors) {
     weights[name] = to_weight(tensor.file->path(), name, *tensor.view, dtype);
   }
   return weights;
+}
+
+void check_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected,
+                         const std::pair<std::string, std::string>& tied) {
+  open_checked_model(folder, expected, tied);
 }
 
 TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata) {

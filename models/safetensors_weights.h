@@ -29,6 +29,10 @@ using ExpectedShapes = std::function<ShapeMap(int64_t num_tensors)>;
 TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
                              const std::pair<std::string, std::string>& tied = {});
 
+// The same without the weights: only the headers are read.
+void check_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected,
+                         const std::pair<std::string, std::string>& tied = {});
+
 // All tensors of one file as float32, and its metadata where `metadata` is not null.
 TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata = nullptr);
 

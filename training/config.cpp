@@ -185,6 +185,11 @@ void check_paths(base::ConfigProblems& problems, const RunConfig& config) {
                    "is empty: name the Hugging Face folder of the base model");
   problems.require(!config.checkpoint.resume.empty(), {"checkpoint.resume"},
                    "is empty: expected auto, none or the folder of a checkpoint");
+}
+
+}  // namespace
+
+void check_data_paths(base::ConfigProblems& problems, const RunConfig& config) {
   if (config.data.kind == DataKind::phrases) return;
   problems.require(!config.data.train_path.empty(), {"data.train_path", "data.kind"},
                    "is empty: name a text or token file");
@@ -192,8 +197,6 @@ void check_paths(base::ConfigProblems& problems, const RunConfig& config) {
                    {"data.held_out_path", "evaluation.every", "data.kind"},
                    "is empty: name a text or token file, or set evaluation.every to 0");
 }
-
-}  // namespace
 
 void check_trained(base::ConfigProblems& problems, const RunConfig& config) {
   problems.section("adapter", config.adapter);

@@ -121,6 +121,9 @@ void describe(base::FieldVisitor& visitor, RunConfig& config);
 // schedule along the whole run.
 void check(base::ConfigProblems& problems, const RunConfig& config);
 
+// Whether the data is named that training needs. Told after what the model's folder says: a damaged model comes first.
+void check_data_paths(base::ConfigProblems& problems, const RunConfig& config);
+
 // Whether adapter.estimator can serve every step: the schedule of alpha and the lengths of the sequences.
 void check_estimator(base::ConfigProblems& problems, const RunConfig& config);
 

@@ -39,23 +39,11 @@ double num_elements(const std::map<std::string, std::vector<int64_t>>& shapes) {
   return total;
 }
 
-// What the weights of a model's folder take on disk.
-double bytes_of_weights(const fs::path& folder) {
-  double bytes = 0;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".safetensors") bytes += static_cast<double>(entry.file_size(error));
-  }
-  return bytes;
-}
-
 // Weights, and of what is trained gradients and two moments too. Where config.json speaks of more weights than the
 // files can hold, whoever loads them says so.
 void check_memory(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
                   const models::Qwen3Config& model, double num_adapter_weights) {
   constexpr double kBytesTrained = 4 * sizeof(float);
-  const bool is_loaded = objective == Objective::distill || !config.model.from_scratch;
-  if (is_loaded && models::num_parameters(model) > bytes_of_weights(config.model.folder)) return;
   const double bytes_of_base = config.model.compute_dtype == "bfloat16" ? 2 : sizeof(float);
   const double base =
       models::num_parameters(model) * (objective == Objective::pretrain ? kBytesTrained : bytes_of_base);
@@ -266,6 +254,8 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   };
   attempt("model.folder", [&] {
     model = model_config_of(config, objective);
+    const bool is_loaded = objective == Objective::distill || !config.model.from_scratch;
+    if (is_loaded && !config.model.folder.empty()) models::Qwen3::check_files(config.model.folder);
     check_with_model(problems, config, objective, *model, world_size);
   });
   DataConfig data = config.data;
@@ -282,8 +272,9 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
       if (model) check_with_data(problems, *held_out, "data.held_out_path", *model);
     });
   }
+  if (trouble && problems.empty()) std::rethrow_exception(trouble);
+  check_data_paths(problems, config);
   problems.throw_if_any();
-  if (trouble) std::rethrow_exception(trouble);
   return run_warnings(config, objective, *model, *training_data);
 }
 
