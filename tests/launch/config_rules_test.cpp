@@ -129,8 +129,6 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
               HasSubstr("run.yaml:11: schedules.alpha.end: "));
   const std::vector<Case> cases = {
       {{"run.folder="}, {"run.folder: is empty"}},
-      {{"data.kind=lines"}, {"data.train_path: is empty", "data.held_out_path: is empty"}},
-      {{"data.kind=token_file", "evaluation.every=0"}, {"data.train_path: is empty"}},
       {{"checkpoint.resume="}, {"checkpoint.resume: is empty"}},
       {{"data.max_phrase_length=2"}, {"data.min_phrase_length: is 3"}},
       {{"data.curriculum_until=[5,5]"}, {"data.curriculum_until: got 5 after 5"}},
@@ -166,6 +164,16 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
   for (const auto& [overrides, parts] : cases) {
     const std::string errors = errors_of(distill(), overrides);
     for (const std::string& part : parts) EXPECT_THAT(errors, HasSubstr(part)) << ::testing::PrintToString(overrides);
+  }
+  // A run that starts says these after its model's folder was looked at: a damaged model comes first.
+  const std::vector<Case> of_paths = {
+      {{"data.kind=lines"}, {"data.train_path: is empty", "data.held_out_path: is empty"}},
+      {{"data.kind=token_file", "evaluation.every=0"}, {"data.train_path: is empty"}},
+  };
+  for (const auto& [overrides, parts] : of_paths) {
+    const std::string errors = errors_of(distill(), overrides, ConfigUse::any_training);
+    for (const std::string& part : parts) EXPECT_THAT(errors, HasSubstr(part)) << ::testing::PrintToString(overrides);
+    EXPECT_EQ(errors_of(distill(), overrides), "");
   }
   const std::vector<Case> of_pretraining = {
       {{"model.architecture.num_key_value_heads=3"}, {"model.architecture.num_key_value_heads: is 3"}},
@@ -379,7 +387,7 @@ TEST_F(ConfigRules, NoExperimentTakesAnAbsurdNumber) {
   for (const auto& [key, is_list] : numbers.keys) {
     for (const char* value : {"4611686018427387904", "-1", "nan", ".inf", "1e308"}) {
       if (key == "experiment.seeds" && value[0] == '4') continue;  // any number is a seed
-      const std::string assignment = key + "=" + (is_list ? "[" + std::string(value) + "]" : value);
+      const std::string assignment = base::concat(key, "=", is_list ? "[" : "", value, is_list ? "]" : "");
       // A rate that is never reached may have any end.
       if (key == "learning_rate.end" && std::string(value) == "-1") continue;
       EXPECT_THAT(experiment_errors({assignment}), HasSubstr(key)) << assignment;

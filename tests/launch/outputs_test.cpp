@@ -172,7 +172,7 @@ TEST_F(Outputs, ARunLeavesFilesOfOthersAlone) {
   const TinyRun tiny(work_ / "run", 1);
   fs::create_directory(tiny.folder());
   for (const char* name : {"config.yaml", "metrics.jsonl"}) {
-    write(tiny.folder() / name, "mine: 1\n");
+    write(tiny.folder() / name, "{\"mine\": 1}\n");
     expect_kept({"train", tiny.config().string()}, tiny.folder() / name, "choose another run folder");
     fs::remove(tiny.folder() / name);
   }

@@ -23,7 +23,7 @@ TinyRun::TinyRun(fs::path folder, int num_steps, const std::string& yaml) : fold
                           << "schedules: {learning_rate: {start: 1.0e-2}}\n"
                           << "checkpoint: {every: 2}\n"
                           << "train: {num_steps: " << num_steps << ", micro_batches: 4}\n"
-                          << "run: {folder: " << folder_.string() << ", seed: 3}\n"
+                          << "run: {folder: \"" << folder_.string() << "\", seed: 3}\n"
                           << yaml;
 }
 
