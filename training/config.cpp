@@ -78,7 +78,8 @@ void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
                 {0, base::kMaxSteps});
   visitor.path("resume", config.resume, Role::place,
                "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
-               "folder; or the folder of one checkpoint");
+               "folder; or one checkpoint, by its folder or its name in the run: go back to it once, and set later ones "
+               "aside");
 }
 
 void describe(base::FieldVisitor& visitor, LoggingSection& config) {
