@@ -24,7 +24,10 @@ LineFile::~LineFile() {
 }
 
 void LineFile::open() {
-  if (descriptor_.get() < 0) descriptor_ = open_regular_file(path_, O_WRONLY | O_APPEND | O_CREAT);
+  if (descriptor_.get() >= 0) return;
+  std::error_code ignored;  // the folder may have been removed with the file
+  std::filesystem::create_directories(path_.parent_path(), ignored);
+  descriptor_ = open_regular_file(path_, O_WRONLY | O_APPEND | O_CREAT);
 }
 
 void LineFile::close() { descriptor_ = FileDescriptor(-1); }

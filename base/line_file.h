@@ -30,8 +30,8 @@ class LineFile {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Appends a line (without its end). When this returns the line is in the file, or waits. Makes the file where it is
-  // missing. Never throws for what the file system does.
+  // Appends a line (without its end). When this returns the line is in the file, or waits. Makes file and folder where
+  // they are missing. Never throws for what the file system does.
   void write(std::string_view line);
   // Tries to write what waits. False where something still does.
   bool flush();

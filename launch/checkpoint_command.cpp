@@ -196,7 +196,10 @@ void add_weights(const Checkpoint& checkpoint, std::map<std::string, at::Tensor>
 int run_average(const AverageOptions& options) {
   const std::vector<fs::path> paths = checkpoint_paths(options.inputs);
   const fs::path output = output_path(options.output);
-  check_output({.option = "-o", .path = output, .kind = OutputKind::adapter, .folders = paths, .force = options.force});
+  std::vector<fs::path> folders = paths;  // and what is beside checkpoints/ in their runs
+  for (const fs::path& path : paths) folders.push_back(fs::weakly_canonical(path).parent_path().parent_path());
+  check_output(
+      {.option = "-o", .path = output, .kind = OutputKind::adapter, .folders = folders, .force = options.force});
   std::map<std::string, at::Tensor> sums;
   std::map<std::string, at::ScalarType> dtypes;
   for (const fs::path& path : paths) add_weights(training::open_checkpoint(path), sums, dtypes);

@@ -73,16 +73,21 @@ fs::path absolute_path(const fs::path& path) {
 
 // A name alone stands for a checkpoint of the run.
 fs::path named_checkpoint(const ResumeRequest& request) {
-  const fs::path own = request.run_folder / "checkpoints" / request.mode;
   const bool is_name = !fs::path(request.mode).has_parent_path();
-  return is_name && !fs::exists(request.mode) && fs::exists(own) ? own : fs::path(request.mode);
+  return is_name && !fs::exists(request.mode) ? request.run_folder / "checkpoints" / request.mode
+                                              : fs::path(request.mode);
+}
+
+// A path in the run folder is kept relative to it: the folder may be moved.
+fs::path origin_path(const fs::path& run_folder, const RunRecord::Origin& origin) {
+  return absolute_path(origin.path.is_relative() ? run_folder / origin.path : origin.path);
 }
 
 // Whether the run went on from the checkpoint before. Retention may have removed it since.
-bool went_on_from(const std::optional<RunRecord>& record, const fs::path& named) {
+bool went_on_from(const fs::path& run_folder, const std::optional<RunRecord>& record, const fs::path& named) {
   if (!record || !record->origin) return false;
   if (fs::exists(named / kManifestFile)) return read_manifest(named).checksum == record->origin->checksum;
-  return absolute_path(named) == record->origin->path;
+  return absolute_path(named) == origin_path(run_folder, *record->origin);
 }
 
 // Moves what the record says, and takes the mark off. Returns where it is now.
@@ -100,6 +105,16 @@ fs::path finish_setting_aside(const fs::path& run_folder, RunRecord& record) {
   return folder;
 }
 
+// Of a new run. Metrics of an earlier one in the same folder, whose checkpoints are gone, are kept.
+void start_record(const fs::path& run_folder, RunRecord& record) {
+  std::error_code absent;
+  const auto size = fs::file_size(run_folder / "metrics.jsonl", absent);
+  if (absent || size == 0) return write_run_record(run_folder, record);
+  record.setting_aside = {-1, store_of(run_folder).name_to_set_aside(-1)};
+  base::log_info(
+      concat("the metrics of an earlier run are now in '", finish_setting_aside(run_folder, record).string(), "'"));
+}
+
 Candidates find_candidates(const ResumeRequest& request) {
   const CheckpointStore store = store_of(request.run_folder);
   Candidates candidates;
@@ -108,7 +123,7 @@ Candidates find_candidates(const ResumeRequest& request) {
   if (record && record->setting_aside) finish_setting_aside(request.run_folder, *record);
   if (request.mode != "auto" && request.mode != "none") {
     const fs::path named = named_checkpoint(request);
-    if (!went_on_from(record, named)) {
+    if (!went_on_from(request.run_folder, record, named)) {
       require<CheckpointError>(fs::is_directory(named), "checkpoint.resume: ", named.string(), " does not exist");
       candidates.paths = {named.string()};
       candidates.is_new_line = true;
@@ -125,8 +140,9 @@ Candidates find_candidates(const ResumeRequest& request) {
     return candidates;
   }
   // The first of the line, where it lies elsewhere.
-  if (record && record->origin && !store.holds(record->origin->path)) {
-    candidates.paths.push_back(record->origin->path.string());
+  if (record && record->origin) {
+    const fs::path origin = origin_path(request.run_folder, *record->origin);
+    if (!store.holds(origin)) candidates.paths.push_back(origin.string());
   }
   const bool lost = candidates.paths.empty() && record && record->last_saved_step >= 0;
   require<CheckpointError>(!lost, "the run saved step ", lost ? record->last_saved_step : 0, ", but ",
@@ -228,7 +244,7 @@ ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicat
                            request.run_folder.string(),
                            "' can be used; restore one, or choose another run folder: ", reasons);
   point.record.run_id = communicator.broadcast_text(fresh_run_id(), /*root=*/0);
-  if (communicator.rank() == 0) write_run_record(request.run_folder, point.record);
+  if (communicator.rank() == 0) start_record(request.run_folder, point.record);
   return point;
 }
 
@@ -240,7 +256,10 @@ fs::path begin_line(const ResumeRequest& request, ResumePoint& point) {
   // Where the key is gone, the next one that names a checkpoint is a new wish.
   const bool forget = request.mode == "auto" && is_own && record.origin.has_value();
   if (forget) record.origin.reset();
-  if (point.is_new_line) record.origin = {absolute_path(checkpoint.folder()), checkpoint.manifest().checksum};
+  if (point.is_new_line) {
+    const fs::path path = absolute_path(checkpoint.folder());
+    record.origin = {is_own ? fs::path("checkpoints") / path.filename() : path, checkpoint.manifest().checksum};
+  }
 
   const int64_t last_own_step = is_own ? checkpoint.manifest().info.step : -1;
   if (!store.later_than(last_own_step).empty()) {

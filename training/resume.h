@@ -15,7 +15,7 @@ namespace rosa::training {
 struct RunRecord {
   // A checkpoint that checkpoint.resume named, and from which the run went on.
   struct Origin {
-    std::filesystem::path path;  // absolute
+    std::filesystem::path path;  // of a checkpoint of the run itself relative to its folder, else absolute
     std::string checksum;        // of its manifest
   };
   // Checkpoints of steps after `step` are on their way to the folder `name` (CheckpointStore::set_aside).

@@ -96,7 +96,7 @@ TEST_F(RunHistoryTest, AnOlderCheckpointBeginsANewLineAndTheOldOneIsSetAside) {
 
     run.checkpoint = retentions[i];
     run.checkpoint.every = 2;
-    run.checkpoint.resume = checkpoint(run, 4).string();
+    run.checkpoint.resume = i % 2 == 0 ? checkpoint(run, 4).string() : "step_00000004";
     Recorder branch;
     ASSERT_EQ(train(run, branch, /*stop_after=*/4), RunOutcome::stopped);
     EXPECT_EQ(branch.first_steps, (std::vector<int64_t>{4}));
@@ -226,6 +226,41 @@ TEST_F(RunHistoryTest, DamagedCheckpointsAreSetAsideAndNotWrittenOver) {
   ASSERT_EQ(set_aside(run).size(), 1u);
   EXPECT_THAT(steps_in(set_aside(run)[0]), ElementsAre(10, 12));
   EXPECT_EQ(open_checkpoint(checkpoint(run, 12)).manifest().info.step, 12);
+}
+
+// Retention removes the checkpoint that the key names, and the whole folder is moved.
+TEST_F(RunHistoryTest, TheKeyIsObeyedOnceAlsoWhereItsCheckpointIsGone) {
+  for (const bool by_name : {true, false}) {
+    SCOPED_TRACE(by_name ? "by name" : "by folder");
+    RunConfig run = config(by_name ? "named" : "path");
+    const auto key = [&] { return by_name ? "step_00000004" : checkpoint(run, 4).string(); };
+    Recorder recorder, branch, again;
+    ASSERT_EQ(train(run, recorder), RunOutcome::finished);
+    run.checkpoint.keep_last = 1;
+    run.checkpoint.resume = key();
+    ASSERT_EQ(train(run, branch, 4), RunOutcome::stopped);
+    ASSERT_THAT(steps_in(checkpoints(run)), ElementsAre(8));
+    const fs::path moved = folder_ / (by_name ? "named_moved" : "path_moved");
+    fs::rename(run.run.folder, moved);
+    run.run.folder = moved.string();
+    run.checkpoint.resume = key();
+    run.failures.step_guard.on_non_finite = OnNonFinite::skip;
+    ASSERT_EQ(train(run, again), RunOutcome::finished);
+    EXPECT_EQ(again.first_steps, (std::vector<int64_t>{8}));
+  }
+}
+
+TEST_F(RunHistoryTest, MetricsOfARunWhoseCheckpointsAreGoneAreKept) {
+  RunConfig run = config();
+  Recorder recorder, anew;
+  ASSERT_EQ(train(run, recorder, 4), RunOutcome::stopped);
+  base::write_file_atomically(fs::path(run.run.folder) / "metrics.jsonl", "{\"kind\":\"step\",\"step\":3}\n");
+  fs::remove_all(checkpoints(run));
+  EXPECT_THROW(train(run, anew, 1), base::CheckpointError);
+  run.checkpoint.resume = "none";
+  ASSERT_EQ(train(run, anew, 1), RunOutcome::stopped);
+  ASSERT_EQ(set_aside(run).size(), 1u);
+  EXPECT_THAT(steps_of_metrics(set_aside(run)[0] / "metrics.jsonl"), ElementsAre(3));
 }
 
 TEST_F(RunHistoryTest, EachManifestNamesItsParent) {
