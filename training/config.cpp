@@ -76,10 +76,11 @@ void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
                 "saves in a row that may fail (a full disk) with a warning before the run ends; the last save of a run "
                 "must succeed",
                 {0, base::kMaxSteps});
-  visitor.path("resume", config.resume, Role::place,
-               "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
-               "folder; or one checkpoint, by its folder or its name in the run: go back to it once, and set later ones "
-               "aside");
+  visitor.path(
+      "resume", config.resume, Role::place,
+      "auto: go on from the newest complete checkpoint of the run folder; none: start anew in an empty "
+      "folder; or one checkpoint, by its folder or its name in the run: go back to it once, and set later ones "
+      "aside");
 }
 
 void describe(base::FieldVisitor& visitor, LoggingSection& config) {
