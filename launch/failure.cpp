@@ -94,9 +94,10 @@ void say(const std::string& what) {
   const bool speaks_for_all = may_speak(text.c_str());
   if (speaks_for_all) base::log_last_words(text);
   if (!parallel::MpiSession::started_by_launcher()) return;
+  if (speaks_for_all) return;
   be_silent();
   // The rank that speaks ends this one.
-  if (!speaks_for_all) std::this_thread::sleep_for(kAbortDeadline);
+  std::this_thread::sleep_for(kAbortDeadline);
 }
 
 // The thread was reading mapped memory, so that it holds no lock of the system's library: all may be called here.
