@@ -24,10 +24,13 @@ class NumberFailures : public ::testing::Test {
  protected:
   JobResult train(const TinyRun& run, const std::string& fault, std::vector<std::string> overrides,
                   const std::string& save_fault = "") {
-    return run_job(run.train_command(overrides),
-                   {.num_ranks = 2,
-                    .launcher_options = {"--quiet"},
-                    .environment = {{"ROSA_FAULT", fault}, {"ROSA_SAVE_FAULT", save_fault}}});
+    JobResult result = run_job(run.train_command(overrides),
+                               {.num_ranks = 2,
+                                .launcher_options = {"--quiet"},
+                                .environment = {{"ROSA_FAULT", fault}, {"ROSA_SAVE_FAULT", save_fault}}});
+    // mpirun may lose what a rank wrote last before it ended the job; the ranks' logs have it.
+    for (const int rank : {0, 1}) result.output += run.log(rank);
+    return result;
   }
   static std::string weights(const TinyRun& run, int step) {
     return text_of_file(run.checkpoint(step) / "adapter.safetensors");
