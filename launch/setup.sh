@@ -36,6 +36,7 @@ fail() {
 commands_needed=(g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config ccache:ccache mpirun:openmpi-bin
                  python3:python3 flock:util-linux git:git)
 libraries_needed=(libopenmpi-dev libyaml-cpp-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libxxhash-dev
+                  libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev
                   libgtest-dev libgmock-dev)
 
 missing_packages() {

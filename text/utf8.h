@@ -1,0 +1,21 @@
+// UTF-8 as Unicode's chapter 3.9 recommends it: each maximal part of a character that does not go on becomes U+FFFD.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace rosa::text {
+
+// The size in bytes of the whole character at the beginning of `text`, 0 where there is none. Then `*invalid` (at least
+// 1 for a text that is not empty) is the size of what becomes one U+FFFD, and `*torn` says whether more bytes could
+// still complete it.
+size_t character_size(std::string_view text, size_t* invalid, bool* torn);
+
+// Appends `bytes` with U+FFFD for what is no UTF-8; returns how many there were.
+size_t append_as_utf8(std::string_view bytes, std::string& text);
+
+// How many bytes at the end begin a character and do not complete it.
+size_t torn_size(std::string_view bytes);
+
+}  // namespace rosa::text
