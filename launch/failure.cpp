@@ -91,13 +91,15 @@ void end_after(milliseconds time, int exit_code) {
 
 void say(const std::string& what) {
   const std::string text = base::concat("rosa: rank ", rank_of_process(), " on ", base::host_name(), ": ", what);
-  const bool speaks_for_all = may_speak(text.c_str());
-  if (speaks_for_all) base::log_last_words(text);
-  if (!parallel::MpiSession::started_by_launcher()) return;
-  if (speaks_for_all) return;
-  be_silent();
-  // The rank that speaks ends this one.
-  std::this_thread::sleep_for(kAbortDeadline);
+  const bool has_launcher = parallel::MpiSession::started_by_launcher();
+  if (may_speak(text.c_str())) {
+    base::log_last_words(text);
+    if (has_launcher) end_speech();
+  } else if (has_launcher) {
+    be_silent();
+    // The rank that speaks ends this one.
+    std::this_thread::sleep_for(kAbortDeadline);
+  }
 }
 
 // The thread was reading mapped memory, so that it holds no lock of the system's library: all may be called here.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,23 @@ namespace rosa::launch {
 namespace {
 
 constexpr long kOtherHostsWait_ns = 1'500'000'000;
+// How long a launcher may take to read what a process has said.
+constexpr int kReadDeadline_ms = 1000;
+
+void sleep_ns(long time_ns) {
+  const timespec time{.tv_sec = time_ns / 1'000'000'000, .tv_nsec = time_ns % 1'000'000'000};
+  nanosleep(&time, nullptr);
+}
+
+// This process has the word. Standard error as it was before it fell silent; -1: it has not.
+std::atomic<bool> is_speaking{false};
+std::atomic<int> standard_error{-1};
+
+bool begin_speech() {
+  is_speaking = true;
+  if (standard_error >= 0) dup2(standard_error, STDERR_FILENO);
+  return true;
+}
 
 using Path = std::array<char, PATH_MAX>;
 
@@ -94,14 +112,22 @@ void agree_in(const std::filesystem::path& folder, const std::string& job) {
 bool may_speak(const char* text) {
   if (files == nullptr || !files->has_other_ranks) return true;
   Claim result = files->in_run_folder ? claim(files->run_folder, text) : Claim::impossible;
-  if (result != Claim::impossible) return result == Claim::won;
+  if (result == Claim::won) return begin_speech();
+  if (result == Claim::lost) return false;
   result = claim(files->host, text);
   if (result == Claim::lost) return false;
-  if (files->rank != 0 && (result == Claim::impossible || files->spans_hosts)) {
-    const timespec wait{.tv_sec = kOtherHostsWait_ns / 1'000'000'000, .tv_nsec = kOtherHostsWait_ns % 1'000'000'000};
-    nanosleep(&wait, nullptr);
+  if (files->rank != 0 && (result == Claim::impossible || files->spans_hosts)) sleep_ns(kOtherHostsWait_ns);
+  return begin_speech();
+}
+
+void end_speech() {
+  int unread = 0;
+  for (int time_ms = 0; time_ms < kReadDeadline_ms; ++time_ms) {
+    if (ioctl(STDERR_FILENO, FIONREAD, &unread) != 0 || unread <= 0) break;
+    sleep_ns(1'000'000);
   }
-  return true;
+  is_speaking = false;
+  be_silent();
 }
 
 bool has_been_spoken() {
@@ -110,10 +136,14 @@ bool has_been_spoken() {
 }
 
 void be_silent() {
+  if (is_speaking) return;
   const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
   if (nowhere < 0) return;
+  // Kept for the case that this process is to speak after all: ranks that fail alike learn of each other first.
+  if (standard_error < 0) standard_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
   dup2(nowhere, STDERR_FILENO);
   close(nowhere);
+  if (is_speaking) dup2(standard_error, STDERR_FILENO);  // since the question above
 }
 
 void be_silent_when_woken_by_the_end() {

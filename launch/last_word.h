@@ -16,13 +16,19 @@ void prepare_last_word(bool has_other_ranks);
 void agree_in(const std::filesystem::path& folder, const std::string& job);
 
 // Whether the caller may write `text` (which the file keeps) to standard error. Where hosts have nothing in common but
-// the launcher, ranks other than 0 come back later, so that rank 0's host speaks first.
+// the launcher, ranks other than 0 come back later, so that rank 0's host speaks first. Who may speak is heard, silent
+// before or not, until end_speech().
 bool may_speak(const char* text);
+
+// Waits until the launcher has read what was said: it reads no more once it learns that the job ends. Silent
+// afterwards.
+void end_speech();
 
 // Whether any process of the job has spoken.
 bool has_been_spoken();
 
 // From now on nothing that this process writes to standard error is seen: not what libraries say when the others leave.
+// No effect while it speaks.
 void be_silent();
 
 // A process that was stopped is silent when it goes on after another has spoken: what wakes it is the end of the job.

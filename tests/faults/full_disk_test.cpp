@@ -78,7 +78,7 @@ TEST_F(FullDiskTest, MetricsAndLogsThatFindNoSpaceDoNotEndTheRun) {
   mount_disk(run, "size=120k");  // metrics.jsonl alone would take more
   const std::vector<std::string> command =
       run.train_command({"checkpoint.every=1000", "logging.consumed_samples=true"});
-  const JobResult full = run_job(command);
+  const JobResult full = run_job(command, {.num_ranks = 2});
   EXPECT_EQ(full.exit_code, kExitCheckpoint) << "to its end, where it must save: " << full.output;
   EXPECT_THAT(full.output, HasSubstr("the last save of the run failed"));
   EXPECT_EQ(count_of(full.output, "can't append to '" + (run.folder() / "metrics.jsonl").string()), 1) << full.output;
