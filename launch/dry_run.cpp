@@ -26,7 +26,9 @@
 #include "parallel/self_check.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
+#include "training/resume.h"
 #include "training/run_identity.h"
+#include "training/run_objects.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -386,27 +388,47 @@ class DryRun {
     return {"disk", text, ""};
   }
 
+  // Throws what the resume would throw.
   Finding resume() {
+    training::RunIdentity identity = identity_of_run();
+    const training::ResumePoint point = training::find_resume_point({.run_folder = config_.run.folder,
+                                                                     .mode = config_.checkpoint.resume,
+                                                                     .accept_other_run = identity.accepts("run"),
+                                                                     .only_look = true},
+                                                                    communicator_);
     std::string text = "at step 0";
-    const fs::path checkpoints = fs::path(config_.run.folder) / "checkpoints";
-    if (session_.is_main_rank() && fs::exists(checkpoints)) {
-      const auto newest = training::CheckpointStore(checkpoints).newest_complete();
-      if (newest) {
-        compare_recipe(*newest);
-        text = concat("from ", newest->folder().string(), " (checkpoint.resume: ", config_.checkpoint.resume, ")");
+    if (point.checkpoint) {
+      load(*point.checkpoint, identity);
+      text =
+          concat("from ", point.checkpoint->folder().string(), " (checkpoint.resume: ", config_.checkpoint.resume, ")");
+      const training::CheckpointStore store(fs::path(config_.run.folder) / "checkpoints");
+      const int64_t own_step =
+          store.holds(point.checkpoint->folder()) ? point.checkpoint->manifest().info.step : int64_t{-1};
+      const size_t num_later = store.later_than(own_step).size();
+      if (num_later > 0) {
+        text += concat(", and set aside ", num_later, num_later == 1 ? " checkpoint" : " checkpoints",
+                       " of the run that ", num_later == 1 ? "doesn't" : "don't", " lead there");
       }
+    } else if (!config_.train.init_from.empty() && objects_->adapters) {
+      training::load_start_weights(config_, *objects_->adapters);
+      text += concat(", with the weights of ", config_.train.init_from);
     }
     return {"the run would start", text, ""};
   }
 
-  // Throws what the resume would throw.
-  void compare_recipe(const training::Checkpoint& checkpoint) {
+  training::RunIdentity identity_of_run() const {
     const bool from_scratch = objective_ == training::Objective::pretrain && config_.model.from_scratch;
-    training::RunIdentity identity(training::identity_fields(config_, from_scratch, *objects_->model,
-                                                             *objects_->training_data, *objects_->held_out_data),
-                                   accepted_);
+    return {training::identity_fields(config_, from_scratch, *objects_->model, *objects_->training_data,
+                                      *objects_->held_out_data),
+            accepted_};
+  }
+
+  // As a run that goes on does it, into the run that is thrown away.
+  void load(const training::Checkpoint& checkpoint, training::RunIdentity& identity) {
     identity.set_known(recorded_recipe(checkpoint.folder() / "config.yaml"));
     checkpoint.load({{"identity", &identity}});
+    if (identity.accepts_other_tensors()) trainer_->accept_other_tensors();
+    checkpoint.load(trainer_->state());
   }
 
   // Peaks of the ranks of a host against what the host has.

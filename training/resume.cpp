@@ -1,5 +1,6 @@
 #include "training/resume.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -120,7 +121,13 @@ Candidates find_candidates(const ResumeRequest& request) {
   Candidates candidates;
   candidates.record = read_run_record(request.run_folder);
   std::optional<RunRecord>& record = candidates.record;
-  if (record && record->setting_aside) finish_setting_aside(request.run_folder, *record);
+  std::vector<fs::path> own = store.list();
+  if (record && record->setting_aside) {
+    const std::vector<fs::path> later = store.later_than(record->setting_aside->step);
+    std::erase_if(own,
+                  [&](const fs::path& path) { return std::find(later.begin(), later.end(), path) != later.end(); });
+    if (!request.only_look) finish_setting_aside(request.run_folder, *record);
+  }
   if (request.mode != "auto" && request.mode != "none") {
     const fs::path named = named_checkpoint(request);
     if (!went_on_from(request.run_folder, record, named)) {
@@ -132,7 +139,7 @@ Candidates find_candidates(const ResumeRequest& request) {
     base::log_info(concat("the run went on from '", named.string(), "' before: taking the newest checkpoint since (to ",
                           "go back there once more, move the later ones away)"));
   }
-  for (const fs::path& path : store.list()) candidates.paths.insert(candidates.paths.begin(), path.string());
+  for (const fs::path& path : own) candidates.paths.insert(candidates.paths.begin(), path.string());
   if (request.mode == "none") {
     require<base::ConfigError>(candidates.paths.empty(), "checkpoint.resume is none, but ", request.run_folder.string(),
                                " holds checkpoints; choose another run.folder or resume: auto");
@@ -233,7 +240,8 @@ ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicat
       point.record = candidates.record.value_or(RunRecord{info.run_id, info.step});
       point.is_new_line = candidates.is_new_line;
       // What the folder has already is not written again: its disk may be full.
-      if (communicator.rank() == 0 && !candidates.record) write_run_record(request.run_folder, point.record);
+      const bool writes = communicator.rank() == 0 && !candidates.record && !request.only_look;
+      if (writes) write_run_record(request.run_folder, point.record);
       return point;
     }
     point.checkpoint.reset();
@@ -243,6 +251,7 @@ ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicat
   require<CheckpointError>(reasons.empty(), "none of ", candidates.paths.size(), " checkpoints for '",
                            request.run_folder.string(),
                            "' can be used; restore one, or choose another run folder: ", reasons);
+  if (request.only_look) return point;
   point.record.run_id = communicator.broadcast_text(fresh_run_id(), /*root=*/0);
   if (communicator.rank() == 0) start_record(request.run_folder, point.record);
   return point;

@@ -40,6 +40,7 @@ struct ResumeRequest {
   // checkpoint.resume: auto, none, or a checkpoint: its folder, or its name alone where it is one of the run's.
   std::string mode;
   bool accept_other_run = false;  // take checkpoints of another run id
+  bool only_look = false;         // find_resume_point() writes nothing: a new run has no id then
 };
 
 struct ResumePoint {

@@ -42,6 +42,7 @@ std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, 
 }
 
 fs::path adapter_file(const fs::path& source) {
+  base::require<base::FileError>(fs::exists(source), "train.init_from: '", source.string(), "' does not exist");
   if (!fs::is_directory(source)) return source;
   if (fs::exists(source / kAdapterFile)) return source / kAdapterFile;
   const auto newest = CheckpointStore(source / "checkpoints").newest_complete();

@@ -38,6 +38,33 @@ case_keeps_what_is_there() {
   [ "$(files)" = "$before" ] || failed "files after a dry run: $(diff <(echo "$before") <(files))"
 }
 
+# It resumes as a run would: from the checkpoint that the key names, and with the run's own errors.
+case_resumes_as_the_run_would() {
+  local before checkpoints=$scratch/going/checkpoints
+  write_run going 10
+  "$rosa" train "$scratch/going.yaml" --set checkpoint.every=5 >"$scratch/out" 2>&1
+  expect_code "train" 0 $? "$scratch/out"
+  before=$(files)
+  dry_run 2 "$scratch/going.yaml" --set checkpoint.resume=step_00000005
+  expect_code "an older checkpoint" 0 $? "$scratch/out"
+  expect_text "an older checkpoint" "would start +from $checkpoints/step_00000005 .*, and set aside 1 checkpoint" "$scratch/out"
+  dry_run 2 "$scratch/going.yaml" --set checkpoint.resume=none
+  expect_code "none beside checkpoints" 2 $? "$scratch/out"
+  dry_run 2 "$scratch/going.yaml" --set checkpoint.resume=/no/such
+  expect_code "no such checkpoint" 4 $? "$scratch/out"
+  dry_run 1 "$scratch/going.yaml" --set run.folder="$scratch/other" --set train.init_from=/no/such
+  expect_code "no such start weights" 7 $? "$scratch/out"
+  expect_text "no such start weights" "train.init_from: .*/no/such" "$scratch/out"
+  [ "$(files)" = "$before" ] || failed "files after dry runs: $(diff <(echo "$before") <(files))"
+  mv "$checkpoints" "$scratch/elsewhere"
+  dry_run 1 "$scratch/going.yaml"
+  expect_code "lost checkpoints" 4 $? "$scratch/out"
+  mv "$scratch/elsewhere" "$checkpoints"
+  echo '{"run_id": ' >"$scratch/going/run.json"
+  dry_run 1 "$scratch/going.yaml"
+  expect_code "a damaged record" 4 $? "$scratch/out"
+}
+
 case_exit_codes() {
   write_run wrong 50
   dry_run 3 "$scratch/wrong.yaml"
@@ -52,5 +79,5 @@ case_exit_codes() {
   expect_code "a run folder that can't be made" 7 $? "$scratch/out"
 }
 
-if [ $# = 0 ]; then set -- reports keeps_what_is_there exit_codes; fi
+if [ $# = 0 ]; then set -- reports keeps_what_is_there resumes_as_the_run_would exit_codes; fi
 run_cases "$@"
