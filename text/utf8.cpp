@@ -1,6 +1,7 @@
 #include "text/utf8.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace rosa::text {
 namespace {
@@ -61,6 +62,35 @@ size_t append_as_utf8(std::string_view bytes, std::string& text) {
     at += size > 0 ? size : invalid;
   }
   return num_invalid;
+}
+
+uint32_t next_character(std::string_view text, size_t& at) {
+  const unsigned char first = byte(text, at);
+  const size_t size = form_of(first).size;
+  if (size == 1) return byte(text, at++);
+  uint32_t character = first & (0xffu >> (size + 1));
+  for (size_t i = 1; i < size; ++i) character = character << 6 | (byte(text, at + i) & 0x3fu);
+  at += size;
+  return character;
+}
+
+bool is_utf8(std::string_view bytes) {
+  size_t invalid = 0;
+  bool torn = false;
+  for (size_t at = 0; at < bytes.size();) {
+    // Eight ASCII bytes at once.
+    uint64_t word = 0;
+    while (at + sizeof word <= bytes.size()) {
+      std::memcpy(&word, bytes.data() + at, sizeof word);
+      if ((word & 0x8080808080808080u) != 0) break;
+      at += sizeof word;
+    }
+    if (at == bytes.size()) break;
+    const size_t size = character_size(bytes.substr(at), &invalid, &torn);
+    if (size == 0) return false;
+    at += size;
+  }
+  return true;
 }
 
 size_t torn_size(std::string_view bytes) {

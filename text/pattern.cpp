@@ -1,0 +1,284 @@
+#include "text/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <array>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#include "base/error.h"
+
+namespace rosa::text {
+namespace {
+
+using base::concat;
+using base::DataError;
+
+constexpr size_t kMaxExpressionBytes = 1 << 16;
+constexpr size_t kJitStackBytes = size_t{8} << 20;
+
+// Escapes that both libraries understand, but differently: \s of PCRE2 takes U+180E too, and so on.
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+
+std::string message_of(int code) {
+  std::array<PCRE2_UCHAR, 256> text{};
+  pcre2_get_error_message(code, text.data(), text.size());
+  return reinterpret_cast<const char*>(text.data());
+}
+
+class Translation {
+ public:
+  Translation(std::string_view expression, const std::string& place) : in_(expression), place_(place) {}
+
+  std::string run() {
+    while (at_ < in_.size()) {
+      const char c = in_[at_];
+      if (c == '\\') {
+        escape(/*in_class=*/false);
+      } else if (c == '[') {
+        character_class();
+      } else if (c == '(') {
+        group();
+      } else if (c == '{') {
+        interval();
+      } else {
+        out_ += c;
+        ++at_;
+      }
+    }
+    return out_;
+  }
+
+ private:
+  [[noreturn]] void refuse(std::string_view what) const {
+    throw DataError(
+        concat(place_, ": the regular expression uses ", what, " (at byte ", at_, "), which is not implemented"));
+  }
+
+  char next() const { return at_ + 1 < in_.size() ? in_[at_ + 1] : '\0'; }
+
+  void take(size_t size, std::string_view output) {
+    out_ += output;
+    at_ += size;
+  }
+
+  void escape(bool in_class) {
+    const char c = next();
+    const auto word = [&](bool negated) {
+      if (in_class && negated) refuse("\\W in a class");
+      take(2, in_class ? std::string(kWord) : concat(negated ? "[^" : "[", kWord, "]"));
+    };
+    switch (c) {
+      case 's':
+        return take(2, "\\p{White_Space}");
+      case 'S':
+        return take(2, "\\P{White_Space}");
+      case 'd':
+        return take(2, "\\p{Nd}");
+      case 'D':
+        return take(2, "\\P{Nd}");
+      case 'w':
+        return word(false);
+      case 'W':
+        return word(true);
+      case 'p':
+      case 'P':
+        return property();
+      case 'v':
+        return take(2, "\\x0b");
+      case 'r':
+      case 'n':
+      case 't':
+      case 'f':
+      case 'a':
+      case 'e':
+        return take(2, in_.substr(at_, 2));
+      case 'A':
+      case 'z':
+        if (in_class) refuse(concat("\\", c, " in a class"));
+        return take(2, in_.substr(at_, 2));
+      case 'u':
+      case 'x':
+        return code_point(c);
+      default:
+        break;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_letter = (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z';
+    if (byte == 0) refuse("a backslash at its end");
+    if (is_letter || (byte >= '0' && byte <= '9') || byte >= 0x80) refuse(concat("\\", c));
+    take(2, in_.substr(at_, 2));
+  }
+
+  // \p{Name}, \p{^Name}
+  void property() {
+    const size_t end = in_.find('}', at_);
+    if (next() == '\0' || at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || end == std::string_view::npos) {
+      refuse("\\p without {name}");
+    }
+    for (const char c : in_.substr(at_ + 3, end - at_ - 3)) {
+      const auto lower = static_cast<unsigned char>(c) | 0x20;
+      if (!((lower >= 'a' && lower <= 'z') || c == '_' || c == '^')) refuse(in_.substr(at_, end + 1 - at_));
+    }
+    take(end + 1 - at_, in_.substr(at_, end + 1 - at_));
+  }
+
+  // \uHHHH, \xHH, \x{H...}
+  void code_point(char kind) {
+    const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); };
+    size_t begin = at_ + 2, end = begin;
+    const bool braced = kind == 'x' && begin < in_.size() && in_[begin] == '{';
+    if (braced) end = ++begin;
+    const size_t most = braced ? 8 : kind == 'u' ? 4 : 2;
+    while (end < in_.size() && end - begin < most && is_hex(in_[end])) ++end;
+    const bool whole = braced ? end > begin && end < in_.size() && in_[end] == '}' : end - begin == most;
+    if (!whole) refuse(concat("\\", kind, " without its digits"));
+    const std::string digits(in_.substr(begin, end - begin));
+    // One byte of several is no character.
+    if (kind == 'x' && !braced && (digits[0] >= '8')) refuse("\\x of a byte that is no character");
+    take(end + (braced ? 1 : 0) - at_, concat("\\x{", digits, "}"));
+  }
+
+  void character_class() {
+    take(1, "[");
+    if (at_ < in_.size() && in_[at_] == '^') take(1, "^");
+    if (at_ < in_.size() && in_[at_] == ']') refuse("] as the first of a class");
+    while (at_ < in_.size() && in_[at_] != ']') {
+      if (in_[at_] == '\\') {
+        escape(/*in_class=*/true);
+      } else if (in_[at_] == '[') {
+        refuse("[ in a class");
+      } else if (in_[at_] == '&' && next() == '&') {
+        refuse("&& in a class");
+      } else {
+        take(1, in_.substr(at_, 1));
+      }
+    }
+    if (at_ == in_.size()) refuse("[ without ]");
+    take(1, "]");
+  }
+
+  void group() {
+    constexpr std::array<std::string_view, 8> kGroups = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?i)"};
+    if (next() != '?') return take(1, "(");
+    for (const std::string_view kind : kGroups) {
+      // A flag without a group holds up to the end of the alternation in one of them, and of the group in the other.
+      if (kind == "(?i)" && at_ != 0) continue;
+      if (in_.substr(at_).starts_with(kind)) return take(kind.size(), kind);
+    }
+    refuse(in_.substr(at_, 4));
+  }
+
+  // {n,m} and what may follow it: in Ruby's syntax {n,m}+ repeats the repetition.
+  void interval() {
+    const size_t end = in_.find('}', at_);
+    if (end == std::string_view::npos) refuse("{ without }");
+    for (const char c : in_.substr(at_ + 1, end - at_ - 1)) {
+      if (!(c >= '0' && c <= '9') && c != ',') refuse("{ that is no number of repetitions");
+    }
+    if (end == at_ + 1 || in_[at_ + 1] == ',') refuse("{ without a least number of repetitions");
+    if (end + 1 < in_.size() && in_[end + 1] == '+') refuse("{n,m}+");
+    take(end + 1 - at_, in_.substr(at_, end + 1 - at_));
+  }
+
+  std::string_view in_;
+  const std::string& place_;
+  std::string out_;
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+std::string pcre_of_oniguruma(std::string_view expression, const std::string& place) {
+  base::require<DataError>(expression.size() <= kMaxExpressionBytes, place, ": a regular expression of ",
+                           expression.size(), " bytes; at most ", kMaxExpressionBytes, " are taken");
+  return Translation(expression, place).run();
+}
+
+struct Pattern::Code {
+  explicit Code(pcre2_code* compiled) : code(compiled) {}
+  ~Code() { pcre2_code_free(code); }
+  Code(const Code&) = delete;
+  Code& operator=(const Code&) = delete;
+  pcre2_code* code;
+};
+
+Pattern::Pattern(const std::string& expression, const std::string& place) : place_(place) {
+  const std::string translated = pcre_of_oniguruma(expression, place);
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  // ^ and $ are about lines in Ruby's syntax.
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  base::require<DataError>(code != nullptr, place, ": the regular expression is wrong: ", message_of(error));
+  code_ = std::make_unique<Code>(code);
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it (another kind of CPU) it is interpreted
+}
+
+Pattern Pattern::literal(const std::string& text, const std::string& place) {
+  std::string escaped;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_plain = byte >= 0x80 || byte == '_' || (byte >= '0' && byte <= '9') ||
+                          ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') || byte <= ' ';
+    if (!is_plain) escaped += '\\';
+    escaped += c;
+  }
+  return {escaped, place};
+}
+
+Pattern::~Pattern() = default;
+Pattern::Pattern(Pattern&&) noexcept = default;
+
+struct Pattern::Matches::Memory {
+  explicit Memory(const pcre2_code* code) : data(pcre2_match_data_create_from_pattern(code, nullptr)) {
+    if (data == nullptr) throw std::bad_alloc();
+  }
+  ~Memory() {
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(context);
+    pcre2_jit_stack_free(stack);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // The system's stack serves ordinary texts.
+  void take_a_larger_stack() {
+    context = pcre2_match_context_create(nullptr);
+    stack = pcre2_jit_stack_create(size_t{1} << 16, kJitStackBytes, nullptr);
+    if (context == nullptr || stack == nullptr) throw std::bad_alloc();
+    pcre2_jit_stack_assign(context, nullptr, stack);
+  }
+
+  pcre2_match_data* data;
+  pcre2_match_context* context = nullptr;
+  pcre2_jit_stack* stack = nullptr;
+};
+
+Pattern::Matches::Matches(const Pattern& pattern)
+    : pattern_(pattern), memory_(std::make_unique<Memory>(pattern.code_->code)) {}
+Pattern::Matches::~Matches() = default;
+
+bool Pattern::Matches::find(std::string_view text, size_t at, size_t* begin, size_t* end) {
+  const auto match = [&] {
+    return pcre2_match(pattern_.code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                       PCRE2_NO_UTF_CHECK, memory_->data, memory_->context);
+  };
+  int result = match();
+  if (result == PCRE2_ERROR_JIT_STACKLIMIT && memory_->stack == nullptr) {
+    memory_->take_a_larger_stack();
+    result = match();
+  }
+  if (result == PCRE2_ERROR_NOMATCH) return false;
+  base::require<DataError>(result > 0, pattern_.place_, ": the regular expression gives up on a text of ", text.size(),
+                           " bytes: ", message_of(result));
+  const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(memory_->data);
+  *begin = offsets[0];
+  *end = offsets[1];
+  return true;
+}
+
+}  // namespace rosa::text
