@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "text/unicode_stand_ins.h"
+#include "text/utf8.h"
+
 namespace rosa::text {
 namespace {
 
@@ -10,11 +13,11 @@ uint64_t child_key(uint32_t node, char byte) { return uint64_t{node} << 8 | stat
 
 // What a word is made of (UTS 18, annex C), and white space.
 const Pattern& word_at_begin() {
-  static const Pattern pattern("\\A[\\w\\u200c\\u200d]", "a word");
+  static const Pattern pattern("\\A[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d]", "a word");
   return pattern;
 }
 const Pattern& word_at_end() {
-  static const Pattern pattern("[\\w\\u200c\\u200d]\\z", "a word");
+  static const Pattern pattern("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d]\\z", "a word");
   return pattern;
 }
 const Pattern& space_at_begin() {
@@ -26,9 +29,16 @@ const Pattern& last_space() {
   return pattern;
 }
 
-bool matches(const Pattern& pattern, std::string_view text) {
+bool matches(const Pattern& pattern, std::string_view character) {
   size_t begin = 0, end = 0;
-  return Pattern::Matches(pattern).find(text, 0, &begin, &end);
+  std::string buffer;
+  return Pattern::Matches(pattern).find(with_stand_ins(character, buffer), 0, &begin, &end);
+}
+
+std::string_view first_character(std::string_view text) {
+  size_t end = 0;
+  if (!text.empty()) next_character(text, end);
+  return text.substr(0, end);
 }
 
 // The last character of a text that is not empty.
@@ -94,7 +104,8 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool sp
     }
     at = end;
     if (token->special && !special) continue;
-    if (token->single_word && (ends_with_word(text.substr(0, begin)) || matches(word_at_begin(), text.substr(end)))) {
+    if (token->single_word &&
+        (ends_with_word(text.substr(0, begin)) || matches(word_at_begin(), first_character(text.substr(end))))) {
       continue;
     }
     // White space that the token before has taken is gone.

@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -18,17 +20,42 @@ utf8proc_option_t options_of(NormalForm form) {
   return static_cast<utf8proc_option_t>(options);
 }
 
+// The reference (PyPI's `tokenizers`) normalises by Unicode 9. Characters that came later and would change, join or be
+// reordered are plain ones to it. In order.
+struct CharacterRange {
+  uint32_t first, last;
+};
+constexpr std::array kSinceUnicode9 = std::to_array<CharacterRange>(
+    {{0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},
+     {0x32ff, 0x32ff},   {0xa7f2, 0xa7f4},   {0xa82c, 0xa82c},   {0xab69, 0xab69},   {0x10781, 0x10785},
+     {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff},
+     {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e},
+     {0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11938, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943},
+     {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42},
+     {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e030, 0x1e06d},
+     {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef},
+     {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}});
+
+bool came_since_unicode_9(uint32_t character) {
+  const auto after = std::upper_bound(kSinceUnicode9.begin(), kSinceUnicode9.end(), character,
+                                      [](uint32_t value, const CharacterRange& range) { return value < range.first; });
+  return after != kSinceUnicode9.begin() && character <= (after - 1)->last;
+}
+
 // Whether the character stays as it is and never joins the one before it. False may be wrong: it only costs time.
 bool is_stable(uint32_t character, NormalForm form) {
   if (character < 0x80) return true;
-  if (form != NormalForm::nfc) return false;
+  if (form != NormalForm::nfc) return came_since_unicode_9(character);
   return character < 0x300 ||                                                                             // Latin
          (character >= 0x400 && character <= 0x482) ||                                                    // Cyrillic
          (character >= 0x4e00 && character <= 0x9fff) ||                                                  // Chinese
          (character >= 0x3041 && character <= 0x3096) || (character >= 0x30a1 && character <= 0x30fa) ||  // Japanese
          (character >= 0xac00 && character <= 0xd7a3) ||                                                  // Korean
          (character >= 0x2010 && character <= 0x205e) || (character >= 0x3001 && character <= 0x3029) ||  // punctuation
-         (character >= 0xff01 && character <= 0xff9d) || (character >= 0x1f300 && character <= 0x1faff);  // wide, emoji
+         (character >= 0xff01 && character <= 0xff9d) ||
+         (character >= 0x1f300 && character <= 0x1faff) ||  // wide, emoji
+         came_since_unicode_9(character);
 }
 
 void append_normalized(std::string_view text, NormalForm form, std::string& output) {

@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <new>
@@ -19,8 +20,9 @@ using base::DataError;
 constexpr size_t kMaxExpressionBytes = 1 << 16;
 constexpr size_t kJitStackBytes = size_t{8} << 20;
 
-// Escapes that both libraries understand, but differently: \s of PCRE2 takes U+180E too, and so on.
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Escapes that both libraries understand, but differently: \s of PCRE2 takes U+180E too, and so on. Oniguruma's \w
+// takes the numbers among Latin-1's signs.
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe";
 
 std::string message_of(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -112,17 +114,24 @@ class Translation {
     take(2, in_.substr(at_, 2));
   }
 
-  // \p{Name}, \p{^Name}
+  // \p{Name}, \p{^Name}: a category, or a script as Unicode's Scripts.txt has it (PCRE2's own choice is wider).
   void property() {
     const size_t end = in_.find('}', at_);
-    if (next() == '\0' || at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || end == std::string_view::npos) {
-      refuse("\\p without {name}");
+    if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || end == std::string_view::npos) refuse("\\p without {name}");
+    const std::string_view whole = in_.substr(at_, end + 1 - at_);
+    std::string_view name = in_.substr(at_ + 3, end - at_ - 3);
+    bool negated = next() == 'P';
+    if (name.starts_with('^')) {
+      negated = !negated;
+      name.remove_prefix(1);
     }
-    for (const char c : in_.substr(at_ + 3, end - at_ - 3)) {
+    for (const char c : name) {
       const auto lower = static_cast<unsigned char>(c) | 0x20;
-      if (!((lower >= 'a' && lower <= 'z') || c == '_' || c == '^')) refuse(in_.substr(at_, end + 1 - at_));
+      if (!((lower >= 'a' && lower <= 'z') || c == '_')) refuse(whole);
     }
-    take(end + 1 - at_, in_.substr(at_, end + 1 - at_));
+    constexpr std::array<std::string_view, 5> kOthers = {"Any", "Alphabetic", "White_Space", "Uppercase", "Lowercase"};
+    const bool is_script = name.size() > 2 && std::find(kOthers.begin(), kOthers.end(), name) == kOthers.end();
+    take(whole.size(), concat(negated ? "\\P{" : "\\p{", is_script ? "sc:" : "", name, "}"));
   }
 
   // \uHHHH, \xHH, \x{H...}

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "text/pattern.h"
+#include "text/unicode_stand_ins.h"
 
 namespace rosa::text {
 
@@ -86,8 +87,10 @@ void PreTokenizer::apply(size_t step, std::string_view text, const Use& use) {
 template <class Emit>
 void PreTokenizer::ranges(size_t step, std::string_view text, const Emit& emit) {
   const bool inverted = steps_[step].inverted();
+  std::string buffer;
+  const std::string_view subject = with_stand_ins(text, buffer);
   size_t last = 0, begin = 0, end = 0;
-  for (size_t at = 0; at <= text.size() && matches_[step]->find(text, at, &begin, &end);) {
+  for (size_t at = 0; at <= text.size() && matches_[step]->find(subject, at, &begin, &end);) {
     if (begin > last) emit(Range{last, begin, inverted});
     emit(Range{begin, end, !inverted});
     last = end;
