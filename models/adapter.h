@@ -95,6 +95,8 @@ class AdapterSet {
   // By the names under which rosa_soft saves them; ordered. Replace or move them, but keep the shapes.
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
+  // One of them, "q_proj.weight" of a layer. Throws ArgumentError where there is none.
+  const at::Tensor& weight(int64_t layer, const char* name) const;
   // Those of one layer.
   std::vector<at::Tensor> layer_parameters(int64_t layer) const;
 
@@ -111,7 +113,6 @@ class AdapterSet {
   };
   Projections project(int64_t layer, const at::Tensor& normed) const;
   at::Tensor output(int64_t layer, const OperatorOutput& result) const;
-  const at::Tensor& weight(int64_t layer, const char* name) const;
   at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;
   void apply_start_options(int64_t layer);
 

@@ -1,32 +1,69 @@
-// KeyValueCache: the keys and values of one layer during generation, all of them or a ring of the window's last.
+// KeyValueCache: the keys and values of one layer of one text during generation: all of them, or a ring of the last.
 #pragma once
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace rosa::models {
 
 class KeyValueCache {
  public:
-  // window 0: keeps everything, in buffers that double.
-  explicit KeyValueCache(int64_t window) : window_(window) {}
+  // Keeps what a window needs, and so many positions more that `max_rewind` can be taken back at any time. Window 0:
+  // keeps everything. Buffers grow with the text.
+  KeyValueCache(int64_t window, int64_t max_rewind) : window_(window), max_rewind_(max_rewind) {}
+  KeyValueCache(const KeyValueCache& other);
+  KeyValueCache& operator=(const KeyValueCache& other);
+  KeyValueCache(KeyValueCache&&) noexcept = default;
+  KeyValueCache& operator=(KeyValueCache&&) noexcept = default;
+  ~KeyValueCache() = default;
 
-  // Appends n positions and attends: query [B,n,H,d], key and value [B,n,G,d], rotated -> [B,n,H*d].
+  // Appends n positions and attends: query [1,n,H,d], key and value [1,n,G,d], rotated -> [1,n,H*d].
   at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
 
+  // Appends key and value [n,G,d] of any dtype, kept as `dtype` on `device`. Of at most kMaxTogether new positions each
+  // still finds its whole window afterwards.
+  static constexpr int64_t kMaxTogether = 16;
+  void append(const at::Tensor& key, const at::Tensor& value, const at::TensorOptions& kept_as);
+
   int64_t size() const { return size_; }
+  // How many of the latest positions rewind() can take back now: at least max_rewind, or all.
+  int64_t rewindable() const;
+  // Takes back the latest positions. Throws ArgumentError, and changes nothing, where it can't.
+  void rewind(int64_t num_positions);
+
+  // Keys and values, [G,capacity,d]; position p is in slot p % capacity.
+  const at::Tensor& keys() const { return keys_; }
+  const at::Tensor& values() const { return values_; }
+  // The first position that the token at `position` sees.
+  int64_t first_visible(int64_t position) const {
+    return window_ > 0 && position >= window_ ? position - window_ + 1 : 0;
+  }
+
+  // What is kept of a text, for save(): positions oldest() .. size()-1 in order, [G,n,d].
+  int64_t oldest() const { return oldest_; }
+  at::Tensor kept(const at::Tensor& buffer) const { return in_order(buffer, oldest_); }
+  // Returns the most positions that a cache of a text of `size` keeps.
+  int64_t max_kept(int64_t size) const;
+  // Whether the last `count` positions are what a cache of a text of `size` may keep.
+  bool could_keep(int64_t size, int64_t count) const {
+    return count <= max_kept(size) && (count == size || (window_ > 0 && count >= window_ - 1));
+  }
+  // Makes an empty cache one of a text of `size`, of its last positions, [G,n,d]. Throws ArgumentError unless
+  // could_keep() so many.
+  void restore(int64_t size, const at::Tensor& keys, const at::Tensor& values);
 
  private:
-  // The last `count` positions of a buffer in order.
-  at::Tensor last(const at::Tensor& buffer, int64_t count) const;
-  void append(const at::Tensor& key, const at::Tensor& value);
-  void reserve(const at::Tensor& like, int64_t size);
+  at::Tensor in_order(const at::Tensor& buffer, int64_t first) const;
+  void reserve(const at::Tensor& like, const at::TensorOptions& kept_as, int64_t count);
 
-  int64_t window_;
-  int64_t size_ = 0;  // positions seen, not all of them kept
-  at::Tensor keys_;   // [B,capacity,G,d]; position p is in slot p % window
-  at::Tensor values_;
+  int64_t window_, max_rewind_;
+  int64_t size_ = 0;    // positions seen, not all of them kept
+  int64_t oldest_ = 0;  // the first that is kept
+  at::Tensor keys_, values_;
 };
 
 }  // namespace rosa::models

@@ -9,6 +9,9 @@ using base::require;
 
 namespace {
 
+// So few symbols are matched sooner than other threads are awake.
+constexpr int64_t kMinShared = 256;
+
 // Symbols [B,H,n] on the host, one 64-bit integer each.
 at::Tensor host_symbols(const at::Tensor& logits) { return pack_symbols(logits).to(at::kCPU).to(at::kLong); }
 
@@ -50,13 +53,13 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
   const at::Tensor value_symbols = host_symbols(value);
   for (int64_t row = 0; row < batch_ * kv_heads_; ++row) {
     const int64_t* symbols = value_symbols.const_data_ptr<int64_t>() + row * count;
-    values_[row].insert(values_[row].end(), symbols, symbols + count);
+    for (int64_t t = 0; t < count; ++t) values_[row].push_back(static_cast<uint64_t>(symbols[t]));
   }
   at::Tensor retrieved = at::empty({batch_, heads_, count}, at::kLong);
   at::Tensor matched = at::empty({batch_, heads_, count}, at::kBool);
   int64_t* retrieved_data = retrieved.mutable_data_ptr<int64_t>();
   bool* matched_data = matched.mutable_data_ptr<bool>();
-  executor.parallel_for(batch_ * heads_, [&](int64_t row) {
+  const auto match_row = [&](int64_t row) {
     const int64_t kv_row = row / heads_ * kv_heads_ + row % heads_ / (heads_ / kv_heads_);
     const int64_t* queries = query_symbols.const_data_ptr<int64_t>() + row * count;
     const int64_t* keys = key_symbols.const_data_ptr<int64_t>() + kv_row * count;
@@ -67,10 +70,22 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
       retrieved_data[row * count + t] =
           match.position >= 0 ? static_cast<int64_t>(values_[kv_row][match.position + 1]) : 0;
     }
-  });
+  };
+  if (batch_ * heads_ * count <= kMinShared) {
+    for (int64_t row = 0; row < batch_ * heads_; ++row) match_row(row);
+  } else {
+    executor.parallel_for(batch_ * heads_, match_row);
+  }
   size_ += count;
   const at::ScalarType dtype = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   return {unpack_symbols(retrieved.to(query.device()), value_bits_, dtype), matched.to(query.device())};
+}
+
+size_t RosaState::num_bytes() const {
+  size_t bytes = sizeof(*this);
+  for (const automaton::StreamingMatcher& matcher : matchers_) bytes += matcher.num_bytes();
+  for (const automaton::SymbolSequence& values : values_) bytes += values.num_bytes();
+  return bytes;
 }
 
 void RosaState::rewind(int64_t num_positions) {
@@ -81,7 +96,7 @@ void RosaState::rewind(int64_t num_positions) {
   }
   for (automaton::StreamingMatcher& matcher : matchers_) matcher.rewind(num_positions);
   size_ -= num_positions;
-  for (std::vector<uint64_t>& values : values_) values.resize(size_);
+  for (automaton::SymbolSequence& values : values_) values.truncate(static_cast<int32_t>(size_));
 }
 
 }  // namespace rosa

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rosa/automaton/streaming_matcher.h"
+#include "rosa/automaton/symbol_sequence.h"
 #include "rosa/operator/host_executor.h"
 #include "rosa/operator/rosa_operator.h"
 
@@ -21,6 +22,13 @@ class RosaState {
   RosaState(int64_t batch, int64_t heads, int64_t kv_heads, int64_t query_bits, int64_t value_bits);
 
   int64_t size() const { return size_; }
+  // Whether this is the state of so many sequences in such an adapter.
+  bool has_shape(int64_t batch, int64_t heads, int64_t kv_heads, int64_t query_bits, int64_t value_bits) const {
+    return batch == batch_ && heads == heads_ && kv_heads == kv_heads_ && query_bits == query_bits_ &&
+           value_bits == value_bits_;
+  }
+  // Bytes of memory held.
+  size_t num_bytes() const;
 
   // From the next position on, batch row `row` is in a new document.
   void start_document(int64_t row);
@@ -44,7 +52,7 @@ class RosaState {
   int64_t batch_, heads_, kv_heads_, query_bits_, value_bits_;
   int64_t size_ = 0;
   std::vector<automaton::StreamingMatcher> matchers_;  // [batch][heads]
-  std::vector<std::vector<uint64_t>> values_;          // [batch][kv_heads]: every value symbol so far
+  std::vector<automaton::SymbolSequence> values_;      // [batch][kv_heads]: every value symbol so far
 };
 
 }  // namespace rosa

@@ -68,8 +68,8 @@ std::vector<std::byte> RosaState::save() const {
     put(bytes, saved.size());
     bytes.insert(bytes.end(), saved.begin(), saved.end());
   }
-  for (const std::vector<uint64_t>& values : values_) {
-    for (const uint64_t value : values) put(bytes, value);
+  for (const automaton::SymbolSequence& values : values_) {
+    for (int32_t i = 0; i < values.size(); ++i) put(bytes, values[i]);
   }
   put(bytes, base::checksum(bytes));
   return bytes;
@@ -102,11 +102,11 @@ RosaState RosaState::load(std::span<const std::byte> bytes) {
     matcher = automaton::StreamingMatcher::load(reader.take(reader.number()));
     check(matcher.size() == size, "a head holds ", matcher.size(), " symbols, expected ", size);
   }
-  for (std::vector<uint64_t>& values : state.values_) {
-    values.reserve(size);
+  for (automaton::SymbolSequence& values : state.values_) {
     for (int64_t i = 0; i < size; ++i) {
-      values.push_back(reader.number());
-      check(values.back() >> value_bits == 0, "got the value symbol ", values.back(), " of ", value_bits, " bits");
+      const uint64_t value = reader.number();
+      check(value >> value_bits == 0, "got the value symbol ", value, " of ", value_bits, " bits");
+      values.push_back(value);
     }
   }
   check(reader.num_left() == kNumberBytes, "got ", reader.num_left() - kNumberBytes, " bytes too many");

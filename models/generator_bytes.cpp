@@ -1,0 +1,193 @@
+// The bytes of a Generator, little-endian, 8 bytes a number:
+//   "ROSAGENR", version, fingerprints of the model and of the adapters, window, max_rewind, texts; of each text its
+//   size; of each of its layers how many positions the cache keeps, their keys and values, whether there is a ROSA
+//   state, the number of its bytes and these; checksum of all before it.
+#include <cstring>
+#include <string_view>
+
+#include "base/checksum.h"
+#include "base/error.h"
+#include "models/adapter.h"
+#include "models/generator.h"
+#include "models/generator_state.h"
+
+namespace rosa::models {
+namespace {
+
+constexpr std::string_view kMagic = "ROSAGENR";
+constexpr uint64_t kVersion = 1;
+constexpr size_t kNumberBytes = 8;
+constexpr uint64_t kMaxCount = uint64_t{1} << 30;
+
+void put(std::vector<std::byte>& bytes, uint64_t number) {
+  for (size_t i = 0; i < kNumberBytes; ++i) bytes.push_back(static_cast<std::byte>(number >> (8 * i)));
+}
+
+void put(std::vector<std::byte>& bytes, const at::Tensor& tensor) {
+  const at::Tensor plain = tensor.to(at::kCPU).contiguous();
+  const auto* data = static_cast<const std::byte*>(plain.const_data_ptr());
+  bytes.insert(bytes.end(), data, data + plain.nbytes());
+}
+
+template <class... Parts>
+void check(bool condition, const Parts&... parts) {
+  base::require<base::DataError>(condition, "Generator::load: ", parts...,
+                                 "; the bytes are damaged or were not written by Generator::save");
+}
+
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
+
+  std::span<const std::byte> take(uint64_t num_bytes) {
+    check(num_bytes <= rest_.size(), "expected ", num_bytes, " more bytes, got ", rest_.size());
+    const auto taken = rest_.first(num_bytes);
+    rest_ = rest_.subspan(num_bytes);
+    return taken;
+  }
+  uint64_t number() {
+    const auto bytes = take(kNumberBytes);
+    uint64_t number = 0;
+    for (size_t i = 0; i < kNumberBytes; ++i) number |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
+    return number;
+  }
+  int64_t count(const char* name) {
+    const uint64_t count = number();
+    check(count <= kMaxCount, "got ", name, " ", count, ", expected at most ", kMaxCount);
+    return static_cast<int64_t>(count);
+  }
+  size_t num_left() const { return rest_.size(); }
+
+ private:
+  std::span<const std::byte> rest_;
+};
+
+// Tells weights apart: names, dtypes, shapes and all their bytes.
+void add_weights(base::ChecksumStream& stream, const std::map<std::string, at::Tensor>& weights) {
+  for (const auto& [name, tensor] : weights) {
+    const std::string text = base::concat(name, ' ', tensor.scalar_type(), ' ', tensor.sizes());
+    stream.update(std::as_bytes(std::span(text)));
+    const at::Tensor plain = tensor.detach().to(at::kCPU).contiguous();
+    stream.update({static_cast<const std::byte*>(plain.const_data_ptr()), plain.nbytes()});
+  }
+}
+
+uint64_t model_fingerprint(const Qwen3& model) {
+  base::ChecksumStream stream;
+  const Qwen3Config& config = model.config();
+  const std::string text = base::concat(config.num_attention_heads, ' ', config.num_key_value_heads, ' ',
+                                        config.head_dim, ' ', config.rope_theta, ' ', config.rms_norm_eps, ' ');
+  stream.update(std::as_bytes(std::span(text)));
+  add_weights(stream, model.parameters());
+  return stream.value();
+}
+
+// 0: none.
+uint64_t adapter_fingerprint(const AdapterSet* adapters) {
+  if (adapters == nullptr) return 0;
+  base::ChecksumStream stream;
+  const AdapterConfig& config = adapters->config();
+  const std::string text = base::concat(config.num_heads, ' ', config.num_key_value_heads, ' ', config.query_key_bits,
+                                        ' ', config.value_bits, ' ');
+  stream.update(std::as_bytes(std::span(text)));
+  add_weights(stream, adapters->parameters());
+  return stream.value();
+}
+
+at::Tensor take_tensor(Reader& reader, at::IntArrayRef shape, const at::TensorOptions& options) {
+  const at::Tensor tensor = at::empty(shape, options.device(at::kCPU));
+  const auto bytes = reader.take(tensor.nbytes());
+  if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
+  return tensor.to(options.device());
+}
+
+}  // namespace
+
+std::vector<std::byte> Generator::save() const {
+  const at::NoGradGuard no_gradient;
+  std::vector<std::byte> bytes;
+  for (const char each : kMagic) bytes.push_back(static_cast<std::byte>(each));
+  for (const uint64_t number :
+       {kVersion, model_fingerprint(*state_->model), adapter_fingerprint(state_->adapters),
+        static_cast<uint64_t>(state_->window), static_cast<uint64_t>(state_->max_rewind), state_->texts.size()}) {
+    put(bytes, number);
+  }
+  for (const TextState& text : state_->texts) {
+    put(bytes, static_cast<uint64_t>(text.size));
+    for (size_t layer = 0; layer < text.caches.size(); ++layer) {
+      const KeyValueCache& cache = text.caches[layer];
+      const int64_t kept = cache.size() - cache.oldest();
+      put(bytes, static_cast<uint64_t>(kept));
+      if (kept > 0) {
+        put(bytes, cache.kept(cache.keys()));
+        put(bytes, cache.kept(cache.values()));
+      }
+      put(bytes, text.rosa_states[layer].has_value() ? 1 : 0);
+      if (!text.rosa_states[layer]) continue;
+      const std::vector<std::byte> saved = text.rosa_states[layer]->save();
+      put(bytes, saved.size());
+      bytes.insert(bytes.end(), saved.begin(), saved.end());
+    }
+  }
+  put(bytes, base::checksum(bytes));
+  return bytes;
+}
+
+Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, const ForwardOptions& options) {
+  const at::NoGradGuard no_gradient;
+  check(bytes.size() > kMagic.size() + 2 * kNumberBytes, "got ", bytes.size(), " bytes");
+  check(std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0, "the first bytes are not ", kMagic);
+  Reader reader(bytes.first(bytes.size() - kNumberBytes).subspan(kMagic.size()));
+  const uint64_t version = reader.number();
+  base::require<base::DataError>(version == kVersion, "Generator::load: got format version ", version, ", expected ",
+                                 kVersion, "; save the state anew with this program");
+  check(Reader(bytes.last(kNumberBytes)).number() == base::checksum(bytes.first(bytes.size() - kNumberBytes)),
+        "the checksum does not fit");
+  const auto require_same = [](uint64_t saved, uint64_t own, const char* what, const char* expected) {
+    base::require<base::DataError>(saved == own, "the saved text belongs to ", what, " (", base::to_hex(saved), ", not ",
+                                   base::to_hex(own), "); ", expected);
+  };
+  require_same(reader.number(), model_fingerprint(model), "another base model",
+               "load it with the model, weights and dtype it was saved with");
+  require_same(reader.number(), adapter_fingerprint(options.adapters), "other adapters",
+               "load it with the checkpoint it was saved with");
+  require_same(reader.number(), static_cast<uint64_t>(options.sliding_window), "another sliding window",
+               "load it with the window it was saved with");
+  auto state = std::make_unique<State>(model, options, reader.count("max_rewind"));
+  const int64_t num_texts = reader.count("texts");
+  const auto num_layers = static_cast<size_t>(model.config().num_hidden_layers);
+  // Before anything of that size is made: each layer of each text takes at least two numbers here.
+  check(num_texts > 0 && static_cast<size_t>(num_texts) <= reader.num_left() / (2 * kNumberBytes * num_layers), "got ",
+        num_texts, " texts in ", reader.num_left(), " bytes");
+  const at::TensorOptions kept_as = model.lm_head_weight().options().requires_grad(false);
+  const int64_t groups = model.config().num_key_value_heads, head_dim = model.config().head_dim;
+  const uint64_t position_bytes = 2 * groups * head_dim * kept_as.dtype().itemsize();
+  for (int64_t row = 0; row < num_texts; ++row) {
+    TextState text = state->empty_text();
+    text.size = reader.count("a size of");
+    for (size_t layer = 0; layer < num_layers; ++layer) {
+      KeyValueCache& cache = text.caches[layer];
+      const int64_t kept = reader.count("kept positions");
+      check(cache.could_keep(text.size, kept) &&
+                static_cast<uint64_t>(kept) <= reader.num_left() / position_bytes,
+            "got ", kept, " positions of a text of ", text.size);
+      const at::Tensor keys = take_tensor(reader, {groups, kept, head_dim}, kept_as);
+      cache.restore(text.size, keys, take_tensor(reader, {groups, kept, head_dim}, kept_as));
+      const bool has_state = reader.number() != 0;
+      check(has_state == text.rosa_states[layer].has_value(), "layer ", layer, has_state ? " has" : " lacks",
+            " a ROSA state");
+      if (!has_state) continue;
+      text.rosa_states[layer] = RosaState::load(reader.take(reader.number()));
+      const AdapterConfig& config = options.adapters->config();
+      check(text.rosa_states[layer]->size() == text.size &&
+                text.rosa_states[layer]->has_shape(1, config.num_heads, config.num_key_value_heads,
+                                                   config.query_key_bits, config.value_bits),
+            "the ROSA state of layer ", layer, " is another adapter's");
+    }
+    state->texts.push_back(std::move(text));
+  }
+  check(reader.num_left() == 0, "got ", reader.num_left(), " bytes too many");
+  return Generator(std::move(state));
+}
+
+}  // namespace rosa::models

@@ -1,0 +1,30 @@
+// What a Generator holds; for generator.cpp and generator_bytes.cpp only.
+#pragma once
+
+#include <vector>
+
+#include "models/generator.h"
+#include "models/text_state.h"
+#include "models/token_step.h"
+
+namespace rosa::models {
+
+struct Generator::State {
+  State(const Qwen3& model, const ForwardOptions& options, int64_t max_rewind);
+
+  TextState empty_text() const;
+  // One text, int64 [1,n] -> [1,n,hidden].
+  at::Tensor append_chunk(TextState& text, const at::Tensor& ids) const;
+  // A text's tokens in chunks. Returns all hidden states, [n,hidden], or those of the last `num_wanted`.
+  at::Tensor append_long(TextState& text, std::span<const int64_t> ids, int64_t num_wanted) const;
+  void check_tokens(std::span<const int64_t> ids) const;
+
+  const Qwen3* model;
+  const AdapterSet* adapters;
+  HostExecutor* executor;
+  int64_t window, max_rewind;
+  TokenStep step;
+  std::vector<TextState> texts;
+};
+
+}  // namespace rosa::models

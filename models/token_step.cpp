@@ -1,0 +1,300 @@
+#include "models/token_step.h"
+
+#include <ATen/Parallel.h>
+#include <c10/util/BFloat16.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+
+#include "base/error.h"
+#include "rosa/kernels/token_rows.h"
+
+namespace rosa::models {
+namespace {
+
+using kernels::MatrixRows;
+using kernels::RowType;
+using kernels::token_rows;
+using kernels::TokenAttention;
+
+// Multiplications for which another thread is worth waking.
+constexpr int64_t kMinShare = int64_t{1} << 17;
+
+RowType row_type(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat ? RowType::float32 : RowType::bfloat16;
+}
+
+bool is_served(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.is_contiguous() &&
+         (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
+}
+
+// input [n, columns] times the transposed matrix -> output [n, rows].
+struct Product {
+  const at::Tensor* matrix;
+  float* output;
+};
+
+// Several matrices that take the same input, the threads' work being cut across all of them.
+void multiply(const float* input, int64_t num_inputs, std::span<const Product> products) {
+  int64_t num_rows = 0;
+  for (const Product& product : products) num_rows += product.matrix->size(0);
+  const int64_t num_columns = products[0].matrix->size(1);
+  const int64_t grain = std::max<int64_t>(8, kMinShare / (num_inputs * num_columns));
+  at::parallel_for(0, num_rows, grain, [&](int64_t begin, int64_t end) {
+    for (const Product& product : products) {
+      const int64_t size = product.matrix->size(0);
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, size);
+      const MatrixRows matrix{product.matrix->const_data_ptr(), row_type(*product.matrix), num_columns};
+      if (first < last) token_rows().products(input, num_inputs, matrix, first, last, product.output, size);
+      begin -= size;
+      end -= size;
+    }
+  });
+}
+
+// A vector of weights as float32.
+class FloatWeights {
+ public:
+  explicit FloatWeights(const at::Tensor& weight) {
+    if (weight.scalar_type() == at::kFloat) {
+      data_ = weight.const_data_ptr<float>();
+      return;
+    }
+    const c10::BFloat16* from = weight.const_data_ptr<c10::BFloat16>();
+    copy_.assign(from, from + weight.numel());
+    data_ = copy_.data();
+  }
+  const float* data() const { return data_; }
+
+ private:
+  std::vector<float> copy_;
+  const float* data_ = nullptr;
+};
+
+void normalize(const float* input, const at::Tensor& weight, double epsilon, int64_t num_rows, float* output) {
+  const FloatWeights weights(weight);
+  const int64_t size = weight.size(0);
+  for (int64_t row = 0; row < num_rows; ++row) {
+    token_rows().normalize(input + row * size, weights.data(), static_cast<float>(epsilon), size, output + row * size);
+  }
+}
+
+void add(float* to, const float* from, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+// Numbers that nobody has set yet.
+std::unique_ptr<float[]> numbers(int64_t count) { return std::unique_ptr<float[]>(new float[count]); }
+
+}  // namespace
+
+// Where the tokens of a step stand.
+struct TokenStep::Positions {
+  std::vector<int64_t> position;  // of each token in its text
+  std::vector<int64_t> text;      // its index among the texts
+  std::vector<float> cos, sin;    // [token, head_dim / 2]
+};
+
+TokenStep::TokenStep(const Qwen3& model, const AdapterSet* adapters, HostExecutor* executor)
+    : model_(model), adapters_(adapters), executor_(executor) {
+  const int64_t head_dim = model.config().head_dim;
+  const at::Tensor exponents = at::arange(0, head_dim, 2, at::kFloat) / static_cast<double>(head_dim);
+  frequencies_ = at::pow(model.config().rope_theta, exponents).reciprocal().contiguous();
+}
+
+bool TokenStep::is_possible() const {
+  for (const auto& [name, tensor] : model_.parameters()) {
+    if (!is_served(tensor)) return false;
+  }
+  if (adapters_ == nullptr) return true;
+  for (const auto& [name, tensor] : adapters_->parameters()) {
+    if (!is_served(tensor) || tensor.scalar_type() != at::kFloat) return false;
+  }
+  return true;
+}
+
+const at::Tensor& TokenStep::weight(int64_t layer, const char* name) const {
+  return model_.parameters().at(base::concat("model.layers.", layer, ".", name));
+}
+
+at::Tensor TokenStep::embed(std::span<const Tokens> tokens, int64_t count) const {
+  at::Tensor ids = at::empty({1, count}, at::kLong);
+  int64_t* next = ids.mutable_data_ptr<int64_t>();
+  for (const Tokens& each : tokens) next = std::copy(each.ids.begin(), each.ids.end(), next);
+  return model_.embed(ids)[0].to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+}
+
+at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
+  const at::NoGradGuard no_gradient;
+  const Qwen3Config& config = model_.config();
+  int64_t count = 0;
+  for (const Tokens& each : tokens) count += static_cast<int64_t>(each.ids.size());
+  at::Tensor hidden = embed(tokens, count);
+  Positions positions;
+  const float* frequencies = frequencies_.const_data_ptr<float>();
+  for (size_t text = 0; text < tokens.size(); ++text) {
+    for (size_t i = 0; i < tokens[text].ids.size(); ++i) {
+      const int64_t position = tokens[text].text->size + static_cast<int64_t>(i);
+      positions.position.push_back(position);
+      positions.text.push_back(static_cast<int64_t>(text));
+      for (int64_t pair = 0; pair < config.head_dim / 2; ++pair) {
+        const float angle = static_cast<float>(position) * frequencies[pair];
+        positions.cos.push_back(std::cos(angle));
+        positions.sin.push_back(std::sin(angle));
+      }
+    }
+  }
+  float* x = hidden.mutable_data_ptr<float>();
+  const int64_t width = config.hidden_size, inner = config.intermediate_size;
+  const auto normed = numbers(count * width), mixed = numbers(count * width), from_adapter = numbers(count * width);
+  const auto gate = numbers(count * inner), up = numbers(count * inner);
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    normalize(x, weight(layer, "input_layernorm.weight"), config.rms_norm_eps, count, normed.get());
+    attention(layer, tokens, positions, normed.get(), mixed.get());
+    if (adapters_ != nullptr && adapters_->has_layer(layer)) {
+      adapter(layer, tokens, normed.get(), count, from_adapter.get());
+      add(mixed.get(), from_adapter.get(), count * width);
+    }
+    add(x, mixed.get(), count * width);
+    normalize(x, weight(layer, "post_attention_layernorm.weight"), config.rms_norm_eps, count, normed.get());
+    multiply(normed.get(), count,
+             std::array{Product{&weight(layer, "mlp.gate_proj.weight"), gate.get()},
+                        Product{&weight(layer, "mlp.up_proj.weight"), up.get()}});
+    for (int64_t row = 0; row < count; ++row) {
+      float* own = gate.get() + row * inner;
+      token_rows().gated(own, up.get() + row * inner, inner, own);
+    }
+    multiply(gate.get(), count, std::array{Product{&weight(layer, "mlp.down_proj.weight"), mixed.get()}});
+    add(x, mixed.get(), count * width);
+  }
+  normalize(x, model_.parameters().at("model.norm.weight"), config.rms_norm_eps, count, x);
+  for (const Tokens& each : tokens) each.text->size += static_cast<int64_t>(each.ids.size());
+  return hidden;
+}
+
+void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const Positions& positions,
+                          const float* normed, float* output) const {
+  const Qwen3Config& config = model_.config();
+  const auto count = static_cast<int64_t>(positions.position.size());
+  const int64_t d = config.head_dim, heads = config.num_attention_heads, groups = config.num_key_value_heads;
+  const auto query = numbers(count * heads * d), attended = numbers(count * heads * d);
+  at::Tensor key = at::empty({count, groups, d}, at::kFloat), value = at::empty({count, groups, d}, at::kFloat);
+  multiply(normed, count,
+           std::array{Product{&weight(layer, "self_attn.q_proj.weight"), query.get()},
+                      Product{&weight(layer, "self_attn.k_proj.weight"), key.mutable_data_ptr<float>()},
+                      Product{&weight(layer, "self_attn.v_proj.weight"), value.mutable_data_ptr<float>()}});
+  const auto rotate = [&](float* rows, int64_t num_heads, const char* norm) {
+    normalize(rows, weight(layer, norm), config.rms_norm_eps, count * num_heads, rows);
+    for (int64_t token = 0; token < count; ++token) {
+      const float* cos = positions.cos.data() + token * (d / 2);
+      const float* sin = positions.sin.data() + token * (d / 2);
+      for (int64_t head = 0; head < num_heads; ++head) {
+        float* low = rows + (token * num_heads + head) * d;
+        float* high = low + d / 2;
+        for (int64_t i = 0; i < d / 2; ++i) {
+          const float a = low[i], b = high[i];
+          low[i] = a * cos[i] - b * sin[i];
+          high[i] = b * cos[i] + a * sin[i];
+        }
+      }
+    }
+  };
+  rotate(query.get(), heads, "self_attn.q_norm.weight");
+  rotate(key.mutable_data_ptr<float>(), groups, "self_attn.k_norm.weight");
+  const at::TensorOptions kept_as = model_.lm_head_weight().options().requires_grad(false);
+  int64_t first = 0;
+  for (const Tokens& each : tokens) {
+    const auto own = static_cast<int64_t>(each.ids.size());
+    each.text->caches[layer].append(key.narrow(0, first, own), value.narrow(0, first, own), kept_as);
+    first += own;
+  }
+  const int64_t group = heads / groups;
+  const int64_t visible = positions.position.back() + 1;
+  at::parallel_for(0, count * groups, std::max<int64_t>(1, kMinShare / (2 * group * d * visible)), [&](int64_t begin, int64_t end) {
+    std::vector<float> scores;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t token = task / groups, kv_head = task % groups;
+      const KeyValueCache& cache = tokens[positions.text[token]].text->caches[layer];
+      const int64_t position = positions.position[token], oldest = cache.first_visible(position);
+      const int64_t capacity = cache.keys().size(1), slot = oldest % capacity, seen = position + 1 - oldest;
+      const int64_t in_first = std::min(seen, capacity - slot);
+      const auto run = [&](int64_t from, int64_t size) {
+        const int64_t offset = (kv_head * capacity + from) * d * cache.keys().element_size();
+        return TokenAttention::Run{static_cast<const std::byte*>(cache.keys().const_data_ptr()) + offset,
+                                   static_cast<const std::byte*>(cache.values().const_data_ptr()) + offset, size};
+      };
+      scores.resize(group * seen);
+      token_rows().attend({.query = query.get() + (token * heads + kv_head * group) * d,
+                           .num_heads = group,
+                           .head_dim = d,
+                           .runs = {run(slot, in_first), run(0, seen - in_first)},
+                           .type = row_type(cache.keys()),
+                           .scale = 1.0F / std::sqrt(static_cast<float>(d)),
+                           .scores = scores.data(),
+                           .output = attended.get() + (token * heads + kv_head * group) * d});
+    }
+  });
+  multiply(attended.get(), count, std::array{Product{&weight(layer, "self_attn.o_proj.weight"), output}});
+}
+
+void TokenStep::adapter(int64_t layer, std::span<const Tokens> tokens, const float* normed, int64_t count,
+                        float* output) const {
+  const AdapterConfig& config = adapters_->config();
+  const int64_t heads = config.num_heads, kv_heads = config.num_key_value_heads;
+  const int64_t bits = config.query_key_bits, value_bits = config.value_bits, width = heads * value_bits;
+  at::Tensor query = at::empty({count, heads, bits}, at::kFloat);
+  at::Tensor key = at::empty({count, kv_heads, bits}, at::kFloat);
+  at::Tensor value = at::empty({count, kv_heads, value_bits}, at::kFloat);
+  multiply(normed, count,
+           std::array{Product{&adapters_->weight(layer, "q_proj.weight"), query.mutable_data_ptr<float>()},
+                      Product{&adapters_->weight(layer, "k_proj.weight"), key.mutable_data_ptr<float>()},
+                      Product{&adapters_->weight(layer, "v_proj.weight"), value.mutable_data_ptr<float>()}});
+  const auto add_bias = [&](float* rows, int64_t size, const char* name) {
+    if (!config.bias) return;
+    const float* bias = adapters_->weight(layer, name).const_data_ptr<float>();
+    for (int64_t row = 0; row < count; ++row) add(rows + row * size, bias, size);
+  };
+  add_bias(query.mutable_data_ptr<float>(), heads * bits, "q_proj.bias");
+  add_bias(key.mutable_data_ptr<float>(), kv_heads * bits, "k_proj.bias");
+  add_bias(value.mutable_data_ptr<float>(), kv_heads * value_bits, "v_proj.bias");
+
+  const float* of_bit[2] = {adapters_->weight(layer, "v_emb0").const_data_ptr<float>(),
+                            adapters_->weight(layer, "v_emb1").const_data_ptr<float>()};
+  const float* no_match =
+      config.no_match_embedding ? adapters_->weight(layer, "v_emb_no_match").const_data_ptr<float>() : of_bit[0];
+  const auto retrieved = numbers(count * width);
+  float* next = retrieved.get();
+  int64_t first = 0;
+  for (const Tokens& each : tokens) {
+    const auto own = static_cast<int64_t>(each.ids.size());
+    const auto rows = [&](const at::Tensor& all) { return all.narrow(0, first, own).unsqueeze(0).transpose(1, 2); };
+    const OperatorOutput result = each.text->rosa_states[layer]->append(rows(query), rows(key), rows(value), *executor_);
+    const at::Tensor result_bits = result.bits.transpose(1, 2).contiguous();     // [1,n,H,M]
+    const at::Tensor matched = result.matched.transpose(1, 2).contiguous();      // [1,n,H]
+    const float* bit = result_bits.const_data_ptr<float>();
+    const bool* has_match = matched.const_data_ptr<bool>();
+    for (int64_t token = 0; token < own; ++token) {
+      for (int64_t i = 0; i < width; ++i) {
+        *next++ = *has_match ? of_bit[*bit > 0 ? 1 : 0][i] : no_match[i];
+        ++bit;
+        if ((i + 1) % value_bits == 0) ++has_match;
+      }
+    }
+    first += own;
+  }
+  multiply(retrieved.get(), count, std::array{Product{&adapters_->weight(layer, "o_proj.weight"), output}});
+  add_bias(output, model_.config().hidden_size, "o_proj.bias");
+}
+
+at::Tensor TokenStep::logits(const at::Tensor& hidden) const {
+  const at::Tensor input = hidden.to(at::kFloat).contiguous();
+  const at::Tensor& matrix = model_.lm_head_weight();
+  at::Tensor output = at::empty({input.size(0), matrix.size(0)}, at::kFloat);
+  multiply(input.const_data_ptr<float>(), input.size(0), std::array{Product{&matrix, output.mutable_data_ptr<float>()}});
+  return output;
+}
+
+}  // namespace rosa::models
