@@ -66,6 +66,11 @@ bool is_of_kind(OutputKind kind, const fs::path& path) {
       return start.starts_with("<!DOCTYPE html>") && start.find("content=\"rosa report\"") != std::string::npos;
     case OutputKind::trace:
       return start.starts_with("[\n{") && start.find("\"ph\":\"M\"") != std::string::npos;
+    case OutputKind::continuations:
+      return start.starts_with("{\"text\":") &&
+             start.substr(0, start.find('\n')).find("\"ended_by\":") != std::string::npos;
+    case OutputKind::session:
+      return start.starts_with("ROSASESS");
     case OutputKind::adapter:
       break;
   }
@@ -84,6 +89,10 @@ const char* name_of(OutputKind kind) {
       return "trace";
     case OutputKind::adapter:
       return "file of adapter weights";
+    case OutputKind::continuations:
+      return "file of continued prompts";
+    case OutputKind::session:
+      return "session of rosa generate";
   }
   return "";
 }
@@ -112,6 +121,9 @@ void check_folder_of(const Output& output, const fs::path& target) {
                        "' is a checkpoint, in which nothing else is written; name another file");
 }
 
+// The commands that write these have no --force.
+bool has_no_force(OutputKind kind) { return kind == OutputKind::trace || kind == OutputKind::session; }
+
 void check_existing(const Output& output, const fs::path& target) {
   std::error_code ignored;
   if (!fs::exists(target, ignored)) return;
@@ -124,8 +136,7 @@ void check_existing(const Output& output, const fs::path& target) {
                        is_in_use ? folder->string() : "", "', which is read; name another file");
   throw ConfigError(base::concat(output.option, " ", output.path.string(), ": is there and is no ",
                                  name_of(output.kind), "; name another file",
-                                 output.kind == OutputKind::trace ? ", or remove it" : "",
-                                 output.kind == OutputKind::trace ? "" : ", or replace it with --force"));
+                                 has_no_force(output.kind) ? ", or remove it" : ", or replace it with --force"));
 }
 
 // As the dump of a configuration writes it: behind every value stands where it comes from.

@@ -53,6 +53,7 @@ void require_effect(const SamplingRequest& request) {
   };
   refuse_if(request.top_k.value_or(0) != 0, "--top-k");
   refuse_if(request.top_p.value_or(1.0) != 1.0, "--top-p");
+  refuse_if(request.min_p.value_or(0.0) != 0.0, "--min-p");
   refuse_if(request.seed.has_value(), "--seed");
 }
 
@@ -70,6 +71,10 @@ void check_request(const SamplingRequest& request) {
   require<ConfigError>(std::isfinite(temperature) && temperature >= 0, "--temperature is ", temperature,
                        "; expected 0 (the likeliest token) or a positive finite number");
   require<ConfigError>(top_p > 0 && top_p <= 1, "--top-p is ", top_p, "; expected a number above 0, at most 1 (all)");
+  const double min_p = request.min_p.value_or(0.0), penalty = request.repetition_penalty.value_or(1.0);
+  require<ConfigError>(min_p >= 0 && min_p <= 1, "--min-p is ", min_p, "; expected a number from 0 (all) to 1");
+  require<ConfigError>(std::isfinite(penalty) && penalty > 0, "--repetition-penalty is ", penalty,
+                       "; expected a positive finite number (1: none)");
   const int64_t top_k = request.top_k.value_or(0), seed = request.seed.value_or(0);
   const int64_t num_new = request.max_new_tokens.value_or(1);
   require<ConfigError>(top_k >= 0, "--top-k is ", top_k, "; expected a positive number, or 0 (all)");
@@ -87,6 +92,8 @@ Sampling resolve_sampling(const SamplingRequest& request, const std::optional<mo
   const auto temperature = first_of(request.temperature, file_temperature, 0.0);
   const auto top_k = first_of(request.top_k, of_model.top_k, file ? kTransformersTopK : int64_t{0});
   const auto top_p = first_of(request.top_p, of_model.top_p, 1.0);
+  const auto min_p = first_of(request.min_p, of_model.min_p, 0.0);
+  const auto penalty = first_of(request.repetition_penalty, of_model.repetition_penalty, 1.0);
   const auto seed = first_of(request.seed, {}, int64_t{0});
   const auto num_new = new_tokens(request, of_model, prompt_length);
   const Sourced<std::vector<int64_t>> stop =
@@ -101,13 +108,18 @@ Sampling resolve_sampling(const SamplingRequest& request, const std::optional<mo
     options.temperature = temperature.value;
     options.top_k = top_k.value;
     options.top_p = top_p.value;
+    options.min_p = min_p.value;
     options.seed = seed.value;
     sampling.text = concat("samples: ", told("temperature", temperature), ", ", told("top_k", top_k), ", ",
-                           told("top_p", top_p), ", ", told("seed", seed));
+                           told("top_p", top_p), ", ");
+    if (min_p.value != 0) sampling.text += told("min_p", min_p) + ", ";
+    sampling.text += told("seed", seed);
   } else {
     require_effect(request);
     sampling.text = concat("takes the likeliest token (", temperature.source, ")");
   }
+  options.repetition_penalty = penalty.value;
+  if (penalty.value != 1) sampling.text += "; " + told("repetition_penalty", penalty);
   sampling.text += concat("; ", told("max_new_tokens", num_new), "; ", stop_text(stop));
   return sampling;
 }

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "models/generate.h"
 #include "models/generation_config.h"
+#include "models/token_choice.h"
 
 namespace rosa::launch {
 
@@ -16,6 +16,7 @@ namespace rosa::launch {
 struct SamplingRequest {
   std::optional<int64_t> max_new_tokens = {}, top_k = {}, seed = {};
   std::optional<double> temperature = {}, top_p = {};  // temperature 0: the likeliest token
+  std::optional<double> min_p = {}, repetition_penalty = {};
 };
 
 // Throws ConfigError for what no model could make right: values out of range or not finite.

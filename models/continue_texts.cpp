@@ -171,9 +171,8 @@ ContinueStatistics continue_texts(Generator& generator, std::vector<std::vector<
       if (!hidden[i].defined()) continue;
       const auto text = static_cast<int64_t>(i);
       for (size_t drafted = 0; drafted <= drafts[i].size(); ++drafted) {
-        const int64_t token =
-            states[i].add_next(logits[first + static_cast<int64_t>(drafted)],
-                               [&](int64_t next) { return !on_token || on_token(text, next); });
+        const int64_t token = states[i].add_next(logits[first + static_cast<int64_t>(drafted)],
+                                                 [&](int64_t next) { return !on_token || on_token(text, next); });
         statistics.num_tokens += 1;
         const bool was_right = drafted < drafts[i].size() && token == drafts[i][drafted];
         statistics.num_accepted += was_right ? 1 : 0;

@@ -22,12 +22,10 @@ const std::map<std::string, Json>& neutral_values() {
   static const std::map<std::string, Json> values = {{"num_beams", 1},
                                                      {"num_return_sequences", 1},
                                                      {"penalty_alpha", 0},
-                                                     {"repetition_penalty", 1},
                                                      {"encoder_repetition_penalty", 1},
                                                      {"no_repeat_ngram_size", 0},
                                                      {"min_length", 0},
                                                      {"min_new_tokens", 0},
-                                                     {"min_p", 0},
                                                      {"top_h", nullptr},
                                                      {"typical_p", 1},
                                                      {"epsilon_cutoff", 0},
@@ -83,6 +81,10 @@ GenerationConfig parse_generation_config(std::string_view json_text, const std::
       fields, "temperature", [](double value) { return value >= 0; }, "a number that is not negative");
   config.top_p = number_of(
       fields, "top_p", [](double value) { return value > 0 && value <= 1; }, "a number above 0, at most 1");
+  config.min_p = number_of(
+      fields, "min_p", [](double value) { return value >= 0 && value <= 1; }, "a number from 0 to 1");
+  config.repetition_penalty = number_of(
+      fields, "repetition_penalty", [](double value) { return value > 0; }, "a number above 0");
   config.top_k = fields.integer("top_k", 0, kMaxCount);
   config.max_new_tokens = fields.integer("max_new_tokens", 1, kMaxCount);
   config.max_length = fields.integer("max_length", 1, kMaxCount);

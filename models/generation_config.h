@@ -14,7 +14,7 @@ namespace rosa::models {
 // Nothing where the file has no such key, or null.
 struct GenerationConfig {
   std::optional<bool> do_sample;
-  std::optional<double> temperature, top_p;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
   std::optional<int64_t> top_k;
   std::optional<int64_t> max_new_tokens;
   std::optional<int64_t> max_length;  // with the prompt; max_new_tokens comes first

@@ -11,9 +11,16 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "models/qwen3.h"
 
 namespace rosa::models {
+
+// A saved text belongs to another model, other adapters or another window.
+class OtherWeightsError : public base::DataError {
+ public:
+  using DataError::DataError;
+};
 
 // A batch of texts, each of its own length. Keeps references to the model and what the options point to.
 //
@@ -40,7 +47,8 @@ class Generator {
   at::Tensor append(const at::Tensor& input_ids);
 
   // Appends to each text its own tokens, or none. Returns for each text the hidden states of its last up to
-  // kMaxTogether new tokens, [n,hidden]; undefined for none. A long piece takes memory for the window and a chunk of it.
+  // kMaxTogether new tokens, [n,hidden]; undefined for none. A long piece takes memory for the window and a chunk of
+  // it.
   std::vector<at::Tensor> append(std::span<const std::vector<int64_t>> tokens);
 
   // hidden [n,hidden] -> [n,vocab_size], each row by itself.
@@ -63,8 +71,8 @@ class Generator {
   // Everything of the texts as bytes: versioned, with a checksum, naming the weights they belong to.
   std::vector<std::byte> save() const;
   // Returns the generator that save() wrote; it goes on bit for bit. Throws DataError where the bytes are damaged, cut
-  // off or of another version, and where they belong to another model, other adapters or another window. Takes memory
-  // in proportion to the bytes, whatever they say.
+  // off or of another version; OtherWeightsError where they belong to another model, other adapters or another window.
+  // Takes memory in proportion to the bytes, whatever they say.
   static Generator load(std::span<const std::byte> bytes, const Qwen3& model, const ForwardOptions& options);
 
  private:

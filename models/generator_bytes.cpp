@@ -144,8 +144,8 @@ Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, 
   check(Reader(bytes.last(kNumberBytes)).number() == base::checksum(bytes.first(bytes.size() - kNumberBytes)),
         "the checksum does not fit");
   const auto require_same = [](uint64_t saved, uint64_t own, const char* what, const char* expected) {
-    base::require<base::DataError>(saved == own, "the saved text belongs to ", what, " (", base::to_hex(saved), ", not ",
-                                   base::to_hex(own), "); ", expected);
+    base::require<OtherWeightsError>(saved == own, "the saved text belongs to ", what, " (", base::to_hex(saved),
+                                     ", not ", base::to_hex(own), "); ", expected);
   };
   require_same(reader.number(), model_fingerprint(model), "another base model",
                "load it with the model, weights and dtype it was saved with");
@@ -168,8 +168,7 @@ Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, 
     for (size_t layer = 0; layer < num_layers; ++layer) {
       KeyValueCache& cache = text.caches[layer];
       const int64_t kept = reader.count("kept positions");
-      check(cache.could_keep(text.size, kept) &&
-                static_cast<uint64_t>(kept) <= reader.num_left() / position_bytes,
+      check(cache.could_keep(text.size, kept) && static_cast<uint64_t>(kept) <= reader.num_left() / position_bytes,
             "got ", kept, " positions of a text of ", text.size);
       const at::Tensor keys = take_tensor(reader, {groups, kept, head_dim}, kept_as);
       cache.restore(text.size, keys, take_tensor(reader, {groups, kept, head_dim}, kept_as));

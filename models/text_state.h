@@ -11,8 +11,8 @@
 namespace rosa::models {
 
 struct TextState {
-  int64_t size = 0;                                  // tokens so far
-  std::vector<KeyValueCache> caches;                 // of each layer
+  int64_t size = 0;                                   // tokens so far
+  std::vector<KeyValueCache> caches;                  // of each layer
   std::vector<std::optional<RosaState>> rosa_states;  // of each layer; none: it has no adapter
 };
 

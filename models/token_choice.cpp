@@ -78,8 +78,8 @@ int64_t choose_token(const at::Tensor& logits, const GenerateOptions& options, i
   if (is_penalised) {
     double* values = row.mutable_data_ptr<double>();
     for (const int64_t token : seen) {
-      values[token] = values[token] > 0 ? values[token] / options.repetition_penalty
-                                        : values[token] * options.repetition_penalty;
+      values[token] =
+          values[token] > 0 ? values[token] / options.repetition_penalty : values[token] * options.repetition_penalty;
     }
   }
   const auto [greatest, index] = row.max(0);  // a NaN is its row's maximum
@@ -87,9 +87,8 @@ int64_t choose_token(const at::Tensor& logits, const GenerateOptions& options, i
                               " hold a NaN or nothing finite; are the weights damaged?");
   if (!options.sample) return index.item<int64_t>();
   return draw(row, options,
-              base::random_uniform({.seed = static_cast<uint64_t>(options.seed),
-                                    .step = static_cast<uint64_t>(position),
-                                    .sample = 0}));
+              base::random_uniform(
+                  {.seed = static_cast<uint64_t>(options.seed), .step = static_cast<uint64_t>(position), .sample = 0}));
 }
 
 }  // namespace rosa::models

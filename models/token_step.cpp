@@ -213,30 +213,31 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
   }
   const int64_t group = heads / groups;
   const int64_t visible = positions.position.back() + 1;
-  at::parallel_for(0, count * groups, std::max<int64_t>(1, kMinShare / (2 * group * d * visible)), [&](int64_t begin, int64_t end) {
-    std::vector<float> scores;
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t token = task / groups, kv_head = task % groups;
-      const KeyValueCache& cache = tokens[positions.text[token]].text->caches[layer];
-      const int64_t position = positions.position[token], oldest = cache.first_visible(position);
-      const int64_t capacity = cache.keys().size(1), slot = oldest % capacity, seen = position + 1 - oldest;
-      const int64_t in_first = std::min(seen, capacity - slot);
-      const auto run = [&](int64_t from, int64_t size) {
-        const int64_t offset = (kv_head * capacity + from) * d * cache.keys().element_size();
-        return TokenAttention::Run{static_cast<const std::byte*>(cache.keys().const_data_ptr()) + offset,
-                                   static_cast<const std::byte*>(cache.values().const_data_ptr()) + offset, size};
-      };
-      scores.resize(group * seen);
-      token_rows().attend({.query = query.get() + (token * heads + kv_head * group) * d,
-                           .num_heads = group,
-                           .head_dim = d,
-                           .runs = {run(slot, in_first), run(0, seen - in_first)},
-                           .type = row_type(cache.keys()),
-                           .scale = 1.0F / std::sqrt(static_cast<float>(d)),
-                           .scores = scores.data(),
-                           .output = attended.get() + (token * heads + kv_head * group) * d});
-    }
-  });
+  at::parallel_for(
+      0, count * groups, std::max<int64_t>(1, kMinShare / (2 * group * d * visible)), [&](int64_t begin, int64_t end) {
+        std::vector<float> scores;
+        for (int64_t task = begin; task < end; ++task) {
+          const int64_t token = task / groups, kv_head = task % groups;
+          const KeyValueCache& cache = tokens[positions.text[token]].text->caches[layer];
+          const int64_t position = positions.position[token], oldest = cache.first_visible(position);
+          const int64_t capacity = cache.keys().size(1), slot = oldest % capacity, seen = position + 1 - oldest;
+          const int64_t in_first = std::min(seen, capacity - slot);
+          const auto run = [&](int64_t from, int64_t size) {
+            const int64_t offset = (kv_head * capacity + from) * d * cache.keys().element_size();
+            return TokenAttention::Run{static_cast<const std::byte*>(cache.keys().const_data_ptr()) + offset,
+                                       static_cast<const std::byte*>(cache.values().const_data_ptr()) + offset, size};
+          };
+          scores.resize(group * seen);
+          token_rows().attend({.query = query.get() + (token * heads + kv_head * group) * d,
+                               .num_heads = group,
+                               .head_dim = d,
+                               .runs = {run(slot, in_first), run(0, seen - in_first)},
+                               .type = row_type(cache.keys()),
+                               .scale = 1.0F / std::sqrt(static_cast<float>(d)),
+                               .scores = scores.data(),
+                               .output = attended.get() + (token * heads + kv_head * group) * d});
+        }
+      });
   multiply(attended.get(), count, std::array{Product{&weight(layer, "self_attn.o_proj.weight"), output}});
 }
 
@@ -271,9 +272,10 @@ void TokenStep::adapter(int64_t layer, std::span<const Tokens> tokens, const flo
   for (const Tokens& each : tokens) {
     const auto own = static_cast<int64_t>(each.ids.size());
     const auto rows = [&](const at::Tensor& all) { return all.narrow(0, first, own).unsqueeze(0).transpose(1, 2); };
-    const OperatorOutput result = each.text->rosa_states[layer]->append(rows(query), rows(key), rows(value), *executor_);
-    const at::Tensor result_bits = result.bits.transpose(1, 2).contiguous();     // [1,n,H,M]
-    const at::Tensor matched = result.matched.transpose(1, 2).contiguous();      // [1,n,H]
+    const OperatorOutput result =
+        each.text->rosa_states[layer]->append(rows(query), rows(key), rows(value), *executor_);
+    const at::Tensor result_bits = result.bits.transpose(1, 2).contiguous();  // [1,n,H,M]
+    const at::Tensor matched = result.matched.transpose(1, 2).contiguous();   // [1,n,H]
     const float* bit = result_bits.const_data_ptr<float>();
     const bool* has_match = matched.const_data_ptr<bool>();
     for (int64_t token = 0; token < own; ++token) {
@@ -293,7 +295,8 @@ at::Tensor TokenStep::logits(const at::Tensor& hidden) const {
   const at::Tensor input = hidden.to(at::kFloat).contiguous();
   const at::Tensor& matrix = model_.lm_head_weight();
   at::Tensor output = at::empty({input.size(0), matrix.size(0)}, at::kFloat);
-  multiply(input.const_data_ptr<float>(), input.size(0), std::array{Product{&matrix, output.mutable_data_ptr<float>()}});
+  multiply(input.const_data_ptr<float>(), input.size(0),
+           std::array{Product{&matrix, output.mutable_data_ptr<float>()}});
   return output;
 }
 

@@ -40,11 +40,13 @@ ROSA_INLINE void product_block(const float* input, const Element* matrix, int64_
     }
   };
   for (; i + kLanes <= size; i += kLanes) {
-    add([](const float* from) __attribute__((always_inline)) { return load_row(from); },
+    add(
+        [](const float* from) __attribute__((always_inline)) { return load_row(from); },
         [](const Element* from) __attribute__((always_inline)) { return load_row(from); });
   }
   if (i < size) {
-    add([&](const float* from) __attribute__((always_inline)) { return load_tail(from, size - i); },
+    add(
+        [&](const float* from) __attribute__((always_inline)) { return load_tail(from, size - i); },
         [&](const Element* from) __attribute__((always_inline)) { return load_tail(from, size - i); });
   }
   for (int64_t m = 0; m < kInputs; ++m) {

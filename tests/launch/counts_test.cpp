@@ -222,14 +222,16 @@ TEST_F(Counts, TheModelFoldersGenerationConfigCounts) {
   EXPECT_THAT(stopped.output, AllOf(HasSubstr("max_new_tokens 5 (generation_config.json)"),
                                     HasSubstr("ends at " + first + ", 7 (generation_config.json)")));
   write(model() / "generation_config.json",
-        "{\"do_sample\": true, \"temperature\": 2.0, \"top_k\": 3, \"repetition_penalty\": 1.1, \"max_length\": 5}");
+        "{\"do_sample\": true, \"temperature\": 2.0, \"top_k\": 3, \"repetition_penalty\": 1.1, \"num_beams\": 2, "
+        "\"max_length\": 5}");
   const JobResult sampled = generate({"--ids", "1,2,3", "--top-p", "0.9"});
   EXPECT_EQ(sampled.exit_code, 0) << sampled.output;
   EXPECT_THAT(sampled.output,
               AllOf(HasSubstr("temperature 2 (generation_config.json), top_k 3 (generation_config.json), "
                               "top_p 0.9 (command line)"),
                     HasSubstr("max_new_tokens 2 (generation_config.json)"),
-                    HasSubstr("repetition_penalty = 1.1 is not implemented")));
+                    HasSubstr("repetition_penalty 1.1 (generation_config.json)"),
+                    HasSubstr("num_beams = 2 is not implemented")));
   const JobResult long_prompt = generate({"--ids", "1,2,3,4,5"});
   EXPECT_EQ(long_prompt.exit_code, 2);
   EXPECT_THAT(long_prompt.output, HasSubstr("max_length 5"));
