@@ -10,6 +10,9 @@ install(TARGETS ${libraries} EXPORT rosaTargets ARCHIVE DESTINATION ${CMAKE_INST
 foreach(room base text rosa models parallel training)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rosa FILES_MATCHING PATTERN "*.h")
 endforeach()
+# The C interface stands alone: a shared library and one header, no package needed.
+install(TARGETS rosa_c LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${CMAKE_SOURCE_DIR}/rosa/c/rosa_c.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET rosa)
   install(TARGETS rosa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
