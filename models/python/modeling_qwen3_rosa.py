@@ -1,0 +1,564 @@
+"""Qwen3 with ROSA adapters in Hugging Face transformers, for folders that `rosa export` writes.
+
+Each layer is Qwen3's with sliding-window attention. Beside it, an adapter (`rosa_attn`) turns the signs of three projections
+into symbols, looks up the longest earlier occurrence of the latest query symbols among the key symbols, and adds what stood
+after it. That matching is exact and has no window. With a cache it is incremental: a token costs one step.
+
+The matching runs in rosa's shared library, librosa_c, where it is found: named by the environment variable ROSA_C_LIBRARY, in
+the model's folder, beside this file, or where the system looks. Without it, plain PyTorch gives the same results in quadratic
+time. ROSA_C_LIBRARY=none asks for that.
+
+No gradient passes the matching, so q_proj, k_proj and v_proj of an adapter are not trained here; `rosa train` does that.
+"""
+
+import ctypes
+import ctypes.util
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import AutoConfig, DynamicCache
+from transformers.cache_utils import DynamicSlidingWindowLayer
+from transformers.models.qwen3.modeling_qwen3 import (
+    Qwen3Attention,
+    Qwen3ForCausalLM,
+    Qwen3Model,
+    apply_rotary_pos_emb,
+)
+from transformers.utils import logging
+
+try:
+    from .configuration_qwen3_rosa import Qwen3RosaConfig
+except ImportError:  # imported as a plain file, from its own folder
+    from configuration_qwen3_rosa import Qwen3RosaConfig
+
+logger = logging.get_logger(__name__)
+
+LIBRARY_VERSION = 1
+ADAPTER_FILE = "adapter.safetensors"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+
+
+# ---- The matchers: librosa_c by ctypes, and the same in PyTorch --------------------------------------------------------------
+
+
+class Library:
+    """librosa_c, opened. Its header, rosa_c.h, says what its functions do."""
+
+    _opened = {}
+
+    def __init__(self, path):
+        self.functions = ctypes.CDLL(str(path))
+        number, pointer = ctypes.c_int64, ctypes.c_void_p
+        for name, arguments in {
+            "rosa_stream_create": [number] * 3 + [pointer],
+            "rosa_stream_append": [pointer, number] + [pointer] * 4 + [ctypes.c_int32, pointer, pointer],
+            "rosa_stream_rewind": [pointer, pointer],
+            "rosa_stream_select": [pointer, pointer, number, pointer],
+            "rosa_stream_save": [pointer, pointer, ctypes.c_size_t, pointer],
+            "rosa_stream_load": [pointer, ctypes.c_size_t, pointer],
+            "rosa_match": [number] * 4 + [pointer] * 4 + [ctypes.c_int32] + [pointer] * 3,
+        }.items():
+            function = getattr(self.functions, name)
+            function.argtypes, function.restype = arguments, ctypes.c_int32
+        self.functions.rosa_stream_free.argtypes, self.functions.rosa_stream_free.restype = [pointer], None
+        self.functions.rosa_c_error.argtypes, self.functions.rosa_c_error.restype = [], ctypes.c_char_p
+        version = self.functions.rosa_c_version()
+        if version != LIBRARY_VERSION:
+            raise OSError(f"{path} has version {version} of the interface; this file needs {LIBRARY_VERSION}")
+
+    def call(self, name, *arguments):
+        if getattr(self.functions, name)(*arguments) != 0:
+            raise RuntimeError(f"{name}: {self.functions.rosa_c_error().decode(errors='replace')}")
+
+    @classmethod
+    def find(cls, model_folder):
+        """The library for a model of this folder, or None."""
+        named = os.environ.get("ROSA_C_LIBRARY", "")
+        if named == "none":
+            return None
+        key = (named, str(model_folder))
+        if key not in cls._opened:
+            cls._opened[key] = cls(named) if named else cls._search(model_folder)
+        return cls._opened[key]
+
+    @classmethod
+    def _search(cls, model_folder):
+        folders = [Path(model_folder)] if model_folder and Path(model_folder).is_dir() else []
+        candidates = [path for folder in (*folders, Path(__file__).parent) for path in sorted(folder.glob("librosa_c.so*"))]
+        candidates += [ctypes.util.find_library("rosa_c"), "librosa_c.so.1"]
+        for path in candidates:
+            try:
+                if path is not None:
+                    return cls(path)
+            except (OSError, AttributeError) as error:
+                if isinstance(path, Path):
+                    logger.warning(f"{path} can't be used: {error}")
+        logger.warning("librosa_c was not found: ROSA matches in plain PyTorch, in quadratic time. "
+                       "Name the library by the environment variable ROSA_C_LIBRARY.")
+        return None
+
+
+class LibraryStream:
+    """The matchers of a batch in librosa_c, and their value symbols. Pickled and deep-copied by its bytes."""
+
+    def __init__(self, library, batch, heads, kv_heads):
+        self.library = library
+        self.handle = ctypes.c_void_p()
+        library.call("rosa_stream_create", batch, heads, kv_heads, ctypes.byref(self.handle))
+
+    @classmethod
+    def _wrap(cls, library, handle):
+        stream = cls.__new__(cls)
+        stream.library, stream.handle = library, handle
+        return stream
+
+    def append(self, query, key, value, present):
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+        present = present.to(torch.uint8).contiguous() if present is not None else None
+        retrieved = torch.empty_like(query)
+        positions = torch.empty(query.shape, dtype=torch.int32)
+        self.library.call("rosa_stream_append", self.handle, query.shape[2], query.data_ptr(), key.data_ptr(), value.data_ptr(),
+                          present.data_ptr() if present is not None else None, num_threads(), retrieved.data_ptr(),
+                          positions.data_ptr())
+        return retrieved, positions >= 0
+
+    def rewind(self, counts):
+        self.library.call("rosa_stream_rewind", self.handle, counts.to(torch.int64).contiguous().data_ptr())
+
+    def select(self, rows):
+        rows, handle = rows.to(torch.int64).contiguous(), ctypes.c_void_p()
+        self.library.call("rosa_stream_select", self.handle, rows.data_ptr(), rows.numel(), ctypes.byref(handle))
+        return self._wrap(self.library, handle)
+
+    def __getstate__(self):
+        size = ctypes.c_size_t()
+        self.library.call("rosa_stream_save", self.handle, None, 0, ctypes.byref(size))
+        saved = ctypes.create_string_buffer(size.value)
+        self.library.call("rosa_stream_save", self.handle, saved, size.value, ctypes.byref(size))
+        return {"bytes": saved.raw}
+
+    def __setstate__(self, state):
+        self.handle, self.library = ctypes.c_void_p(), Library.find(None)
+        if self.library is None:
+            raise RuntimeError("a cache that was saved with librosa_c needs it again: name it by ROSA_C_LIBRARY")
+        self.library.call("rosa_stream_load", state["bytes"], len(state["bytes"]), ctypes.byref(self.handle))
+
+    def __deepcopy__(self, memo):
+        handle, saved = ctypes.c_void_p(), self.__getstate__()["bytes"]
+        self.library.call("rosa_stream_load", saved, len(saved), ctypes.byref(handle))
+        return self._wrap(self.library, handle)
+
+    def __del__(self):
+        if getattr(self, "handle", None):
+            self.library.functions.rosa_stream_free(self.handle)
+
+
+class TorchStream:
+    """The same in plain PyTorch: for every earlier key the length of the match that ends there. Each token costs a pass over
+    all keys before it. A row's tokens lie side by side, without what is not present."""
+
+    def __init__(self, batch, heads, kv_heads):
+        self.heads, self.kv_heads = heads, kv_heads
+        self.sizes = torch.zeros(batch, dtype=torch.int64)
+        self.query = torch.zeros(batch, heads, 0, dtype=torch.int64)
+        self.key = torch.zeros(batch, kv_heads, 0, dtype=torch.int64)
+        self.value = torch.zeros(batch, kv_heads, 0, dtype=torch.int64)
+        self.lengths = torch.zeros(batch, heads, 0, dtype=torch.int64)
+
+    def append(self, query, key, value, present):
+        count, rows = query.shape[2], torch.arange(query.shape[0])
+        for name in ("query", "key", "value", "lengths"):
+            setattr(self, name, functional.pad(getattr(self, name), (0, count)))
+        retrieved, matched = torch.zeros_like(query), torch.zeros(query.shape, dtype=torch.bool)
+        for t in range(count):
+            there = present[:, t].bool() if present is not None else torch.ones(len(rows), dtype=torch.bool)
+            at = self.sizes[there]
+            for mine, new in ((self.query, query), (self.key, key), (self.value, value)):
+                mine[rows[there], :, at] = new[there, :, t]
+            found, value_there = self._step(there, query[:, :, t])
+            matched[:, :, t] = found & there[:, None]
+            retrieved[:, :, t] = torch.where(matched[:, :, t], value_there, 0)
+            self.sizes += there
+        return retrieved, matched
+
+    def _step(self, there, query):
+        """One token of the rows that are there, the newest key not among those it may match."""
+        group = self.heads // self.kv_heads
+        width = int(self.sizes.max()) + 1
+        keys = self.key[:, :, :width].repeat_interleave(group, 1)
+        column = torch.arange(width)
+        equal = (keys == query[:, :, None]) & (column < self.sizes[:, None, None])
+        lengths = (functional.pad(self.lengths[:, :, : width - 1], (1, 0)) + 1) * equal
+        self.lengths[there, :, :width] = lengths[there]
+        best, at = (lengths * width + column).max(-1)  # the longest, and of these the latest
+        values = self.value[:, :, :width].repeat_interleave(group, 1)
+        return best >= width, values.gather(2, (at + 1).clamp(max=width - 1)[:, :, None])[:, :, 0]
+
+    def rewind(self, counts):
+        if (counts == 0).all():
+            return
+        kept, present = self.sizes - counts, None
+        query, key, value = self.query, self.key, self.value
+        self.__init__(len(kept), self.heads, self.kv_heads)
+        width = int(kept.max())
+        present = torch.arange(width) < kept[:, None]
+        self.append(query[:, :, :width], key[:, :, :width], value[:, :, :width], present)
+
+    def select(self, rows):
+        selected = TorchStream(len(rows), self.heads, self.kv_heads)
+        for name in ("sizes", "query", "key", "value", "lengths"):
+            setattr(selected, name, getattr(self, name)[rows].clone())
+        return selected
+
+
+def num_threads():
+    return max(1, min(torch.get_num_threads(), 1024))
+
+
+def make_stream(library, batch, heads, kv_heads):
+    return LibraryStream(library, batch, heads, kv_heads) if library is not None else TorchStream(batch, heads, kv_heads)
+
+
+def match_whole(library, query, key, value):
+    """The matches of whole sequences without padding, nothing kept: retrieved values, and whether there was a match."""
+    batch, heads, length = query.shape
+    if library is None:
+        return TorchStream(batch, heads, key.shape[1]).append(query, key, value, None)
+    query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    retrieved, positions = torch.empty_like(query), torch.empty(query.shape, dtype=torch.int32)
+    library.call("rosa_match", batch, heads, key.shape[1], length, query.data_ptr(), key.data_ptr(), value.data_ptr(), None,
+                 num_threads(), retrieved.data_ptr(), positions.data_ptr(), None)
+    return retrieved, positions >= 0
+
+
+def pack(logits, heads, bits):
+    """[B,T,heads*bits] -> symbols [B,heads,T] on the CPU: the sum of 2^j where logit j is above 0."""
+    ones = (logits > 0).unflatten(-1, (heads, bits))
+    if bits <= 24:  # exact in float32, and a product with a vector is faster than shifts
+        powers = 2.0 ** torch.arange(bits, device=logits.device, dtype=torch.float32)
+        symbols = (ones.to(torch.float32) @ powers).to(torch.int64)
+    else:
+        symbols = (ones.to(torch.int64) << torch.arange(bits, device=logits.device)).sum(-1)
+    return symbols.transpose(1, 2).cpu()
+
+
+# ---- The cache ---------------------------------------------------------------------------------------------------------------
+
+
+class RosaCacheLayer(DynamicSlidingWindowLayer):
+    """The keys and values of the window, and the matchers of the layer's adapter."""
+
+    def __init__(self, sliding_window, **kwargs):
+        super().__init__(sliding_window, **kwargs)
+        self.stream = None
+        self.present = None  # bool [B, tokens so far] on the CPU where some are padding
+
+    def append(self, library, query, key, value, present):
+        if self.stream is None:
+            self.stream = make_stream(library, query.shape[0], query.shape[1], key.shape[1])
+        return self.stream.append(query, key, value, present)
+
+    def remember_padding(self, before, count, present):
+        if present is None and self.present is None:
+            return
+        batch = (present if present is not None else self.present).shape[0]
+        old = self.present if self.present is not None else torch.ones(batch, before, dtype=torch.bool)
+        new = present if present is not None else torch.ones(batch, count, dtype=torch.bool)
+        self.present = torch.cat([old, new], 1)
+
+    def _select(self, rows):
+        rows = torch.as_tensor(rows, device="cpu")
+        if self.present is not None:
+            self.present = self.present[rows]
+        if self.stream is not None:
+            self.stream = self.stream.select(rows)
+
+    def _batch(self):
+        return self.keys.shape[0] if self.is_initialized else 0
+
+    def reorder_cache(self, beam_idx):
+        super().reorder_cache(beam_idx)
+        self._select(beam_idx)
+
+    def batch_select_indices(self, indices):
+        self._select(torch.arange(self._batch())[torch.as_tensor(indices, device="cpu")])
+        super().batch_select_indices(indices)
+
+    def batch_repeat_interleave(self, repeats):
+        self._select(torch.arange(self._batch()).repeat_interleave(repeats))
+        super().batch_repeat_interleave(repeats)
+
+    def reset(self):
+        super().reset()
+        self.stream = self.present = None
+
+    def crop(self, tokens_to_remove):
+        before = self.get_seq_length()
+        super().crop(tokens_to_remove)
+        removed = before - self.get_seq_length()
+        if removed == 0 or not self._batch():
+            return
+        counts = torch.full((self._batch(),), removed)
+        if self.present is not None:
+            counts = self.present[:, -removed:].sum(1)
+            self.present = self.present[:, :-removed]
+        if self.stream is not None:
+            self.stream.rewind(counts)
+
+
+def prepare_cache(cache, config):
+    """A cache that holds the matchers: a new one, or the given one, whose layers are replaced while they are empty."""
+    if cache is None:
+        cache = DynamicCache(config=config)
+    if not isinstance(cache, DynamicCache):
+        raise ValueError(f"a Qwen3 with ROSA can't use a {type(cache).__name__}, which has no place for the matchers: "
+                         "give it a DynamicCache, or none")
+    if len(cache.layers) == config.num_hidden_layers and all(isinstance(layer, RosaCacheLayer) for layer in cache.layers):
+        return cache
+    if cache.get_seq_length() > 0:
+        raise ValueError("the cache holds tokens of another model: start with an empty one")
+    recording = any(getattr(layer, "record_past", False) for layer in cache.layers)
+    cache.layers = [RosaCacheLayer(config.sliding_window) for _ in range(config.num_hidden_layers)]
+    cache.layer_class_to_replicate = None
+    if recording:
+        cache.activate_past_recording()
+    return cache
+
+
+# ---- The layers --------------------------------------------------------------------------------------------------------------
+
+
+class Window:
+    """Who sees whom in one forward, made once and used by every layer."""
+
+    MIN_BLOCK = 32
+
+    def __init__(self, batch, count, past, window, present):
+        """`count` new tokens after `past`; a token sees `window` tokens. present: bool [B, past + count], None: all are."""
+        self.batch, self.count, self.window = batch, count, window
+        self.past = min(past, window - 1)
+        self.present = present[:, -(self.past + count):] if present is not None else None
+        self.new_present = present[:, -count:].cpu() if present is not None else None
+        self.block = max(window, self.MIN_BLOCK)
+        self.in_blocks = 2 * self.block < count
+        self._mask = None
+
+    def attend(self, query, key, value):
+        """[B,heads,count,d] on keys and values [B,kv_heads,past + count,d], of which only the last are needed."""
+        key, value = key[:, :, -(self.past + self.count):], value[:, :, -(self.past + self.count):]
+        grouped = query.shape[1] != key.shape[1]
+        if not self.in_blocks:
+            return functional.scaled_dot_product_attention(query, key, value, self._mask_of_rows(query.device), enable_gqa=grouped)
+        # Queries in blocks, each with the keys of its block and the one before: what a window costs grows with T, not T^2.
+        block, num_blocks = self.block, -(-self.count // self.block)
+        after = num_blocks * block - self.count
+        query = functional.pad(query, (0, 0, 0, after)).unflatten(2, (num_blocks, block))
+        key, value = [functional.pad(x, (0, 0, block - self.past, after)).unfold(2, 2 * block, block).transpose(3, 4)
+                      for x in (key, value)]
+        query, key, value = [x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)]
+        result = functional.scaled_dot_product_attention(query, key, value, self._mask_of_blocks(query.device), enable_gqa=grouped)
+        return result.unflatten(0, (self.batch, num_blocks)).transpose(1, 2).flatten(2, 3)[:, :, : self.count]
+
+    def _mask_of_rows(self, device):
+        if self._mask is None and not (self.count == 1 and self.present is None):
+            row = torch.arange(self.past, self.past + self.count, device=device)[:, None]
+            column = torch.arange(self.past + self.count, device=device)[None, :]
+            mask = (column <= row) & (column > row - self.window)
+            if self.present is not None:
+                # Padding sees itself: a row without any would give NaN.
+                mask = (mask & self.present.to(device)[:, None, :]) | (column == row)
+                mask = mask[:, None]
+            self._mask = mask
+        return self._mask
+
+    def _mask_of_blocks(self, device):
+        if self._mask is None:
+            block, num_blocks = self.block, -(-self.count // self.block)
+            row, column = torch.arange(block, device=device)[:, None], torch.arange(-block, block, device=device)[None, :]
+            band = (column <= row) & (column > row - self.window)
+            there = self.present if self.present is not None else torch.ones(1, self.past + self.count, dtype=torch.bool)
+            there = functional.pad(there.to(device), (block - self.past, num_blocks * block - self.count), value=False)
+            there = there.unfold(1, 2 * block, block)[:, :, None, :]
+            mask = (band & there) | (column == row)
+            self._mask = mask.expand(self.batch, *mask.shape[1:]).flatten(0, 1)[:, None]
+        return self._mask
+
+
+class RosaAdapter(nn.Module):
+    """adapter(h) = o_proj(v_emb1 where a retrieved bit is 1, v_emb0 where it is 0, v_emb_no_match where nothing matched).
+    Always in float32: a symbol is made of signs."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.heads, self.kv_heads = config.rosa_num_heads, config.rosa_num_key_value_heads
+        self.query_key_bits, self.value_bits = config.rosa_query_key_bits, config.rosa_value_bits
+        width, kv_width = self.heads * self.value_bits, self.kv_heads * self.value_bits
+        self.q_proj = nn.Linear(config.hidden_size, self.heads * self.query_key_bits, bias=config.rosa_bias)
+        self.k_proj = nn.Linear(config.hidden_size, self.kv_heads * self.query_key_bits, bias=config.rosa_bias)
+        self.v_proj = nn.Linear(config.hidden_size, kv_width, bias=config.rosa_bias)
+        self.o_proj = nn.Linear(width, config.hidden_size, bias=config.rosa_bias)
+        self.v_emb0 = nn.Parameter(torch.full((width,), -1.0))
+        self.v_emb1 = nn.Parameter(torch.full((width,), 1.0))
+        self.v_emb_no_match = nn.Parameter(torch.zeros(width)) if config.rosa_no_match_embedding else None
+
+    def forward(self, hidden_states, library, cache_layer, present):
+        hidden = hidden_states.float()
+        with torch.no_grad():
+            query = pack(linear(hidden, self.q_proj), self.heads, self.query_key_bits)
+            key = pack(linear(hidden, self.k_proj), self.kv_heads, self.query_key_bits)
+            value = pack(linear(hidden, self.v_proj), self.kv_heads, self.value_bits)
+            if cache_layer is not None:
+                retrieved, matched = cache_layer.append(library, query, key, value, present)
+            elif present is not None:
+                stream = make_stream(library, query.shape[0], self.heads, self.kv_heads)
+                retrieved, matched = stream.append(query, key, value, present)
+            else:
+                retrieved, matched = match_whole(library, query, key, value)
+            # Bits cross to the device packed. [B,T,H,M] and [B,T,H,1]
+            retrieved = retrieved.transpose(1, 2).to(hidden.device)[..., None]
+            matched = matched.transpose(1, 2).to(hidden.device)[..., None]
+            bits = (retrieved >> torch.arange(self.value_bits, device=hidden.device)) & 1 != 0
+        zero, one = [x.float().view(self.heads, self.value_bits) for x in (self.v_emb0, self.v_emb1)]
+        values = torch.where(bits, one, zero)
+        if self.v_emb_no_match is not None:
+            values = torch.where(matched, values, self.v_emb_no_match.float().view(self.heads, self.value_bits))
+        return linear(values.flatten(2), self.o_proj)
+
+
+def linear(x, layer):
+    return functional.linear(x, layer.weight.float(), layer.bias.float() if layer.bias is not None else None)
+
+
+class Qwen3RosaAttention(Qwen3Attention):
+    """Qwen3's attention in a window, plus the adapter on the same input."""
+
+    def __init__(self, config, layer_idx):
+        super().__init__(config, layer_idx)
+        self.rosa_attn = RosaAdapter(config) if layer_idx in config.rosa_layers else None
+
+    def forward(self, hidden_states, position_embeddings, attention_mask, past_key_values=None, **kwargs):
+        window = attention_mask
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        query = self.q_norm(self.q_proj(hidden_states).view(shape)).transpose(1, 2)
+        key = self.k_norm(self.k_proj(hidden_states).view(shape)).transpose(1, 2)
+        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
+        query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
+        cache_layer = None
+        if past_key_values is not None:
+            cache_layer = past_key_values.layers[self.layer_idx]
+            cache_layer.remember_padding(cache_layer.get_seq_length(), window.count, window.new_present)
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        output = self.o_proj(window.attend(query, key, value).transpose(1, 2).flatten(2))
+        if self.rosa_attn is not None:
+            library = Library.find(getattr(self.config, "_name_or_path", None))
+            added = self.rosa_attn(hidden_states, library, cache_layer, window.new_present)
+            output = output + added.to(output.dtype)
+        return output, None
+
+
+# ---- The model ---------------------------------------------------------------------------------------------------------------
+
+
+class RosaSettings:
+    """What both classes below tell transformers."""
+
+    config_class = Qwen3RosaConfig
+    _keep_in_fp32_modules_strict = ["rosa_attn"]
+    _supports_flash_attn = False  # the attention in a window is this file's own
+    _supports_flex_attn = False
+    _can_compile_fullgraph = False
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, RosaAdapter):
+            module.v_emb0.fill_(-1)
+            module.v_emb1.fill_(1)
+            if module.v_emb_no_match is not None:
+                module.v_emb_no_match.zero_()
+
+
+class Qwen3RosaModel(RosaSettings, Qwen3Model):
+    def __init__(self, config):
+        super().__init__(config)
+        for index, layer in enumerate(self.layers):
+            layer.self_attn = Qwen3RosaAttention(config, index)
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
+                use_cache=None, **kwargs):
+        if kwargs.get("output_attentions"):
+            raise ValueError("output_attentions: the attention in a window keeps no weights")
+        use_cache = self.config.use_cache if use_cache is None else use_cache
+        if self.gradient_checkpointing and self.training:
+            use_cache = False
+        if past_key_values is not None or use_cache:
+            past_key_values = prepare_cache(past_key_values, self.config)
+        tokens = input_ids if input_ids is not None else inputs_embeds
+        if tokens is None:
+            raise ValueError("got neither input_ids nor inputs_embeds")
+        batch, count = tokens.shape[:2]
+        past = past_key_values.get_seq_length() if past_key_values is not None else 0
+        present = padding_of(attention_mask, batch, past + count)
+        if position_ids is None:
+            position_ids = torch.arange(past, past + count, device=tokens.device)[None]
+            if present is not None:
+                position_ids = (present.long().cumsum(1) - 1).clamp(min=0)[:, -count:].to(tokens.device)
+        window = Window(batch, count, past, self.config.sliding_window, present)
+        return super().forward(input_ids=input_ids, attention_mask={"sliding_attention": window, "full_attention": None},
+                               position_ids=position_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds,
+                               use_cache=use_cache, **kwargs)
+
+
+def padding_of(attention_mask, batch, length):
+    """bool [B,T], or None where nothing is padding."""
+    if attention_mask is None:
+        return None
+    if not torch.is_tensor(attention_mask) or attention_mask.dim() != 2:
+        raise ValueError("a Qwen3 with ROSA takes an attention_mask of two dimensions, [batch, tokens so far], that marks padding")
+    if tuple(attention_mask.shape) != (batch, length):
+        raise ValueError(f"attention_mask has shape {list(attention_mask.shape)}; expected {[batch, length]}: "
+                         "one entry for every token so far, those in the cache too")
+    present = attention_mask != 0
+    return None if bool(present.all()) else present
+
+
+class Qwen3RosaForCausalLM(RosaSettings, Qwen3ForCausalLM):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = Qwen3RosaModel(config)
+        self.post_init()
+
+
+def load_adapter(adapter_folder, base_folder=None, **kwargs):
+    """A model of a folder that `rosa export --adapter-only` wrote and its base model's folder (as Qwen3's from_pretrained takes
+    it; None: the one that the adapter's configuration names). The other arguments are from_pretrained's."""
+    from safetensors.torch import load_file
+
+    settings = json.loads((Path(adapter_folder) / ADAPTER_CONFIG_FILE).read_text())
+    base_folder = base_folder or settings["base_model_name_or_path"]
+    base = AutoConfig.from_pretrained(base_folder).to_dict()
+    for name in ("model_type", "layer_types", "architectures", "auto_map"):
+        base.pop(name, None)
+    own = {name: value for name, value in settings.items() if name.startswith("rosa_") or name == "sliding_window"}
+    config = Qwen3RosaConfig(**{**base, "use_sliding_window": True, **own})
+    previous = logging.get_verbosity()
+    logging.set_verbosity_error()  # the adapter's weights are not in the base's folder, and are loaded below
+    try:
+        model = Qwen3RosaForCausalLM.from_pretrained(base_folder, config=config, **kwargs)
+    finally:
+        logging.set_verbosity(previous)
+    weights = load_file(Path(adapter_folder) / ADAPTER_FILE)
+    expected = {name for name, _ in model.named_parameters() if ".rosa_attn." in name}
+    if set(weights) != expected:
+        raise ValueError(f"{adapter_folder} and the model differ in the weights {sorted(set(weights) ^ expected)[:4]}")
+    model.load_state_dict(weights, strict=False)
+    model.config._name_or_path = str(adapter_folder)  # where librosa_c may lie
+    return model
+
+
+__all__ = ["Qwen3RosaForCausalLM", "Qwen3RosaModel", "load_adapter"]
