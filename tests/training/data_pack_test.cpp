@@ -99,7 +99,7 @@ TEST_F(PackTest, RefusalsNameFileAndLine) {
   expect_refused(std::string(100000, '['), "line 1: the array is nested");
   options_.format = PackFormat::text;
   options_.separator = "\n";
-  expect_refused("ABC\nB~", "document at offset 4: byte 1 of the document is 126");
+  expect_refused("ABC\nB~", "document at offset 4: token 1 of the document is 126");
 }
 
 // What `datasets` writes of a tokenizer's output: other keys stand beside the ids, and may be nested.

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "training/data/token_file.h"
+#include "training/data/token_file_writer.h"
 
 namespace rosa::training {
 namespace {
