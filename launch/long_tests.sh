@@ -27,6 +27,7 @@ extra_packages() {
 
 (prepare "rosa slow_tests")
 extra_packages
+install_tokenizers || note "without PyPI's tokenizers the tests that compare with them are skipped"
 folder=$(build_folder release)
 log=$folder/long_tests.log
 result=$rosa_root/bench/results/$(date +%F)-long-tests.md

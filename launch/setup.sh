@@ -13,6 +13,7 @@ rosa_root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 
 # torch and the two wheels that its libtorch_cpu.so links, as torch's and cuda-toolkit's metadata pin them.
 torch_version=2.15.0
+tokenizers_version=0.23.3  # what tests/data/tokenizer was made with
 torch_cpu_wheels=("torch==$torch_version" "nvidia-cuda-runtime==13.2.*" "nvidia-cuda-cupti==13.2.*")
 # What torch's CUDA libraries link besides (cmake/Cuda.cmake); torch's Python dependencies are left out.
 torch_cuda_wheels=("nvidia-cudnn-cu13==9.26.0.51" "nvidia-cusparselt-cu13==0.8.1" "nvidia-nccl-cu13==2.30.7"
@@ -158,6 +159,22 @@ download_libtorch() {
   [ -f "$partial/torch/include/ATen/ATen.h" ] && [ -f "$partial/torch/lib/libtorch_cpu.so" ] ||
     fail "the torch wheel in $partial holds no ATen.h or libtorch_cpu.so" "Please report this with $log."
   mv "$partial" "$folder"
+}
+
+# What the tests of tokenizers compare with: PyPI's `tokenizers`, and Qwen3's tokenizer.json. Sets ROSA_TOKENIZERS (for
+# PYTHONPATH) and ROSA_QWEN3_TOKENIZER; fails where one can't be had.
+install_tokenizers() {
+  local packages made
+  packages=$(cache_folder)/tokenizers-$tokenizers_version
+  made=$(cache_folder)/qwen3-tokenizer
+  mkdir -p "$made"
+  if [ ! -d "$packages" ]; then
+    say "tokenizers $tokenizers_version from PyPI, into $packages"
+    (pip_install "$packages.partial" "$packages.log" "" --no-deps "tokenizers==$tokenizers_version") || return 1
+    mv "$packages.partial" "$packages"
+  fi
+  python3 "$rosa_root/text/qwen3_tokenizer.py" "$made/tokenizer.json" || return 1
+  export ROSA_TOKENIZERS=$packages ROSA_QWEN3_TOKENIZER=$made/tokenizer.json
 }
 
 # ------------------------------------------------------------------------------------------------------- build

@@ -121,6 +121,16 @@ run_cuda() {
   fi
 }
 
+# Lines of seeded mixed scripts, beside PyPI's tokenizers. ./launch/test.sh long compares a million.
+run_tokenizers() {
+  local status=0
+  say "Python: tokenizers"
+  PYTHONPATH=$ROSA_TOKENIZERS timeout -k 5 600 python3 "$rosa_root/tests/text/tokenizer_parity.py" \
+    "$(build_folder release)/tests/text/tokenizer_test" 10000 \
+    "$rosa_root"/tests/data/tokenizer/*/tokenizer.json "$ROSA_QWEN3_TOKENIZER" || status=$?
+  record "tokenizers" $status
+}
+
 # The documented Python against transformers. It needs the whole torch, which only the CUDA build brings.
 run_python() {
   local torch packages status=0
@@ -150,7 +160,10 @@ check_scripts
 if [ "${1:-}" = quick ]; then
   run_ctest release -LE '^(fault|slow)$'
 else
+  has_tokenizers=1
+  install_tokenizers || { record "PyPI's tokenizers and Qwen3's vocabulary" 1; has_tokenizers=0; }
   run_ctest release -LE '^slow$'
+  if [ $has_tokenizers = 1 ]; then run_tokenizers; fi
   run_sanitizers
   run_cuda
   run_python
