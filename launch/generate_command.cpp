@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "launch/accept_changed.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
@@ -87,6 +88,9 @@ void check_options(const GenerateCommandOptions& options) {
   const bool many = options.prompts_option->count() > 0;
   refuse_if(generation.model != "rosa" && !options.checkpoint.empty(), "--checkpoint has no effect with --model ",
             generation.model, ", which has no trained weights; leave one out");
+  std::error_code ignored;
+  refuse_if(many && !std::filesystem::exists(options.prompts, ignored), "--prompts: there is no file ",
+            base::printable(options.prompts));
   refuse_if(many && options.output.empty(), "--prompts needs -o FILE, where the continued lines go");
   refuse_if(!many && !options.output.empty(), "-o is for --prompts; one text goes to standard output");
   refuse_if(!many && options.batch_option->count() > 0, "--batch is for --prompts; leave it out");
@@ -195,8 +199,7 @@ void add_generate_command(CLI::App& program, Action& action) {
       prompt
           ->add_option("--prompts", options->prompts,
                        "file of many prompts, a line each: {\"prompt\": TEXT}, {\"ids\": [...]} or {\"messages\": "
-                       "[...]}, perhaps with max_new_tokens and seed; needs -o")
-          ->check(CLI::ExistingFile);
+                       "[...]}, perhaps with max_new_tokens and seed; needs -o");
   options->held_out_option =
       prompt->add_option("--held-out", options->held_out_tokens, "this many tokens of a held-out sequence")
           ->check(CLI::PositiveNumber);

@@ -109,9 +109,15 @@ TEST_P(GeneratorTest, ALongPromptInChunksIsTheWholeForward) {
   const at::NoGradGuard no_gradient;
   const at::Tensor ids = random_ids(1, 1300, 61);
   Generator generator = make();
-  const double tolerance = GetParam() == Kind::bfloat16_student ? 0.3 : 5e-5;
-  if (GetParam() == Kind::bfloat16_student) return;  // roundings flip bits of symbols, and these the rest of the text
-  testing::expect_close(generator.append(ids), model_.hidden_states(ids, options()), tolerance, "chunks");
+  const at::Tensor hidden = generator.append(ids);
+  EXPECT_EQ(generator.size(), 1300);
+  if (GetParam() == Kind::bfloat16_student) {
+    // Roundings flip bits of symbols, and these what is retrieved: most numbers are near, not all.
+    const at::Tensor distance = (hidden - model_.hidden_states(ids, options())).to(at::kFloat).abs();
+    EXPECT_LT(distance.median().item<float>(), 0.1);
+    return;
+  }
+  testing::expect_close(hidden, model_.hidden_states(ids, options()), 5e-5, "chunks");
 }
 
 TEST_P(GeneratorTest, WhatWasTakenBackWasNever) {
