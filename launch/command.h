@@ -20,6 +20,7 @@ void add_train_command(CLI::App& program, Action& action);
 void add_pretrain_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);
 void add_generate_command(CLI::App& program, Action& action);
+void add_export_command(CLI::App& program, Action& action);
 void add_experiment_command(CLI::App& program, Action& action);
 void add_doctor_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);

@@ -45,6 +45,7 @@ const Meanings& command_meanings() {
       {{"eval", "config check"}, {"validate", "validation"}},
       {{"generate"},
        {"sample", "infer", "inference", "predict", "complete", "completion", "chat", "prompt", "generation"}},
+      {{"export"}, {"huggingface", "hf", "transformers", "publish", "upload", "save_pretrained", "save"}},
       {{"data pack"}, {"tokenize", "tokenise", "prepare", "preprocess", "convert", "dataset"}},
       {{"checkpoint list"}, {"checkpoints", "ckpt", "ls"}},
       {{"checkpoint average"}, {"merge", "mean", "avg", "ema"}},
@@ -388,6 +389,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_pretrain_command(*program, action);
   add_eval_command(*program, action);
   add_generate_command(*program, action);
+  add_export_command(*program, action);
   add_checkpoint_command(*program, action);
   add_data_command(*program, action);
   add_experiment_command(*program, action);

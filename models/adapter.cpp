@@ -361,6 +361,22 @@ void AdapterSet::save(const std::filesystem::path& path) const { write_tensors(p
 void AdapterSet::load(const std::filesystem::path& path) {
   std::map<std::string, std::string> metadata;
   TensorMap tensors = read_tensors(path, &metadata);
+  set_weights(std::move(tensors), metadata, path);
+}
+
+std::vector<std::string> AdapterSet::load_from_student(const std::filesystem::path& path) {
+  std::map<std::string, std::string> metadata;
+  std::vector<std::string> unused;
+  const auto is_of_adapter = [](const std::string& name) { return name.find(".rosa_attn.") != std::string::npos; };
+  TensorMap tensors = read_wanted_tensors(path, is_of_adapter, metadata, unused);
+  require<DataError>(!tensors.empty(), path.string(), ": holds no adapter: none of its ", unused.size(),
+                     " tensors is called model.layers.N.self_attn.rosa_attn.*");
+  set_weights(std::move(tensors), metadata, path);
+  return unused;
+}
+
+void AdapterSet::set_weights(std::map<std::string, at::Tensor> tensors,
+                             const std::map<std::string, std::string>& metadata, const std::filesystem::path& path) {
   for (const auto& [key, expected] : sizes_of(config_)) {
     const auto found = metadata.find(key);
     require<DataError>(found == metadata.end() || found->second == expected, path.string(), ": ", key, " is ",

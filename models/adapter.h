@@ -106,6 +106,9 @@ class AdapterSet {
   // v_emb0, which is the same function. Throws DataError, naming them, for missing or unexpected tensors, shapes,
   // dtypes.
   void load(const std::filesystem::path& path);
+  // The same out of a whole student, base included: a file, or a model folder. Returns the names of the tensors that
+  // belong to no adapter, which are not used. Throws as load() does, and DataError where there is no adapter.
+  std::vector<std::string> load_from_student(const std::filesystem::path& path);
 
  private:
   struct Projections {
@@ -115,6 +118,8 @@ class AdapterSet {
   at::Tensor output(int64_t layer, const OperatorOutput& result) const;
   at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;
   void apply_start_options(int64_t layer);
+  void set_weights(std::map<std::string, at::Tensor> tensors, const std::map<std::string, std::string>& metadata,
+                   const std::filesystem::path& path);
 
   AdapterConfig config_;
   std::map<std::string, at::Tensor> parameters_;

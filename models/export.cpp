@@ -1,20 +1,147 @@
 #include "models/export.h"
 
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <vector>
+
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "models/python_files.h"
 #include "models/safetensors_weights.h"
 
 namespace rosa::models {
 
-void export_qwen3(const Qwen3& model, const std::filesystem::path& folder) {
+namespace fs = std::filesystem;
+
+void export_qwen3(const Qwen3& model, const fs::path& folder) {
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  fs::create_directories(folder, error);
   base::require<base::FileError>(!error, "can't make folder ", folder.string(), ": ", error.message());
   Qwen3Config config = model.config();
   const at::ScalarType dtype = model.lm_head_weight().scalar_type();
   config.dtype = dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
   write_tensors(folder / "model.safetensors", model.parameters());
   base::write_file_atomically(folder / "config.json", to_json(config));
+}
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kMaxConfigBytes = 1 << 20;
+
+// One file of weights: names, and what they take.
+struct Shard {
+  std::vector<std::string> names;
+  int64_t num_bytes = 0;
+};
+
+// A weight, and the dtype it is written in.
+struct Weight {
+  at::Tensor tensor;
+  at::ScalarType dtype;
+
+  int64_t num_bytes() const { return tensor.numel() * static_cast<int64_t>(c10::elementSize(dtype)); }
+};
+
+std::vector<Shard> into_shards(const std::map<std::string, Weight>& weights, int64_t max_bytes) {
+  std::vector<Shard> shards(1);
+  for (const auto& [name, weight] : weights) {
+    if (!shards.back().names.empty() && shards.back().num_bytes + weight.num_bytes() > max_bytes) shards.emplace_back();
+    shards.back().names.push_back(name);
+    shards.back().num_bytes += weight.num_bytes();
+  }
+  return shards;
+}
+
+std::string shard_name(size_t number, size_t count) {
+  if (count == 1) return "model.safetensors";
+  char name[64];
+  std::snprintf(name, sizeof(name), "model-%05zu-of-%05zu.safetensors", number + 1, count);
+  return name;
+}
+
+void write_weights(const std::map<std::string, Weight>& weights, int64_t max_bytes, const fs::path& folder) {
+  const std::vector<Shard> shards = into_shards(weights, max_bytes);
+  Json places = Json::object();
+  int64_t num_bytes = 0;
+  for (size_t number = 0; number < shards.size(); ++number) {
+    const std::string file = shard_name(number, shards.size());
+    TensorMap tensors;
+    for (const std::string& name : shards[number].names) {
+      const Weight& weight = weights.at(name);
+      tensors[name] = weight.tensor.detach().to(at::kCPU).to(weight.dtype);
+      places[name] = file;
+    }
+    write_tensors(folder / file, tensors);
+    num_bytes += shards[number].num_bytes;
+  }
+  if (shards.size() == 1) return;
+  const Json index = {{"metadata", {{"total_size", num_bytes}}}, {"weight_map", places}};
+  base::write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+// What configuration_qwen3_rosa.py reads of an adapter.
+void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t sliding_window) {
+  json["sliding_window"] = sliding_window;
+  json["rosa_layers"] = config.layers;
+  json["rosa_num_heads"] = config.num_heads;
+  json["rosa_num_key_value_heads"] = config.num_key_value_heads;
+  json["rosa_query_key_bits"] = config.query_key_bits;
+  json["rosa_value_bits"] = config.value_bits;
+  json["rosa_bias"] = config.bias;
+  json["rosa_no_match_embedding"] = config.no_match_embedding;
+}
+
+void write_python_files(const fs::path& folder) {
+  base::write_file_atomically(folder / kConfigurationFile, kConfigurationSource);
+  base::write_file_atomically(folder / kModelingFile, kModelingSource);
+}
+
+std::string student_config(const Qwen3Config& model, const AdapterConfig& adapters, const StudentExport& settings) {
+  Qwen3Config config = model;
+  config.dtype = settings.dtype;
+  Json json = base::parse_json<base::DataError, Json>(to_json(config), "config.json");
+  json["architectures"] = {"Qwen3RosaForCausalLM"};
+  json["model_type"] = kStudentModelType;
+  json["auto_map"] = {{"AutoConfig", "configuration_qwen3_rosa.Qwen3RosaConfig"},
+                      {"AutoModelForCausalLM", "modeling_qwen3_rosa.Qwen3RosaForCausalLM"}};
+  json["dtype"] = settings.dtype;  // version 5; torch_dtype is version 4's
+  json["use_sliding_window"] = true;
+  json["layer_types"] = std::vector<std::string>(static_cast<size_t>(model.num_hidden_layers), "sliding_attention");
+  put_adapter_settings(json, adapters, settings.sliding_window);
+  if (!settings.base_folder.empty()) {
+    const Json base = base::read_json<base::DataError, Json>(settings.base_folder / "config.json", kMaxConfigBytes);
+    for (const char* key : {"bos_token_id", "pad_token_id"}) {
+      const auto found = base.find(key);
+      if (found != base.end() && found->is_number_integer()) json[key] = *found;
+    }
+  }
+  return json.dump(2) + "\n";
+}
+
+}  // namespace
+
+void export_student(const Qwen3& model, const AdapterSet& adapters, const StudentExport& settings,
+                    const fs::path& folder) {
+  const at::ScalarType dtype = compute_dtype_of_name(settings.dtype);
+  std::map<std::string, Weight> weights;
+  for (const auto& [name, tensor] : model.parameters()) weights[name] = {tensor, dtype};
+  for (const auto& [name, tensor] : adapters.parameters()) weights[name] = {tensor, at::kFloat};
+  write_weights(weights, settings.max_shard_bytes, folder);
+  write_python_files(folder);
+  base::write_file_atomically(folder / "config.json", student_config(model.config(), adapters.config(), settings));
+}
+
+void export_adapter(const AdapterSet& adapters, const StudentExport& settings, const fs::path& folder) {
+  adapters.save(folder / "adapter.safetensors");
+  write_python_files(folder);
+  Json json;
+  json["rosa_adapter"] = 1;
+  json["base_model_name_or_path"] = settings.base_folder.string();
+  put_adapter_settings(json, adapters.config(), settings.sliding_window);
+  base::write_file_atomically(folder / kAdapterConfigFile, json.dump(2) + "\n");
 }
 
 }  // namespace rosa::models

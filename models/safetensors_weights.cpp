@@ -193,6 +193,29 @@ TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, 
   return tensors;
 }
 
+TensorMap read_wanted_tensors(const std::filesystem::path& path, const std::function<bool(const std::string&)>& wanted,
+                              std::map<std::string, std::string>& metadata, std::vector<std::string>& unused) {
+  ModelFiles model;
+  if (std::filesystem::is_directory(path)) {
+    model = open_model(path);
+  } else {
+    model.files.push_back(std::make_unique<SafetensorsFile>(path));
+    metadata = model.files.back()->metadata();
+    for (const auto& [name, view] : model.files.back()->tensors()) {
+      model.tensors[name] = {&view, model.files.back().get()};
+    }
+  }
+  TensorMap tensors;
+  for (const auto& [name, tensor] : model.tensors) {
+    if (wanted(name)) {
+      tensors[name] = to_weight(tensor.file->path(), name, *tensor.view, at::kFloat);
+    } else {
+      unused.push_back(name);
+    }
+  }
+  return tensors;
+}
+
 void check_names_and_shapes(const ShapeMap& actual, const ShapeMap& expected, const std::string& where,
                             const std::string& hint) {
   NameList missing, unexpected, misshapen;

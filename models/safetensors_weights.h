@@ -36,6 +36,11 @@ void check_model_weights(const std::filesystem::path& folder, const ExpectedShap
 // All tensors of one file as float32, and its metadata where `metadata` is not null.
 TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata = nullptr);
 
+// As read_tensors, but only those that `wanted` names, out of a file or of a model folder's files; the names of the
+// others go to `unused`.
+TensorMap read_wanted_tensors(const std::filesystem::path& path, const std::function<bool(const std::string&)>& wanted,
+                              std::map<std::string, std::string>& metadata, std::vector<std::string>& unused);
+
 // Throws DataError, starting with `where`, unless names and shapes are those expected. `hint` ends the message.
 void check_names_and_shapes(const ShapeMap& actual, const ShapeMap& expected, const std::string& where,
                             const std::string& hint);

@@ -39,9 +39,11 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
                 "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1, 1 << 16});
   visitor.field("trainable", config.trainable, Role::recipe,
                 "patterns of the names of trained parameters (* stands for any text)");
-  visitor.path("init_from", config.init_from, Role::free,
-               "adapter weights to start from (adapter.safetensors, a checkpoint or a run folder); "
-               "the schedule starts anew");
+  visitor.path(
+      "init_from", config.init_from, Role::free,
+      "adapter weights to start from (adapter.safetensors, a checkpoint, a run folder, or a whole student: an exported "
+      "folder, rosa_soft's model.safetensors); "
+      "the schedule starts anew");
   visitor.field("activation_checkpointing", config.activation_checkpointing, Role::place,
                 "recompute each layer in backward instead of keeping its activations");
 }

@@ -2,12 +2,18 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/log.h"
+#include "base/printable.h"
+#include "models/export.h"
 #include "parallel/device.h"
 #include "parallel/nccl_communicator.h"
 #include "training/automaton_threads.h"
@@ -41,13 +47,19 @@ std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, 
   return source;
 }
 
+// An exported student, or whatever else holds a whole model.
+bool is_model_folder(const fs::path& folder) {
+  return fs::exists(folder / "model.safetensors") || fs::exists(folder / "model.safetensors.index.json");
+}
+
 fs::path adapter_file(const fs::path& source) {
   base::require<base::FileError>(fs::exists(source), "train.init_from: '", source.string(), "' does not exist");
   if (!fs::is_directory(source)) return source;
   if (fs::exists(source / kAdapterFile)) return source / kAdapterFile;
+  if (is_model_folder(source)) return source;
   const auto newest = CheckpointStore(source / "checkpoints").newest_complete();
-  base::require<base::ConfigError>(newest.has_value(), "train.init_from: ", source.string(), " holds neither ",
-                                   kAdapterFile, " nor checkpoints");
+  base::require<base::ConfigError>(newest.has_value(), "train.init_from: ", source.string(), " holds no ", kAdapterFile,
+                                   ", no model.safetensors and no checkpoints");
   return newest->folder() / kAdapterFile;
 }
 
@@ -118,6 +130,29 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   return objects;
 }
 
+namespace {
+
+constexpr size_t kMaxNamesShown = 4;
+constexpr int64_t kMaxExportedConfigBytes = 1 << 24;
+
+// What an export says of its symbols: twice as many heads of half as many bits have the same shapes.
+void check_exported_bits(const RunConfig& config, const fs::path& folder) {
+  for (const char* name : {models::kAdapterConfigFile, "config.json"}) {
+    if (!fs::is_regular_file(folder / name)) continue;
+    const nlohmann::json json = base::read_json(folder / name, kMaxExportedConfigBytes);
+    const base::JsonFields fields(json, (folder / name).string());
+    for (const auto& [key, own] : {std::pair{"rosa_query_key_bits", config.adapter.query_key_bits},
+                                   {"rosa_value_bits", config.adapter.value_bits}}) {
+      const auto exported = fields.integer(key);
+      base::require<base::ConfigError>(!exported || *exported == own, "train.init_from: ", (folder / name).string(),
+                                       ": ", key, " is ", exported.value_or(0), ", this run has adapter.",
+                                       std::string_view(key).substr(5), " ", own);
+    }
+  }
+}
+
+}  // namespace
+
 void load_start_weights(const RunConfig& config, models::AdapterSet& adapters) {
   const fs::path path = adapter_file(config.train.init_from);
   if (fs::exists(path.parent_path() / kManifestFile)) {
@@ -133,7 +168,16 @@ void load_start_weights(const RunConfig& config, models::AdapterSet& adapters) {
                                        ", this run has ", own.at(key));
     }
   }
-  adapters.load(path);
+  check_exported_bits(config, fs::is_directory(path) ? path : path.parent_path());
+  const std::vector<std::string> unused = adapters.load_from_student(path);
+  if (unused.empty()) return;
+  std::string names;
+  for (size_t i = 0; i < std::min(unused.size(), kMaxNamesShown); ++i) {
+    names += base::concat(i > 0 ? ", " : "", base::excerpt(unused[i]));
+  }
+  if (unused.size() > kMaxNamesShown) names += base::concat(" and ", unused.size() - kMaxNamesShown, " more");
+  base::log_info(base::concat("train.init_from: ", base::printable(path.string()), ": ", unused.size(),
+                              " tensors belong to no adapter and are not used: ", names));
 }
 
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison) {

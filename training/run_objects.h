@@ -47,7 +47,8 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
 // ... for training.
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator);
 
-// Loads the adapter weights of train.init_from: a file, a checkpoint, or a run folder for its newest whole checkpoint.
+// Loads the adapter weights of train.init_from: a file, a checkpoint, a run folder for its newest whole checkpoint, or
+// a whole student, base included (rosa_soft's model.safetensors, an exported folder), whose unused tensors are logged.
 // Throws ConfigError where there is none and where a checkpoint's symbols have other numbers of bits, DataError where
 // names or shapes of the tensors differ.
 void load_start_weights(const RunConfig& config, models::AdapterSet& adapters);
