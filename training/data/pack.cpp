@@ -1,188 +1,269 @@
 #include "training/data/pack.h"
 
 #include <algorithm>
-#include <array>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
-#include <optional>
-#include <string>
+#include <deque>
+#include <exception>
+#include <future>
+#include <span>
 #include <string_view>
-#include <system_error>
+#include <utility>
 
-#include "base/error.h"
-#include "base/mapped_file.h"
+#include "base/random.h"
+#include "base/thread_pool.h"
+#include "training/data/pack_documents.h"
+#include "training/data/spill.h"
 #include "training/data/token_file_writer.h"
 
 namespace rosa::training {
 namespace {
 
+namespace fs = std::filesystem;
+using base::ConfigError;
 using base::DataError;
 
-// The whole of an input: a file is mapped, a pipe is read.
-class Input {
+// Where documents go: into a file as they come, or aside first where their order is drawn.
+class DocumentSink {
  public:
-  explicit Input(const std::filesystem::path& path) {
-    std::error_code ignored;
-    const auto type = std::filesystem::status(path, ignored).type();
-    if (type != std::filesystem::file_type::fifo && type != std::filesystem::file_type::character) {
-      file_.emplace(path);
-      return;
-    }
-    std::ifstream stream(path, std::ios::binary);
-    content_.assign(std::istreambuf_iterator<char>(stream), {});
-    base::require<base::FileError>(stream.is_open() && !stream.bad(), "can't read '", path.string(), "'");
+  DocumentSink(const fs::path& path, const PackOptions& options, const TokenFileFacts& facts)
+      : writer_(path, options.vocabulary_size, facts),
+        seed_(options.shuffle_seed),
+        has_mask_(facts.has_loss_mask),
+        tokens_(spill_folder(path)),
+        counts_(spill_folder(path)),
+        ends_(spill_folder(path)) {
+    append_end();
   }
-  std::string_view text() const {
-    if (!file_) return content_;
-    return {reinterpret_cast<const char*>(file_->bytes().data()), file_->bytes().size()};
+
+  void add(std::span<const int64_t> tokens, std::span<const uint8_t> counts) {
+    if (!seed_) return writer_.add_document(tokens, counts);
+    std::vector<uint32_t> narrow(tokens.begin(), tokens.end());
+    tokens_.append(std::as_bytes(std::span(narrow)));
+    if (has_mask_) counts_.append(std::as_bytes(counts));
+    append_end();
+  }
+
+  int64_t num_documents() const { return seed_ ? ends_.size() / 8 - 1 : writer_.num_documents(); }
+
+  // Everything but the name.
+  void complete(const std::function<void()>& check_stop) {
+    if (seed_) write_in_drawn_order(num_documents(), check_stop);
+    writer_.complete();
+  }
+
+  TokenFileWriter& writer() { return writer_; }
+
+ private:
+  void append_end() {
+    const int64_t end = tokens_.size() / 4;
+    ends_.append(std::as_bytes(std::span(&end, 1)));
+  }
+
+  void write_in_drawn_order(int64_t num_documents, const std::function<void()>& check_stop) {
+    const base::FeistelPermutation order(static_cast<uint64_t>(num_documents), *seed_);
+    std::vector<uint32_t> narrow;
+    std::vector<uint8_t> counts;
+    for (int64_t i = 0; i < num_documents; ++i) {
+      if (i % 1024 == 0) check_stop();
+      int64_t range[2];
+      ends_.read(8 * static_cast<int64_t>(order(static_cast<uint64_t>(i))), std::as_writable_bytes(std::span(range)));
+      narrow.resize(static_cast<size_t>(range[1] - range[0]));
+      tokens_.read(4 * range[0], std::as_writable_bytes(std::span(narrow)));
+      if (has_mask_) {
+        counts.resize(narrow.size());
+        counts_.read(range[0], std::as_writable_bytes(std::span(counts)));
+      }
+      const std::vector<int64_t> tokens(narrow.begin(), narrow.end());
+      writer_.add_document(tokens, counts);
+    }
+  }
+
+  TokenFileWriter writer_;
+  std::optional<uint64_t> seed_;
+  bool has_mask_;
+  Spill tokens_, counts_, ends_;
+};
+
+// One call of pack().
+class Packing {
+ public:
+  Packing(const PackOptions& options, const std::vector<fs::path>& files)
+      : options_(options),
+        files_(files),
+        encoder_(options_),
+        reader_(options_, files),
+        sink_(options_.output, options_, facts()),
+        pool_(options_.num_threads, "packer") {
+    if (options_.held_out_share > 0) held_out_.emplace(options_.held_out_output, options_, facts());
+  }
+
+  PackResult run() {
+    std::exception_ptr failure;
+    try {
+      while (true) {
+        check_stop();
+        std::optional<RawDocuments> documents = reader_.next();
+        if (!documents) break;
+        submit(std::move(*documents));
+        while (is_full()) write_first();
+      }
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    // What was read before it comes first, in errors too: they do not depend on the number of threads.
+    while (!works_.empty()) write_first();
+    if (failure) std::rethrow_exception(failure);
+    return finish();
   }
 
  private:
-  std::optional<base::MappedFile> file_;
-  std::string content_;
+  struct Work {
+    RawDocuments raw;
+    PackedDocuments packed;
+    size_t num_bytes = 0;
+    std::future<void> done;
+  };
+
+  TokenFileFacts facts() const {
+    TokenFileFacts facts;
+    if (options_.tokenizer) {
+      facts.tokenizer =
+          TokenizerMark{options_.tokenizer->name(), options_.tokenizer->fingerprint(), options_.tokenizer->is_bytes()};
+      PackOptions plain;
+      plain.tokenizer = options_.tokenizer;
+      plain.append = "end-of-text";
+      try {
+        facts.end_of_text = token_to_append(plain);
+      } catch (const ConfigError&) {
+        // It has none.
+      }
+      if (facts.end_of_text && *facts.end_of_text >= options_.vocabulary_size) facts.end_of_text.reset();
+    }
+    facts.has_loss_mask = options_.format == PackFormat::chat;
+    return facts;
+  }
+
+  void check_stop() const {
+    if (options_.should_stop && options_.should_stop()) throw PackStopped("stopped; nothing was written");
+  }
+
+  void submit(RawDocuments documents) {
+    auto work = std::make_unique<Work>();
+    work->raw = std::move(documents);
+    work->num_bytes = work->raw.num_bytes();
+    num_waiting_bytes_ += work->num_bytes;
+    work->done = pool_.submit([this, one = work.get()] {
+      one->packed = encoder_.encode(one->raw);
+      one->raw = {};
+    });
+    works_.push_back(std::move(work));
+  }
+
+  bool is_full() const {
+    constexpr size_t kMaxWaitingBytes = size_t{128} << 20;
+    const auto most = static_cast<size_t>(3 * options_.num_threads);
+    return !works_.empty() && (works_.size() > most || num_waiting_bytes_ > kMaxWaitingBytes);
+  }
+
+  void write_first() {
+    const std::unique_ptr<Work> work = std::move(works_.front());
+    works_.pop_front();
+    work->done.get();
+    num_waiting_bytes_ -= work->num_bytes;
+    const PackedDocuments& packed = work->packed;
+    size_t first = 0;
+    for (const PackedDocuments::Document& document : packed.documents) {
+      DocumentSink& sink = document.is_held_out ? *held_out_ : sink_;
+      const size_t size = document.end - first;
+      sink.add(std::span(packed.tokens).subspan(first, size),
+               packed.counts.empty() ? std::span<const uint8_t>() : std::span(packed.counts).subspan(first, size));
+      sink.writer().add_text_bytes(document.num_text_bytes);
+      result_.num_text_bytes += document.num_text_bytes;
+      first = document.end;
+    }
+    for (const uint8_t count : packed.counts) result_.num_counted += count;
+    result_.num_invalid += packed.num_invalid;
+    result_.num_too_short += packed.num_too_short;
+    result_.num_split += packed.num_split;
+    num_documents_ += static_cast<int64_t>(packed.documents.size());
+    num_tokens_ += static_cast<int64_t>(packed.tokens.size());
+    if (options_.on_progress) {
+      options_.on_progress({reader_.num_bytes(), reader_.num_bytes_total(), num_documents_, num_tokens_});
+    }
+  }
+
+  PackResult finish() {
+    const auto check = [this] { check_stop(); };
+    const std::string and_more = files_.size() > 1 ? base::concat(" and ", files_.size() - 1, " more") : "";
+    base::require<DataError>(num_documents_ > 0, "'", files_.front().string(), "'", and_more, ": no documents in ",
+                             files_.size() > 1 ? "them" : "it",
+                             result_.num_too_short > 0 ? " of so many tokens as --min-tokens asks for" : "");
+    if (held_out_) {
+      base::require<DataError>(held_out_->num_documents() > 0 && sink_.num_documents() > 0, "of ", num_documents_,
+                               " documents --held-out takes ", held_out_->num_documents(),
+                               ": give another share, or more documents");
+      held_out_->complete(check);
+    }
+    sink_.complete(check);
+    if (held_out_) {
+      held_out_->writer().finish();
+      result_.num_held_out_documents = held_out_->writer().num_documents();
+      result_.num_held_out_tokens = held_out_->writer().num_tokens();
+    }
+    TokenFileWriter& writer = sink_.writer();
+    writer.finish();
+    result_.num_documents = writer.num_documents();
+    result_.num_tokens = writer.num_tokens();
+    result_.token_width_bytes = writer.token_width_bytes();
+    result_.vocabulary_size = options_.vocabulary_size;
+    result_.has_loss_mask = options_.format == PackFormat::chat;
+    return result_;
+  }
+
+  const PackOptions& options_;
+  const std::vector<fs::path>& files_;
+  DocumentEncoder encoder_;
+  DocumentReader reader_;
+  DocumentSink sink_;
+  std::optional<DocumentSink> held_out_;
+  PackResult result_;
+  int64_t num_documents_ = 0, num_tokens_ = 0;
+  size_t num_waiting_bytes_ = 0;
+  std::deque<std::unique_ptr<Work>> works_;
+  base::ThreadPool pool_;  // last: its threads use all of the above
 };
 
-struct Signature {
-  std::string_view start;
-  const char* what;
-};
-constexpr const char* kUnpack = "; unpack it first, e.g. `zcat FILE | rosa data pack - -o ...`";
-constexpr std::array<Signature, 6> kCompressed = {{{"\x1f\x8b", "gzip"},
-                                                   {"\x28\xb5\x2f\xfd", "zstd"},
-                                                   {"\xfd"
-                                                    "7zXZ",
-                                                    "xz"},
-                                                   {"BZh", "bzip2"},
-                                                   {"PK\x03\x04", "zip"},
-                                                   {"\x04\x22\x4d\x18", "lz4"}}};
-
-// "[1, 2" or {... "input_ids": ...
-bool looks_like_ids(std::string_view text) {
-  constexpr size_t kLookedAt = 256;
-  const size_t start = text.find_first_not_of(" \t\r\n");
-  if (start == text.npos) return false;
-  const std::string_view line = text.substr(start, text.find('\n', start) - start);
-  if (line.front() == '{') return line.find("\"input_ids\"") != line.npos;
-  const std::string_view head = line.substr(0, kLookedAt);
-  return line.front() == '[' && head.find_first_of("0123456789") != head.npos &&
-         head.find_first_not_of("[]0123456789, \t\r") == head.npos;
-}
-
-// Refuses what is certainly not what the format says; without one, also what only looks like something else.
-void check_input(const std::filesystem::path& path, std::string_view text, PackFormat format) {
-  constexpr size_t kLookedAtForZeros = 1 << 16;
-  const auto refuse_if = [&path](bool wrong, const auto&... parts) {
-    base::require<DataError>(!wrong, "'", path.string(), "' ", parts...);
-  };
-  refuse_if(text.starts_with("ROSATOK\n"), "is a token file already; pack the text or ids that it was made of");
-  if (format == PackFormat::text) return;
-  for (const Signature& signature : kCompressed) {
-    refuse_if(text.starts_with(signature.start), "is compressed (", signature.what, ")", kUnpack);
-  }
-  if (format == PackFormat::jsonl) return;
-  const std::string extension = path.extension().string();
-  refuse_if(extension == ".jsonl" || extension == ".ndjson" || looks_like_ids(text),
-            "looks like JSON lines; add --format jsonl for token ids, or --format text to make its bytes the tokens");
-  refuse_if(
-      text.substr(0, kLookedAtForZeros).find('\0') != text.npos,
-      "is no text: it holds bytes of value 0 (UTF-16, or a binary file?); add --format text to make its bytes the ",
-      "tokens all the same");
-}
-
-void pack_text(const std::filesystem::path& path, std::string_view text, const PackOptions& options,
-               TokenFileWriter& writer) {
-  for (size_t start = 0; start < text.size();) {
-    const size_t end = options.separator.empty() ? text.npos : text.find(options.separator, start);
-    try {
-      writer.add_document(text.substr(start, end - start));
-    } catch (const DataError& error) {
-      throw DataError(base::concat("'", path.string(), "', document at offset ", start, ": ", error.what()));
-    }
-    if (end == text.npos) break;
-    start = end + options.separator.size();
-  }
-}
-
-// The array of a line, or of its "input_ids". Everything else in an object is dropped while it is read, so that hostile
-// nesting does not grow. Throws DataError without naming the place.
-nlohmann::json parse_array(std::string_view line) {
-  using Event = nlohmann::json::parse_event_t;
-  bool is_object = false, is_ids = true;
-  const auto filter = [&](int depth, Event event, nlohmann::json& value) {
-    if (event == Event::key && depth == 1) return is_ids = value == "input_ids";
-    if (event != Event::array_start && event != Event::object_start) return true;
-    if (depth == 0) {
-      is_object = event == Event::object_start;
-      return true;
-    }
-    const bool is_array_of_key = is_object && depth == 1 && event == Event::array_start;
-    base::require<DataError>(!is_ids || is_array_of_key, "the array is nested");
-    return is_ids;
-  };
-  nlohmann::json json;
-  try {
-    json = nlohmann::json::parse(line.begin(), line.end(), filter);
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(base::concat("expected a JSON array of token ids (", error.what(), ")"));
-  }
-  if (is_object) {
-    base::require<DataError>(json.is_object() && json.contains("input_ids"),
-                             "expected a JSON array of token ids, or an object that has one as \"input_ids\"; the "
-                             "model's tokenizer makes them of a text (docs/data.md)");
-    json = json["input_ids"];
-  }
-  base::require<DataError>(json.is_array(), "expected a JSON array of token ids");
-  return json;
-}
-
-// Token ids of one line. Throws DataError without naming the place.
-std::vector<int64_t> parse_ids(std::string_view line) {
-  const nlohmann::json ids = parse_array(line);
-  std::vector<int64_t> tokens;
-  tokens.reserve(ids.size());
-  for (const auto& id : ids) {
-    base::require<DataError>(id.is_number_unsigned() && id.get<uint64_t>() < uint64_t{1} << 32, "entry ", tokens.size(),
-                             " is ", id.dump(), ", expected a token id");
-    tokens.push_back(id.get<int64_t>());
-  }
-  return tokens;
-}
-
-void pack_jsonl(const std::filesystem::path& path, std::string_view text, TokenFileWriter& writer) {
-  int64_t line_number = 1;
-  for (size_t start = 0; start < text.size(); ++line_number) {
-    const size_t end = std::min(text.find('\n', start), text.size());
-    const std::string_view line = text.substr(start, end - start);
-    start = end + 1;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    try {
-      writer.add_document(parse_ids(line));
-    } catch (const DataError& error) {
-      throw DataError(base::concat("'", path.string(), "', line ", line_number, ": ", error.what()));
-    }
-  }
+void check(const PackOptions& options) {
+  using base::require;
+  require<ConfigError>(!options.inputs.empty(), "rosa data pack: no input files were named");
+  require<ConfigError>(options.ids || options.tokenizer, "rosa data pack: what makes the tokens was not said");
+  require<ConfigError>(!options.ids || options.format == PackFormat::unnamed,
+                       "--format is for text, and --ids says that the inputs hold token ids; leave one of them out");
+  const bool has_lines = options.ids || options.format == PackFormat::jsonl || options.format == PackFormat::chat;
+  require<ConfigError>(!has_lines || options.separator.empty(),
+                       "--separator splits text and has no effect where a line is a document; leave it out");
+  require<ConfigError>(options.vocabulary_size >= 1,
+                       "the vocabulary size of the ids is not known: give --vocabulary-size (the model's vocab_size), "
+                       "or --tokenizer with the model's folder");
+  require<ConfigError>(!options.tokenizer || options.tokenizer->is_bytes() ||
+                           options.vocabulary_size >= options.tokenizer->vocabulary_size(),
+                       "--vocabulary-size ", options.vocabulary_size, " is less than the tokenizer's, ",
+                       options.tokenizer ? options.tokenizer->vocabulary_size() : 0);
+  require<ConfigError>(options.held_out_share >= 0 && options.held_out_share < 1, "--held-out is ",
+                       options.held_out_share * 100, "%, expected less than 100%");
+  require<ConfigError>(options.held_out_share == 0 || !options.held_out_output.empty(),
+                       "--held-out needs --held-out-output: the name of the second file");
 }
 
 }  // namespace
 
-PackResult pack(const PackOptions& options) {
-  base::require<base::ConfigError>(!options.inputs.empty(), "rosa data pack: no input files were named");
-  base::require<base::ConfigError>(options.format != PackFormat::jsonl || options.separator.empty(),
-                                   "--separator splits text and has no effect with --format jsonl, where a line is a "
-                                   "document; leave it out");
-  TokenFileWriter writer(options.output, options.vocabulary_size);
-  for (const std::filesystem::path& path : options.inputs) {
-    const Input input(path);
-    check_input(path, input.text(), options.format);
-    if (options.format == PackFormat::jsonl) {
-      pack_jsonl(path, input.text(), writer);
-    } else {
-      pack_text(path, input.text(), options, writer);
-    }
+PackResult pack(const PackOptions& given) {
+  PackOptions options = given;
+  if (options.vocabulary_size == 0 && options.tokenizer) {
+    options.vocabulary_size = options.tokenizer->vocabulary_size();
   }
-  writer.finish();
-  return {writer.num_documents(), writer.num_tokens(), writer.token_width_bytes()};
+  check(options);
+  const std::vector<fs::path> files = files_of(options.inputs);
+  return Packing(options, files).run();
 }
 
 }  // namespace rosa::training
