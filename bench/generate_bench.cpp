@@ -72,15 +72,14 @@ void serve(Setup& setup) {
     choice[0].max_new_tokens = num_tokens + 1;
     Clock::time_point first;
     int64_t count = 0;
-    const ContinueStatistics statistics = continue_texts(
-        generator, texts, choice,
-        speculation == "on"    ? Speculation::on
-        : speculation == "off" ? Speculation::off
-                               : Speculation::automatic,
-        [&](int64_t, int64_t) {
-          if (count++ == 0) first = Clock::now();
-          return true;
-        });
+    const ContinueStatistics statistics = continue_texts(generator, texts, choice,
+                                                         speculation == "on"    ? Speculation::on
+                                                         : speculation == "off" ? Speculation::off
+                                                                                : Speculation::automatic,
+                                                         [&](int64_t, int64_t) {
+                                                           if (count++ == 0) first = Clock::now();
+                                                           return true;
+                                                         });
     const std::chrono::duration<double> seconds = Clock::now() - first;
     std::cout << seconds.count() << ' ' << generator.num_bytes() << ' ' << statistics.num_drafted << ' '
               << statistics.num_accepted << ' ' << prefill.count() << std::endl;
@@ -101,8 +100,8 @@ int main(int argc, char** argv) {
   at::set_num_threads(threads);
   const Qwen3Config config = load_qwen3_config(argv[1]);
   const bool is_bfloat16 = std::string(argv[2]) == "bfloat16";
-  Setup setup{random_model(config, is_bfloat16 ? at::kBFloat16 : at::kFloat),
-              AdapterSet({}, config, 2), rosa::HostExecutor(threads), std::atoll(argv[3])};
+  Setup setup{random_model(config, is_bfloat16 ? at::kBFloat16 : at::kFloat), AdapterSet({}, config, 2),
+              rosa::HostExecutor(threads), std::atoll(argv[3])};
   std::cout << "ready" << std::endl;
   serve(setup);
   return 0;

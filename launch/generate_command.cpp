@@ -196,10 +196,9 @@ void add_generate_command(CLI::App& program, Action& action) {
   options->file_option = prompt->add_option("--prompt-file", options->file, "file of a text")->check(CLI::ExistingFile);
   options->ids_option = prompt->add_option("--ids", options->ids, "token ids, separated by commas");
   options->prompts_option =
-      prompt
-          ->add_option("--prompts", options->prompts,
-                       "file of many prompts, a line each: {\"prompt\": TEXT}, {\"ids\": [...]} or {\"messages\": "
-                       "[...]}, perhaps with max_new_tokens and seed; needs -o");
+      prompt->add_option("--prompts", options->prompts,
+                         "file of many prompts, a line each: {\"prompt\": TEXT}, {\"ids\": [...]} or {\"messages\": "
+                         "[...]}, perhaps with max_new_tokens and seed; needs -o");
   options->held_out_option =
       prompt->add_option("--held-out", options->held_out_tokens, "this many tokens of a held-out sequence")
           ->check(CLI::PositiveNumber);

@@ -76,8 +76,7 @@ class Counts : public ::testing::Test {
   // A token file in the test's folder, a document a line.
   fs::path token_file(const std::string& name, const std::string& lines) const {
     write(work_ / (name + ".jsonl"), lines);
-    const JobResult packed =
-        rosa({"data", "pack", name + ".jsonl", "-o", name, "--format", "jsonl", "--vocabulary-size", "211"});
+    const JobResult packed = rosa({"data", "pack", name + ".jsonl", "-o", name, "--ids", "--vocabulary-size", "211"});
     EXPECT_EQ(packed.exit_code, 0) << packed.output;
     return work_ / name;
   }

@@ -139,7 +139,8 @@ TEST_F(GenerateCommand, AStopTextEndsAndIsNotShown) {
 }
 
 TEST_F(GenerateCommand, AFileOfPromptsGivesWhatEachGivesAlone) {
-  const std::vector<std::string> prompts = {"a", "The quick brown fox jumps over the lazy dog", "x y z", "北京", "tail"};
+  const std::vector<std::string> prompts = {"a", "The quick brown fox jumps over the lazy dog", "x y z", "北京",
+                                            "tail"};
   std::string lines;
   for (const std::string& prompt : prompts) lines += nlohmann::json{{"prompt", prompt}}.dump() + "\n";
   lines += "\n{\"ids\": [5, 6, 7], \"max_new_tokens\": 4}\n";
@@ -265,10 +266,11 @@ TEST_F(GenerateCommand, WhatIsWrongIsSaidBeforeTheFirstToken) {
     EXPECT_EQ(out_, "") << ::testing::PrintToString(arguments);
     EXPECT_FALSE(fs::exists(out_file));
   }
-  for (const std::string line : {"[1]", "{}", "{\"prompt\": \"\"}", "{\"prompt\": 3}", "{\"ids\": [1], \"prompt\": \"a\"}",
-                                 "{\"ids\": []}", "{\"messages\": []}", "{\"prompt\": \"a\", \"temperature\": 1}",
-                                 R"({"messages": [{"role": "tool", "content": "x"}]})",
-                                 R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})"}) {
+  for (const std::string line :
+       {"[1]", "{}", "{\"prompt\": \"\"}", "{\"prompt\": 3}", "{\"ids\": [1], \"prompt\": \"a\"}", "{\"ids\": []}",
+        "{\"messages\": []}", "{\"prompt\": \"a\", \"temperature\": 1}",
+        R"({"messages": [{"role": "tool", "content": "x"}]})",
+        R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})"}) {
     write(work_ / "bad.jsonl", "{\"prompt\": \"a\"}\n" + line + "\n");
     const JobResult result = generate({"--prompts", (work_ / "bad.jsonl").string(), "-o", out_file});
     EXPECT_EQ(result.exit_code, 3) << line << result.output;

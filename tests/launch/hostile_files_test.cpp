@@ -255,10 +255,10 @@ TEST_F(HostileFiles, ReportsOfExperiments) {
 TEST_F(HostileFiles, ATokenFileThatIsCutWhileItIsUsed) {
   write_text(folder_ / "x.txt", repeated(20'000, "some words "));
   const std::string tokens = (folder_ / "x.tokens").string();
-  ASSERT_EQ(
-      run_job({rosa_program(), "data", "pack", (folder_ / "x.txt").string(), "--vocabulary-size", "128", "-o", tokens})
-          .exit_code,
-      0);
+  ASSERT_EQ(run_job({rosa_program(), "data", "pack", "--bytes", (folder_ / "x.txt").string(), "--vocabulary-size",
+                     "128", "-o", tokens})
+                .exit_code,
+            0);
   take_model("qwen3_tied");
   const TinyRun run(folder_ / "long", 1'000'000);
   testing::Job job(

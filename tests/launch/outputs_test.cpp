@@ -82,16 +82,17 @@ TEST_F(Outputs, AnInputIsNeverReplacedWhateverItIsCalled) {
   fs::create_symlink(work_.path(), work_ / "folder/link");
   fs::create_hard_link(work_ / "a.txt", work_ / "second_name");
   for (const char* name : {"a.txt", "./a.txt", "folder/../a.txt", "link", "folder/link/a.txt", "second_name"}) {
-    expect_kept({"data", "pack", "a.txt", "-o", name}, work_ / "a.txt", "is the file that is read");
-    expect_kept({"data", "pack", name, "-o", "a.txt", "--force"}, work_ / "a.txt", "is the file that is read");
+    expect_kept({"data", "pack", "--bytes", "a.txt", "-o", name}, work_ / "a.txt", "is the file that is read");
+    expect_kept({"data", "pack", "--bytes", name, "-o", "a.txt", "--force"}, work_ / "a.txt",
+                "is the file that is read");
   }
-  EXPECT_THAT(shell("cp a.txt b.txt; $R data pack b.txt -o - >> b.txt; echo code $?; cat b.txt").output,
+  EXPECT_THAT(shell("cp a.txt b.txt; $R data pack b.txt --bytes -o - >> b.txt; echo code $?; cat b.txt").output,
               EndsWith("code 2\nmy only copy"));
   // The output of the first time is among the inputs of the second.
   fs::create_directory(work_ / "c");
   write(work_ / "c/a.txt", "text");
-  EXPECT_EQ(rosa({"data", "pack", "c/a.txt", "-o", "c/all.tokens"}).exit_code, 0);
-  expect_kept({"data", "pack", "c/a.txt", "c/all.tokens", "-o", "c/all.tokens"}, work_ / "c/all.tokens",
+  EXPECT_EQ(rosa({"data", "pack", "--bytes", "c/a.txt", "-o", "c/all.tokens"}).exit_code, 0);
+  expect_kept({"data", "pack", "--bytes", "c/a.txt", "c/all.tokens", "-o", "c/all.tokens"}, work_ / "c/all.tokens",
               "does a * among the inputs stand for it too?");
 }
 
@@ -102,7 +103,7 @@ TEST_F(Outputs, FilesOfAnotherKindNeedForce) {
   fs::copy(ROSA_SOURCE_DIR "/tests/data/goldens/qwen3_tied/model.safetensors", work_ / "model.safetensors");
   const std::string run = this->run().string(), checkpoint = this->checkpoint().string();
   const std::vector<std::pair<std::vector<std::string>, std::string>> commands = {
-      {{"data", "pack", "a.txt"}, "foreign.json"},
+      {{"data", "pack", "--bytes", "a.txt"}, "foreign.json"},
       {{"eval", run, "--variants", "window"}, "foreign.json"},
       {{"report", run}, "foreign.html"},
       {{"checkpoint", "average", checkpoint}, "model.safetensors"},
@@ -113,7 +114,7 @@ TEST_F(Outputs, FilesOfAnotherKindNeedForce) {
     expect_kept(arguments, work_ / name, "or replace it with --force");
   }
   // With it, and the own kind and an empty file without it.
-  EXPECT_EQ(rosa({"data", "pack", "a.txt", "-o", "foreign.json", "--force"}).exit_code, 0);
+  EXPECT_EQ(rosa({"data", "pack", "--bytes", "a.txt", "-o", "foreign.json", "--force"}).exit_code, 0);
   EXPECT_THAT(text_of_file(work_ / "foreign.json"), StartsWith("ROSATOK\n"));
   write(work_ / "empty", "");
   for (const auto& [command, name] : commands) {
@@ -125,7 +126,7 @@ TEST_F(Outputs, FilesOfAnotherKindNeedForce) {
       EXPECT_EQ(result.exit_code, 0) << result.output;
     }
   }
-  EXPECT_EQ(rosa({"data", "pack", "a.txt", "-o", "empty"}).exit_code, 0);
+  EXPECT_EQ(rosa({"data", "pack", "--bytes", "a.txt", "-o", "empty"}).exit_code, 0);
 }
 
 TEST_F(Outputs, NothingOfARunIsReplacedEvenWithForce) {
@@ -185,22 +186,22 @@ TEST_F(Outputs, ARunLeavesFilesOfOthersAlone) {
 
 TEST_F(Outputs, LinksAreFollowedAndStreamsWrittenTo) {
   write(work_ / "a.txt", "text");
-  ASSERT_EQ(rosa({"data", "pack", "a.txt", "-o", "plain"}).exit_code, 0);
+  ASSERT_EQ(rosa({"data", "pack", "--bytes", "a.txt", "-o", "plain"}).exit_code, 0);
   const std::string expected = text_of_file(work_ / "plain");
   fs::create_symlink("target", work_ / "link");
-  ASSERT_EQ(rosa({"data", "pack", "a.txt", "-o", "link"}).exit_code, 0);
+  ASSERT_EQ(rosa({"data", "pack", "--bytes", "a.txt", "-o", "link"}).exit_code, 0);
   EXPECT_TRUE(fs::is_symlink(work_ / "link"));
   EXPECT_TRUE(text_of_file(work_ / "target") == expected);
   for (const char* line :
-       {"$R data pack a.txt -o - > out", "$R data pack a.txt -o /dev/stdout > out",
-        "$R data pack a.txt -o >(cat > out); wait $!", "$R data pack a.txt -o /dev/stdout | cat > out",
-        "$R data pack - -o - < a.txt > out", "$R data pack <(cat a.txt) -o /dev/fd/5 5> out"}) {
+       {"$R data pack a.txt --bytes -o - > out", "$R data pack a.txt --bytes -o /dev/stdout > out",
+        "$R data pack a.txt --bytes -o >(cat > out); wait $!", "$R data pack a.txt --bytes -o /dev/stdout | cat > out",
+        "$R data pack - --bytes -o - < a.txt > out", "$R data pack <(cat a.txt) --bytes -o /dev/fd/5 5> out"}) {
     fs::remove(work_ / "out");
     const JobResult result = shell(line);
     EXPECT_EQ(result.exit_code, 0) << line << result.output;
     EXPECT_TRUE(text_of_file(work_ / "out") == expected) << line;
   }
-  const JobResult null = rosa({"data", "pack", "a.txt", "-o", "/dev/null"});
+  const JobResult null = rosa({"data", "pack", "--bytes", "a.txt", "-o", "/dev/null"});
   EXPECT_EQ(null.exit_code, 0) << null.output;
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
 }
@@ -219,7 +220,7 @@ TEST_F(Outputs, AStandardOutputThatFailsIsAnErrorOfEverySubcommand) {
   };
   for (const std::string command :
        {"--help", "--version", "config check $RUN.yaml", "config dump b.yaml", "config reference",
-        "data pack a.txt -o x", "checkpoint list $RUN", "checkpoint show $RUN", "checkpoint verify $RUN",
+        "data pack a.txt --bytes -o x", "checkpoint list $RUN", "checkpoint show $RUN", "checkpoint verify $RUN",
         "checkpoint average $RUN -o m", "eval $RUN --variants window", "generate $RUN --ids 1,2 -n 2", "doctor",
         "train $RUN.yaml --dry-run"}) {
     expect_failure("$R " + command + " > /dev/full");

@@ -237,7 +237,8 @@ TEST_P(GeneratorTest, DamagedBytesAreDataErrors) {
   for (int64_t round = 0; round < 400; ++round) {
     std::vector<std::byte> damaged = good;
     // Sizes and counts stand in whole numbers of 8 bytes; half of the rounds write large ones.
-    const auto at = static_cast<size_t>(random.uniform() * static_cast<double>(std::min<size_t>(good.size() / 8 - 1, 40)));
+    const auto at =
+        static_cast<size_t>(random.uniform() * static_cast<double>(std::min<size_t>(good.size() / 8 - 1, 40)));
     for (size_t i = 0; i < 8; ++i) {
       damaged[8 * at + i] = static_cast<std::byte>(round % 2 == 0 ? 255 * random.uniform() : (i == 3 ? 63 : 0));
     }

@@ -1,4 +1,4 @@
-// Token ids as Megatron-LM keeps them (NVIDIA, megatron/core/datasets/indexed_dataset.py): NAME.idx says where the
+// Token ids as Megatron-LM keeps them (NVIDIA, its IndexedDataset): NAME.idx says where the
 // sequences and documents of NAME.bin lie.
 #pragma once
 

@@ -98,8 +98,14 @@ TEST_P(TokenRows, AttentionIsThatOfTheDefinitionWhereverTheRingBreaks) {
           return halves ? TokenAttention::Run{key_halves.data() + from * dim, value_halves.data() + from * dim, size}
                         : TokenAttention::Run{keys.data() + from * dim, values.data() + from * dim, size};
         };
-        functions().attend({query.data(), kHeads, dim, {run(0, first), run(first, count - first)},
-                            halves ? RowType::bfloat16 : RowType::float32, scale, scores.data(), output.data()});
+        functions().attend({query.data(),
+                            kHeads,
+                            dim,
+                            {run(0, first), run(first, count - first)},
+                            halves ? RowType::bfloat16 : RowType::float32,
+                            scale,
+                            scores.data(),
+                            output.data()});
         return output;
       };
       const std::vector<float> whole = attend(count, false);
