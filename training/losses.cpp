@@ -16,7 +16,7 @@ constexpr int64_t kIgnored = -100;
 struct Targets {
   at::Tensor labels;      // int64, shifted: what position n predicts (0 where not counted)
   at::Tensor ce_weights;  // float, 0 where not counted
-  at::Tensor kl_weights;  // float, 0 at padding; undefined: all 1
+  at::Tensor kl_weights;  // float, 0 at padding and where the mask says so; undefined: all 1
 };
 
 Targets make_targets(const LossInput& input) {
@@ -32,7 +32,14 @@ Targets make_targets(const LossInput& input) {
   Targets targets;
   targets.labels = shifted.clamp_min(0).reshape({-1});
   targets.ce_weights = weights.reshape({-1});
-  if (input.padding.defined()) targets.kl_weights = input.padding.logical_not().to(at::kFloat).reshape({-1});
+  if (input.kl_mask.defined()) {
+    at::Tensor kl_weights = at::zeros(labels.sizes(), weights.options());
+    if (length > 1) kl_weights.narrow(1, 0, length - 1).copy_(input.kl_mask.narrow(1, 1, length - 1));
+    if (input.padding.defined()) kl_weights.masked_fill_(input.padding, 0.0);
+    targets.kl_weights = kl_weights.reshape({-1});
+  } else if (input.padding.defined()) {
+    targets.kl_weights = input.padding.logical_not().to(at::kFloat).reshape({-1});
+  }
   return targets;
 }
 
@@ -161,6 +168,9 @@ void describe(base::FieldVisitor& visitor, LossConfig& config) {
   visitor.field("distill_alpha", config.distill_alpha, Role::recipe,
                 "weight of the KL to the teacher; the rest weighs the cross-entropy", {0.0, 1.0});
   visitor.field("temperature", config.temperature, Role::recipe, "softmax temperature of the KL", {1e-3, 1e3});
+  visitor.choice("kl_on", config.kl_on, Role::recipe, {{"all", KlPositions::all}, {"masked", KlPositions::masked}},
+                 "data with a loss mask (chat): masked: the KL counts where the next token counts in the mask; all: it "
+                 "counts everywhere");
   visitor.field("chunk_tokens", config.chunk_tokens, Role::recipe,
                 "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss",
                 {1, int64_t{1} << 24});

@@ -10,9 +10,16 @@
 
 namespace rosa::training {
 
+// Where the KL term counts in data with a loss mask; without one, everywhere but at padding.
+enum class KlPositions {
+  all,     // whatever the mask says
+  masked,  // where the next token counts
+};
+
 struct LossConfig {
-  double distill_alpha = 1.0;   // weight of the KL term; 1 - distill_alpha weighs the cross-entropy
-  double temperature = 1.0;     // of both softmaxes of the KL term
+  double distill_alpha = 1.0;  // weight of the KL term; 1 - distill_alpha weighs the cross-entropy
+  double temperature = 1.0;    // of both softmaxes of the KL term
+  KlPositions kl_on = KlPositions::masked;
   int64_t chunk_tokens = 1024;  // tokens whose logits exist at one time
 };
 
@@ -35,6 +42,8 @@ struct LossInput {
   at::Tensor teacher_lm_head;
   at::Tensor labels;        // int64 [B,T]; the label AT t is predicted by position t-1; -100 is not counted
   at::Tensor loss_weights;  // float [B,T] beside labels, or undefined: 1
+  at::Tensor kl_mask;       // bool [B,T] beside labels: position t-1 is left out of the KL term where t is false, and
+                            // the last position too; undefined: all count
   at::Tensor padding;       // bool [B,T], true where a position is padding (left out of the KL term), or undefined
 };
 

@@ -18,6 +18,7 @@
 #include "parallel/nccl_communicator.h"
 #include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
+#include "training/tokenizer_rules.h"
 
 namespace rosa::training {
 
@@ -35,15 +36,18 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
 
 namespace {
 
-std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, bool needed,
-                                      const models::Qwen3& model) {
-  const std::string what = split == DataSplit::train ? "training data" : "held-out data";
+std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, bool needed, const models::Qwen3& model,
+                                      TokenizerRules& tokenizer) {
+  const bool train = split == DataSplit::train;
+  const std::string what = train ? "training data" : "held-out data";
   if (!needed) return std::make_unique<UnusedData>("there is no use for " + what);
   auto source = make_data_source(config.data, split, static_cast<uint64_t>(config.run.seed),
                                  config.train.micro_batches * config.train.micro_batch_sequences);
   base::require<base::ConfigError>(source->vocabulary_size() <= model.config().vocab_size, what,
                                    " has a vocabulary of ", source->vocabulary_size(),
                                    " tokens, but the model knows only ", model.config().vocab_size);
+  const std::string trouble = tokenizer.trouble_with(*source);
+  base::require<base::ConfigError>(trouble.empty(), train ? "data.train_path: " : "data.held_out_path: ", trouble);
   return source;
 }
 
@@ -124,8 +128,9 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       tensor = tensor.detach().to(objects.device).set_requires_grad(true);
     }
   }
-  objects.training_data = read_data(config, DataSplit::train, needs.training, *objects.model);
-  objects.held_out_data = read_data(config, DataSplit::held_out, needs.held_out, *objects.model);
+  TokenizerRules tokenizer(config, !from_scratch, objects.model->config().vocab_size);
+  objects.training_data = read_data(config, DataSplit::train, needs.training, *objects.model, tokenizer);
+  objects.held_out_data = read_data(config, DataSplit::held_out, needs.held_out, *objects.model, tokenizer);
   objects.executor = std::make_unique<HostExecutor>(num_automaton_threads(config.compute, communicator));
   return objects;
 }

@@ -19,6 +19,7 @@
 #include "models/qwen3.h"
 #include "parallel/micro_batch_tree.h"
 #include "training/optimizer.h"
+#include "training/tokenizer_rules.h"
 
 namespace rosa::training {
 namespace {
@@ -213,7 +214,9 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
   }
   constexpr int64_t kBytes = 256, kManyWords = 1024;
   const int64_t vocabulary = training_data.vocabulary_size();
-  if (vocabulary <= kBytes && model.vocab_size >= kManyWords) {
+  // Where the data itself says what it is, a rule refuses it or a key accepts it.
+  const bool has_rule = training_data.tokenizer() && (objective == Objective::distill || !config.model.from_scratch);
+  if (!has_rule && vocabulary <= kBytes && model.vocab_size >= kManyWords) {
     warnings.push_back(concat("the data has token ids below ", vocabulary, " only, as bytes have, but the model knows ",
                               model.vocab_size, ": was the text packed without the model's tokenizer?"));
   }
@@ -238,6 +241,7 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   base::ConfigProblems problems;
   check(problems, config);
   check_objective(problems, config, objective);
+  const bool is_loaded = objective == Objective::distill || !config.model.from_scratch;
   // What these throw is told after the rest, or by itself with its own exit code.
   std::exception_ptr trouble;
   std::optional<models::Qwen3Config> model;
@@ -254,7 +258,6 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   };
   attempt("model.folder", [&] {
     model = model_config_of(config, objective);
-    const bool is_loaded = objective == Objective::distill || !config.model.from_scratch;
     if (is_loaded && !config.model.folder.empty()) models::Qwen3::check_files(config.model.folder);
     check_with_model(problems, config, objective, *model, world_size);
   });
@@ -262,14 +265,23 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   data.verify_tokens = false;
   const int64_t samples = std::max<int64_t>(1, config.train.micro_batches * config.train.micro_batch_sequences);
   const auto seed = static_cast<uint64_t>(config.run.seed);
+  std::optional<TokenizerRules> tokenizer;
+  if (model) tokenizer.emplace(config, is_loaded, model->vocab_size);
+  const auto check_data = [&](const DataSource& source, const char* key) {
+    if (!model) return;
+    check_with_data(problems, source, key, *model);
+    const std::string trouble_of_tokenizer = tokenizer->trouble_with(source);
+    problems.require(trouble_of_tokenizer.empty(), {key, "model.folder", "data.accept_other_tokenizer"},
+                     trouble_of_tokenizer);
+  };
   attempt("data.train_path", [&] {
     training_data = make_data_source(data, DataSplit::train, seed, samples);
-    if (model) check_with_data(problems, *training_data, "data.train_path", *model);
+    check_data(*training_data, "data.train_path");
   });
   if (config.evaluation.every > 0) {
     attempt("data.held_out_path", [&] {
       const auto held_out = make_data_source(data, DataSplit::held_out, seed, samples);
-      if (model) check_with_data(problems, *held_out, "data.held_out_path", *model);
+      check_data(*held_out, "data.held_out_path");
     });
   }
   if (trouble && problems.empty()) std::rethrow_exception(trouble);

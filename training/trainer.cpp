@@ -34,6 +34,11 @@ int64_t peak_memory_bytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
 
+// What LossInput::kl_mask is for a batch.
+at::Tensor kl_mask_of(const Batch& batch, const LossConfig& config) {
+  return config.kl_on == KlPositions::masked ? batch.loss_mask : at::Tensor();
+}
+
 // For tests: a loss that is not finite in its sums and its gradient, in the gradient alone, or far too high.
 void inject_loss_fault(Loss& loss, int64_t step) {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -258,6 +263,8 @@ LossInput Trainer::loss_input(const Batch& batch) const {
   input.labels = batch.labels.to(parts_.device);
   if (batch.loss_weights.defined()) input.loss_weights = batch.loss_weights.to(parts_.device);
   if (batch.padding.defined()) input.padding = batch.padding.to(parts_.device);
+  const at::Tensor kl_mask = kl_mask_of(batch, config_.loss);
+  if (kl_mask.defined()) input.kl_mask = kl_mask.to(parts_.device);
   input.student_lm_head = parts_.model.lm_head_weight();
   if (parts_.adapters && config_.loss.distill_alpha > 0.0) {
     const at::Tensor documents = batch.documents.defined() ? batch.documents.to(parts_.device) : at::Tensor();
@@ -300,6 +307,7 @@ LossSums Trainer::global_counts(const std::vector<Batch>& batches) {
     input.labels = batch.labels;
     input.loss_weights = batch.loss_weights;
     input.padding = batch.padding;
+    input.kl_mask = kl_mask_of(batch, config_.loss);
     own.push_back(count_tokens(input, parts_.model.config().vocab_size));
   }
   return sum_over_micro_batches(own);

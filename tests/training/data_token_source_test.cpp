@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "tests/support/temporary_folder.h"
+#include "training/data/token_file_writer.h"
 #include "training/data/token_source.h"
 
 namespace rosa::training {
@@ -78,6 +79,46 @@ TEST_F(TokenSourceTest, UnpackedSequencesEndWithTheirDocument) {
   EXPECT_THAT(row_of(batch.padding, rows.at(3)), ElementsAre(0, 0, 0, 0, 0, 0, 0, 0));
   EXPECT_THAT(row_of(batch.input_ids, rows.at(11)), ElementsAre(11, 12, 13, 14, 15, 16, 17, 18));
   EXPECT_THAT(row_of(batch.input_ids, rows.at(19)), ElementsAre(19, 20, 0, 0, 0, 0, 0, 0));
+}
+
+// Two documents of 10 tokens whose odd tokens count.
+void write_masked(const std::filesystem::path& path) {
+  TokenFileWriter writer(path, 1000, {.has_loss_mask = true});
+  for (int64_t first : {0, 10}) {
+    Row document;
+    std::vector<uint8_t> counts;
+    for (int64_t token = first; token < first + 10; ++token) {
+      document.push_back(token);
+      counts.push_back(token % 2 == 1 ? 1 : 0);
+    }
+    writer.add_document(document, counts);
+  }
+  writer.finish();
+}
+
+TEST_F(TokenSourceTest, TokensThatTheMaskLeavesOutHaveNoLabel) {
+  write_masked(folder_ / "tokens");
+  const Batch batch = source(2)->batch(0, 0, 2);
+  const int64_t second = batch.input_ids[0][0].item<int64_t>() == 8 ? 0 : 1;
+  EXPECT_THAT(row_of(batch.input_ids, second), ElementsAre(8, 9, 10, 11, 12, 13, 14, 15));
+  EXPECT_THAT(row_of(batch.labels, second), ElementsAre(-100, 9, -100, 11, -100, 13, -100, 15));
+  EXPECT_THAT(row_of(batch.loss_mask, second), ElementsAre(0, 1, 0, 1, 0, 1, 0, 1));
+  write({20});
+  EXPECT_FALSE(source(2)->batch(0, 0, 2).loss_mask.defined());
+}
+
+TEST_F(TokenSourceTest, TheMaskIsFalseAtPadding) {
+  write_masked(folder_ / "tokens");
+  config_.packed_documents = false;
+  const Batch batch = source(4)->batch(0, 0, 4);
+  for (int64_t row = 0; row < 4; ++row) {
+    const int64_t first = batch.input_ids[row][0].item<int64_t>();
+    if (first != 18) continue;
+    EXPECT_THAT(row_of(batch.labels, row), ElementsAre(-100, 19, -100, -100, -100, -100, -100, -100));
+    EXPECT_THAT(row_of(batch.loss_mask, row), ElementsAre(0, 1, 0, 0, 0, 0, 0, 0));
+    return;
+  }
+  FAIL() << "no row starts at 18";
 }
 
 TEST_F(TokenSourceTest, AnEpochShowsEachSequenceOnceAndTheNextShufflesAnew) {

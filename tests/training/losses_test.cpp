@@ -71,6 +71,37 @@ TEST(Losses, CountsLeaveOutPaddingIgnoredAndFirstLabels) {
   EXPECT_EQ(counts.ce_count, 3 * 10 - 1 - 5);
 }
 
+// Position t-1 has a part in the KL where the mask counts token t: what is left out gives neither value nor gradient.
+TEST(Losses, TheMaskLeavesPositionsOutOfTheKl) {
+  Case c = random_case(6);
+  c.config.distill_alpha = 1.0;
+  c.config.temperature = 1.0;
+  c.input.padding = at::Tensor();
+  c.input.kl_mask = at::zeros({3, 11}, at::kBool);
+  c.input.kl_mask[0][0] = true;  // nothing before it predicts it
+  c.input.kl_mask[1][5] = true;
+  c.input.kl_mask[2][10] = true;
+  EXPECT_EQ(count_tokens(c.input, 23).kl_count, 2);
+  const Loss loss = distillation_loss(c.input, c.config, 2.0, 0.0);
+  torch::autograd::backward({loss.value}, {});
+  const at::Tensor log_p = at::log_softmax(at::matmul(c.input.teacher_hidden, c.input.teacher_lm_head.t()), -1);
+  const at::Tensor log_q = at::log_softmax(at::matmul(c.input.student_hidden, c.input.student_lm_head.t()), -1);
+  const at::Tensor kl = (log_p.exp() * (log_p - log_q)).sum(-1);
+  EXPECT_NEAR(loss.value.item<double>(), (kl[1][4] + kl[2][9]).item<double>() / 2, 1e-6);
+  at::Tensor gradients = c.input.student_hidden.grad().abs().sum(-1);
+  EXPECT_GT(gradients[1][4].item<double>(), 0);
+  EXPECT_GT(gradients[2][9].item<double>(), 0);
+  gradients[1][4] = 0;
+  gradients[2][9] = 0;
+  EXPECT_EQ(gradients.sum().item<double>(), 0);
+}
+
+TEST(Losses, PaddingIsLeftOutWhateverTheMaskSays) {
+  Case c = random_case(7);
+  c.input.kl_mask = at::ones({3, 11}, at::kBool);
+  EXPECT_EQ(count_tokens(c.input, 23).kl_count, 3 * 10 - 4);  // the last position of a row predicts nothing
+}
+
 TEST(Losses, TheChunkSizeChangesNothing) {
   Case c = random_case(3);
   c.config.chunk_tokens = 1000;

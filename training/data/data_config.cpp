@@ -115,6 +115,8 @@ void describe(base::FieldVisitor& visitor, DataConfig& config) {
       "token_file: true: a sequence runs on into the next document; false: it ends with its document, padded");
   visitor.field("verify_tokens", config.verify_tokens, Role::place,
                 "token_file: compare the checksum of all tokens at start (reads the whole file)");
+  visitor.field("accept_other_tokenizer", config.accept_other_tokenizer, Role::free,
+                "take data whose tokens are not those of the tokenizer in the model's folder");
 }
 
 void check(base::ConfigProblems& problems, const DataConfig& given) {

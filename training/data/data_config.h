@@ -38,6 +38,7 @@ struct DataConfig {
 
   bool packed_documents = true;
   bool verify_tokens = true;
+  bool accept_other_tokenizer = false;
 };
 
 void describe(base::FieldVisitor& visitor, DataConfig& config);

@@ -11,6 +11,7 @@
 
 #include "training/data/batch.h"
 #include "training/data/data_config.h"
+#include "training/data/token_file.h"
 
 namespace rosa::training {
 
@@ -28,6 +29,8 @@ class DataSource {
   virtual Batch sequences_of_file(int64_t first, int64_t num_sequences) const;
   // Every token id is below it.
   virtual int64_t vocabulary_size() const = 0;
+  // Whose ids they are; nothing where that is not known, and where they are no text.
+  virtual std::optional<TokenizerMark> tokenizer() const { return std::nullopt; }
   // Changes when the sequences of any step would, be it by settings or content.
   virtual std::string fingerprint() const = 0;
   // The checksum of the file that the sequences come from, "none" where there is no file: compared on resume, beside

@@ -68,6 +68,7 @@ class RandomPhraseSource : public PhraseSource {
 class LineSource : public PhraseSource {
  public:
   LineSource(const DataConfig& resolved, DataSplit split, uint64_t seed, const std::filesystem::path& path);
+  std::optional<TokenizerMark> tokenizer() const override { return mark_of_bytes(); }
   std::string fingerprint() const override;
   std::string content() const override;
 

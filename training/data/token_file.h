@@ -19,6 +19,9 @@ struct TokenizerMark {
   bool is_bytes = false;     // a byte is a token
 };
 
+// That of texts whose bytes are tokens.
+inline TokenizerMark mark_of_bytes() { return {.name = "bytes", .fingerprint = 0, .is_bytes = true}; }
+
 // What a token file says of its tokens beside the vocabulary's size.
 struct TokenFileFacts {
   std::optional<TokenizerMark> tokenizer = {};

@@ -75,6 +75,13 @@ void TokenSource::fill_documents(const Piece& piece, int64_t* documents, int64_t
   }
 }
 
+void TokenSource::apply_loss_mask(const Piece& piece, bool* mask, int64_t* labels) const {
+  for (int64_t t = 0; t < piece.num_tokens; ++t) {
+    mask[t] = file_.counts(piece.first + t);
+    if (!mask[t]) labels[t] = kIgnoredLabel;
+  }
+}
+
 Batch TokenSource::batch(int64_t step, int64_t first_sample, int64_t num_samples) const {
   base::require(first_sample >= 0 && num_samples >= 0 &&
                     (split_ == DataSplit::held_out || first_sample + num_samples <= samples_per_step_),
@@ -87,12 +94,16 @@ Batch TokenSource::batch(int64_t step, int64_t first_sample, int64_t num_samples
   batch.labels = at::full({num_samples, length}, kIgnoredLabel, at::kLong);
   (packed_ ? batch.documents : batch.padding) =
       packed_ ? at::zeros({num_samples, length}, at::kLong) : at::ones({num_samples, length}, at::kBool);
+  if (file_.facts().has_loss_mask) batch.loss_mask = at::zeros({num_samples, length}, at::kBool);
   for (int64_t row = 0; row < num_samples; ++row) {
     const Piece piece = this->piece(stage, (step - stage.first_step) * samples_per_step_ + first_sample + row);
     auto* ids = batch.input_ids.mutable_data_ptr<int64_t>() + row * length;
     auto* labels = batch.labels.mutable_data_ptr<int64_t>() + row * length;
     file_.read(piece.first, {ids, static_cast<size_t>(piece.num_tokens)});
     std::copy_n(ids, piece.num_tokens, labels);
+    if (batch.loss_mask.defined()) {
+      apply_loss_mask(piece, batch.loss_mask.mutable_data_ptr<bool>() + row * length, labels);
+    }
     if (packed_) {
       fill_documents(piece, batch.documents.mutable_data_ptr<int64_t>() + row * length, labels);
     } else {

@@ -21,12 +21,14 @@ class TokenSource : public DataSource {
   TokenSource(const DataConfig& resolved, DataSplit split, uint64_t seed, const std::filesystem::path& path,
               int64_t samples_per_step);
 
-  // Labels are -100 where the predicting token lies in another document, and at padding. `documents` is defined where
-  // sequences are packed, `padding` where they are not.
+  // Labels are -100 where the predicting token lies in another document, where the file's loss mask leaves the token
+  // out, and at padding. `documents` is defined where sequences are packed, `padding` where they are not, `loss_mask`
+  // where the file has a mask.
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
   std::optional<int64_t> num_sequences_of_file() const override { return cuts_.back().num_sequences; }
   Batch sequences_of_file(int64_t first, int64_t num_sequences) const override;
   int64_t vocabulary_size() const override { return file_.vocabulary_size(); }
+  std::optional<TokenizerMark> tokenizer() const override { return file_.facts().tokenizer; }
   std::string fingerprint() const override;
   std::string content() const override;
 
@@ -45,6 +47,7 @@ class TokenSource : public DataSource {
   Cut cut(int64_t sequence_length) const;
   Piece piece(const DataStage& stage, int64_t sample) const;
   void fill_documents(const Piece& piece, int64_t* documents, int64_t* labels) const;
+  void apply_loss_mask(const Piece& piece, bool* mask, int64_t* labels) const;
 
   TokenFile file_;
   DataSplit split_;
