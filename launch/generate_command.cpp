@@ -234,7 +234,7 @@ void add_generate_command(CLI::App& program, Action& action) {
   command
       ->add_option("--stop", generation.stops,
                    "a text that ends the continuation, and is not shown; may be given several times")
-      ->expected(1);
+      ->allow_extra_args(false);
   const std::map<std::string, models::Speculation> speculations = {
       {"off", models::Speculation::off}, {"on", models::Speculation::on}, {"auto", models::Speculation::automatic}};
   command
