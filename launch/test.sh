@@ -131,7 +131,7 @@ run_tokenizers() {
   record "tokenizers" $status
 }
 
-# The documented Python against transformers. It needs the whole torch, which only the CUDA build brings.
+# Exported students in transformers. It needs the whole torch, which only the CUDA build brings.
 run_python() {
   local torch packages status=0
   torch=$(libtorch_folder cuda)
@@ -145,9 +145,9 @@ run_python() {
     (pip_install "$packages.partial" "$packages.log" "" "transformers==$transformers_version" safetensors) &&
       mv "$packages.partial" "$packages" || { record "transformers" 1; return 0; }
   fi
-  say "Python: adapters in transformers"
+  say "Python: exported students in transformers"
   PYTHONPATH=$torch:$packages timeout -k 5 600 python3 "$rosa_root/tests/models/transformers_parity.py" \
-    "$(build_folder release)/tests/models/write_parity_case" "$rosa_root/docs/python.md" || status=$?
+    "$(build_folder release)/tests/models/write_parity_case" "$(build_folder release)/lib/librosa_c.so" || status=$?
   record "Python against transformers" $status
 }
 

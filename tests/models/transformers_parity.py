@@ -1,143 +1,184 @@
-"""Runs the Python of docs/python.md on models and adapters that rosa wrote: logits, generate(), and what it refuses.
+"""Exported students in Hugging Face transformers, against what rosa says: logits, generation, padding, beams, caches, refusals.
 
-Usage: transformers_parity.py WRITE_PARITY_CASE DOCS_PYTHON_MD
-       transformers_parity.py --time DOCS_PYTHON_MD        seconds of the documented operator and of the bitwise one
+Usage: transformers_parity.py WRITE_PARITY_CASE LIBROSA_C
 Exit code 77: skipped, because torch, safetensors or transformers cannot be imported here.
 """
-import re
+import copy
+import os
+import pickle
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 # The same rounding on both sides would be luck; a flipped bit or a wrong window is off by far more.
-TOLERANCE = 1e-4
+TOLERANCE = 2e-5
 NEW_TOKENS = 24
+PROMPT = 40
+failures = []
 
 
-def documented_lines(document):
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", Path(document).read_text(), re.S | re.M))
+def check(name, holds):
+    print(f"{name}: {'as it should be' if holds else 'WRONG'}", flush=True)
+    if not holds:
+        failures.append(name)
 
 
 def compare(name, actual, expected):
     difference = (actual - expected).abs().max().item()
-    print(f"{name}: logits differ by {difference:.2e}, largest {expected.abs().max().item():.2f}")
-    return difference <= TOLERANCE
+    print(f"{name}: logits differ by {difference:.2e}, largest {expected.abs().max().item():.2f}", flush=True)
+    if not difference <= TOLERANCE:
+        failures.append(name)
 
 
-def check(name, holds):
-    print(f"{name}: {'as it should be' if holds else 'WRONG'}")
-    return holds
-
-
-def bitwise_rosa(q, k, v):
-    """The operator bit by bit and with all lengths at once: the oracle of the documented one."""
-    import torch
-    T = q.shape[2]
-    same = (q.unsqueeze(3) == k.unsqueeze(2)).all(-1).tril(-1)
-    length = torch.zeros(*q.shape[:2], T + 1, T + 1, dtype=torch.long)
-    for t in range(T):
-        length[:, :, t + 1, 1:] = (length[:, :, t, :-1] + 1) * same[:, :, t]
-    at = ((length[:, :, 1:, 1:] * T + torch.arange(T)) * same).max(-1).indices
-    at = (at + 1).clamp(max=T - 1)[..., None].expand(*at.shape, v.shape[-1])
-    return v.gather(2, at) & same.any(-1, keepdim=True), same.any(-1, keepdim=True)
-
-
-def random_bits(*shape, ones=0.5):
-    import torch
-    return torch.rand(shape) < ones
-
-
-def operator_is_right(rosa):
-    import torch
-    torch.manual_seed(1)
-    good = True
-    for heads, length, query_bits, value_bits, ones in [(2, 1, 3, 3, 0.5), (3, 60, 1, 2, 0.5), (2, 80, 2, 8, 0.9),
-                                                        (2, 60, 8, 1, 0.95), (1, 50, 63, 8, 0.998)]:
-        q, k = random_bits(2, 2, heads, length, query_bits, ones=ones)
-        v = random_bits(2, heads, length, value_bits)
-        good &= all(torch.equal(a, b) for a, b in zip(rosa(q, k, v), bitwise_rosa(q, k, v)))
-    return check("operator against the bitwise one", good)
-
-
-def refuses(function, error, *words):
-    """Whether the call raises this error, with a message that has the words."""
+def refuses(name, function, error, *words):
     try:
         function()
     except error as raised:
-        return all(word in str(raised) for word in words)
-    return False
+        check(f"{name}: refused", all(word in str(raised) for word in words))
+        return
+    check(f"{name}: refused", False)
 
 
-def generates_as_it_says(name, student, input_ids):
-    """generate() with its defaults gives what full forwards give, and a cache is refused whichever way it comes."""
+def settings(**more):
+    return {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, **more}
+
+
+def padded(ids, counts):
+    """The rows with so many tokens of padding before them, cut to one length; and the mask."""
+    import torch
+    rows = torch.zeros(len(counts), ids.shape[1] + max(counts), dtype=torch.long)
+    mask = torch.zeros_like(rows)
+    for row, count in enumerate(counts):
+        kept = rows.shape[1] - count
+        rows[row, count:count + min(kept, ids.shape[1])] = ids[row, :kept]
+        mask[row, count:] = 1
+    return rows[:, :ids.shape[1]], mask[:, :ids.shape[1]]
+
+
+def check_forwards(name, model, ids, expected):
+    import torch
+    for use_cache in (False, True):
+        compare(f"{name}, use_cache={use_cache}", model(ids, use_cache=use_cache).logits, expected)
+        rows, mask = padded(ids, [13, 5])
+        logits = model(rows, attention_mask=mask, use_cache=use_cache).logits
+        for row, count in enumerate((13, 5)):
+            compare(f"{name}, row {row} behind padding, use_cache={use_cache}", logits[row, count:],
+                    expected[row, :ids.shape[1] - count])
+    cache, pieces = None, []
+    for first, last in ((0, 40), (40, 41), (41, 80), (80, 90)):
+        result = model(ids[:, first:last], past_key_values=cache, use_cache=True)
+        cache = result.past_key_values
+        pieces.append(result.logits)
+    compare(f"{name}, piece by piece", torch.cat(pieces, 1), expected)
+
+
+def check_generation(name, model, ids, continued):
+    import torch
+    prompt = ids[:, :PROMPT]
+    ones = torch.ones_like(prompt)
+    generate = lambda **more: model.generate(prompt, attention_mask=ones, **settings(max_new_tokens=NEW_TOKENS, **more))
+    check(f"{name}: generate() says what rosa says", torch.equal(generate(), continued))
+    check(f"{name}: and without a cache", torch.equal(generate(use_cache=False), continued))
+    check(f"{name}: beams with a cache and without",
+          torch.equal(generate(num_beams=3), generate(num_beams=3, use_cache=False)))
+    # A batch of prompts of different lengths is each of them alone.
+    rows, mask = padded(prompt, [11, 2])
+    together = model.generate(rows, attention_mask=mask, **settings(max_new_tokens=NEW_TOKENS))[:, PROMPT:]
+    for row, count in enumerate((11, 2)):
+        alone = prompt[row:row + 1, :PROMPT - count]
+        alone = model.generate(alone, attention_mask=torch.ones_like(alone), **settings(max_new_tokens=NEW_TOKENS))
+        check(f"{name}: padded row {row} is generated as alone", torch.equal(together[row], alone[0, PROMPT - count:]))
+    check(f"{name}: tokens drafted from the prompt change nothing", torch.equal(model.generate(
+        prompt[:1], attention_mask=ones[:1], **settings(max_new_tokens=NEW_TOKENS, prompt_lookup_num_tokens=4)), continued[:1]))
+
+
+def check_cache(name, model, ids, expected):
+    import torch
+    from transformers import DynamicCache, StaticCache
+    cache = DynamicCache()
+    cache.activate_past_recording()
+    model(ids[:, :50], past_key_values=cache, use_cache=True)
+    cache.activate_past_recording()
+    for which, copied in (("deep copy", copy.deepcopy(cache)), ("cache", cache)):
+        model(ids[:, 10:17], past_key_values=copied, use_cache=True)
+        copied.crop(-7)
+        compare(f"{name}, {which} after a crop", model(ids[:, 50:], past_key_values=copied).logits, expected[:, 50:])
+    cache = model(ids[:, :50], use_cache=True).past_key_values
+    cache.batch_repeat_interleave(2)
+    cache.batch_select_indices(torch.tensor([2, 0]))
+    compare(f"{name}, repeated and selected rows", model(ids[[1, 0], 50:], past_key_values=cache).logits,
+            expected[[1, 0], 50:])
+    stream = model(ids[:, :50], use_cache=True).past_key_values.layers[0].stream
+    check(f"{name}: a stream can be pickled", pickle.loads(pickle.dumps(stream)) is not None)
+    foreign = DynamicCache()
+    foreign.update(torch.zeros(2, 2, 3, 4), torch.zeros(2, 2, 3, 4), 0)
+    refuses(f"{name}: a cache of another model", lambda: model(ids, past_key_values=foreign), ValueError, "another model")
+    static = StaticCache(config=model.config, max_cache_len=128)
+    refuses(f"{name}: a static cache", lambda: model(ids, past_key_values=static), ValueError, "StaticCache", "DynamicCache")
+    refuses(f"{name}: a mask of pairs", lambda: model(ids, attention_mask=torch.ones(2, 1, 90, 90)), ValueError, "two dimensions")
+    refuses(f"{name}: a short mask", lambda: model(ids, attention_mask=torch.ones(2, 89)), ValueError, "expected [2, 90]")
+    refuses(f"{name}: attentions", lambda: model(ids, output_attentions=True), ValueError, "output_attentions")
+
+
+def check_streams(name, module, library):
+    """Random symbols with holes, rewinds and selections: the library's stream and PyTorch's give the same."""
+    import torch
+    torch.manual_seed(3)
+    good = True
+    for bits, heads, kv_heads in ((1, 2, 1), (2, 4, 2), (8, 1, 1)):
+        streams = [module.LibraryStream(library, 2, heads, kv_heads), module.TorchStream(2, heads, kv_heads)]
+        for step in range(12):
+            count = int(torch.randint(1, 9, ()))
+            query = torch.randint(0, 2**bits, (2, heads, count))
+            key, value = torch.randint(0, 2**bits, (2, kv_heads, count)), torch.randint(0, 2**62, (2, kv_heads, count))
+            present = torch.rand(2, count) > 0.2 if step % 2 else None
+            results = [stream.append(query, key, value, present) for stream in streams]
+            good &= all(torch.equal(a, b) for a, b in zip(*results))
+            if step % 3 == 2:
+                for stream in streams:
+                    stream.rewind(torch.tensor([2, 1]))
+            if step % 5 == 4:
+                streams = [stream.select(torch.tensor([1, 0])) for stream in streams]
+    check(f"{name}: both kinds of streams", good)
+
+
+def check_case(case, library):
     import torch
     import transformers
-    settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    mask = torch.ones_like(input_ids)  # without it generate() takes the pad token's id for padding
-    expected = input_ids
-    for _ in range(NEW_TOKENS):
-        expected = torch.cat([expected, student(expected).logits[:, -1:].argmax(-1)], 1)
-    good = check(f"{name} generate()", torch.equal(student.generate(input_ids, attention_mask=mask, **settings), expected))
-    cache = transformers.DynamicCache
-    own = transformers.GenerationConfig(**settings, use_cache=True)
-    for way, function in {
-            "use_cache=True": lambda: student(input_ids, use_cache=True),
-            "past_key_values": lambda: student(input_ids, past_key_values=cache()),
-            "generate(use_cache=True)": lambda: student.generate(input_ids, attention_mask=mask, **settings, use_cache=True),
-            "generate(past_key_values)": lambda: student.generate(input_ids, attention_mask=mask, **settings,
-                                                                  past_key_values=cache()),
-            "generate(GenerationConfig)": lambda: student.generate(input_ids, attention_mask=mask,
-                                                                   generation_config=own)}.items():
-        good &= check(f"{name} refuses {way}", refuses(function, ValueError, "use_cache=False"))
-    return good
+    from safetensors.torch import load_file
+    expected = load_file(case / "expected.safetensors")
+    ids, logits = expected["input_ids"], expected["student_logits"]
+    teacher = transformers.AutoModelForCausalLM.from_pretrained(str(case / "base"), dtype=torch.float32)
+    compare(f"{case.name} teacher", teacher(ids).logits, expected["teacher_logits"])
+    for backend in ("none", library):
+        os.environ["ROSA_C_LIBRARY"] = backend
+        name = f"{case.name} {'PyTorch' if backend == 'none' else 'librosa_c'}"
+        model = transformers.AutoModelForCausalLM.from_pretrained(str(case / "model"), trust_remote_code=True, dtype=torch.float32)
+        module = sys.modules[type(model).__module__]
+        check(f"{name}: is what was asked for", (module.Library.find(None) is None) == (backend == "none"))
+        check_forwards(name, model, ids, logits)
+        check_generation(name, model, ids, expected["continued"])
+        check_cache(name, model, ids, logits)
+        if backend != "none":
+            check_streams(name, module, module.Library.find(None))
+    saved = case / "saved"
+    model.save_pretrained(saved)
+    again = transformers.AutoModelForCausalLM.from_pretrained(str(saved), trust_remote_code=True, dtype=torch.float32)
+    check(f"{case.name}: saved and loaded", torch.equal(again(ids).logits, model(ids).logits))
+    half = transformers.AutoModelForCausalLM.from_pretrained(str(case / "model"), trust_remote_code=True, dtype=torch.bfloat16)
+    check(f"{case.name}: adapters stay float32 beside bfloat16",
+          all((p.dtype == torch.float32) == (".rosa_attn." in n) for n, p in half.named_parameters()))
+    sys.path.insert(0, str(case / "adapter"))
+    import modeling_qwen3_rosa
+    compare(f"{case.name} adapter on its base", modeling_qwen3_rosa.load_adapter(case / "adapter", dtype=torch.float32)(ids).logits, logits)
+    with torch.enable_grad():
+        again.train()(ids, labels=ids).loss.backward()
+    check(f"{case.name}: what adapters add has a gradient", all(
+        layer.self_attn.rosa_attn.o_proj.weight.grad is not None for layer in again.model.layers if layer.self_attn.rosa_attn))
 
 
-def refuses_what_it_cannot_do(name, student, input_ids, folder):
-    import torch
-    mask = torch.ones_like(input_ids)
-    good = torch.equal(student(input_ids, attention_mask=mask).logits, student(input_ids).logits)
-    mask[0, :3] = 0
-    good &= check(f"{name} refuses padding on the left",
-                  refuses(lambda: student(input_ids, attention_mask=mask), ValueError, "padding"))
-    good &= check(f"{name} refuses save_pretrained",
-                  refuses(lambda: student.save_pretrained(folder), NotImplementedError, "drop the ROSA adapters"))
-    return good
-
-
-def check_case(case, documented):
-    import torch
-    import transformers
-    from safetensors import safe_open
-    with safe_open(case / "expected.safetensors", "pt") as file:
-        window = int(file.metadata()["window"])
-        expected = {name: file.get_tensor(name) for name in file.keys()}
-    student = documented["load_student"](str(case / "model"), str(case / "adapter.safetensors"), window)
-    teacher = transformers.AutoModelForCausalLM.from_pretrained(str(case / "model"), dtype=torch.float32)
-    ids = expected["input_ids"]
-    good = compare(f"{case.name} student", student(ids).logits, expected["student_logits"])
-    good &= compare(f"{case.name} teacher", teacher(ids).logits, expected["teacher_logits"])
-    good &= generates_as_it_says(case.name, student, ids[:, :40])
-    return refuses_what_it_cannot_do(case.name, student, ids, case / "saved") and good
-
-
-def show_times(rosa):
-    """16 heads of 8 bits, one thread, the best of three."""
-    for length in (256, 1024):
-        q, k, v = random_bits(3, 1, 16, length, 8)
-        seconds = []
-        for operator in (bitwise_rosa, rosa):
-            started = []
-            for _ in range(3):
-                start = time.process_time()
-                operator(q, k, v)
-                started.append(time.process_time() - start)
-            seconds.append(min(started))
-        print(f"T {length}: bitwise {seconds[0]:.3f} s, documented {seconds[1]:.3f} s, {seconds[0] / seconds[1]:.1f} times")
-
-
-def main(writer, document):
+def main(writer, library):
     try:
         import torch
         import transformers
@@ -147,17 +188,13 @@ def main(writer, document):
         return 77
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     torch.set_num_threads(1)
-    documented = {}
-    exec(compile(documented_lines(document), str(document), "exec"), documented)
-    if writer == "--time":
-        show_times(documented["rosa"])
-        return 0
-    good = operator_is_right(documented["rosa"])
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        subprocess.run([writer, folder], check=True)
-        for case in sorted(Path(folder).iterdir()):
-            good &= check_case(case, documented)
-    return 0 if good else 1
+        os.environ["HF_HOME"] = folder  # where remote code is copied to
+        subprocess.run([writer, folder + "/cases"], check=True)
+        for case in sorted(Path(folder, "cases").iterdir()):
+            check_case(case, library)
+    print("all as it should be" if not failures else f"WRONG: {failures}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

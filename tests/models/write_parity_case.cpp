@@ -1,10 +1,11 @@
-// Writes a random student and its logits for transformers_parity.py:
-// FOLDER/model (Hugging Face), FOLDER/adapter.safetensors, FOLDER/expected.safetensors.
+// Writes a random student and what it says, for the Python tests: FOLDER/base (Hugging Face), FOLDER/model and
+// FOLDER/adapter (exported), FOLDER/expected.safetensors.
 #include <iostream>
 
 #include "base/error.h"
 #include "base/safetensors.h"
 #include "models/export.h"
+#include "models/generate.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "tests/models/tiny_model.h"
 
@@ -30,8 +31,14 @@ void write_case(const std::filesystem::path& folder, bool plain) {
   for (auto& [name, parameter] : adapters.parameters()) {
     if (name.find("v_emb") != std::string::npos) parameter.add_(at::randn_like(parameter), 0.3);
   }
-  export_qwen3(model, folder / "model");
-  adapters.save(folder / "adapter.safetensors");
+  export_qwen3(model, folder / "base");
+  StudentExport settings{.sliding_window = kWindow, .dtype = "float32", .base_folder = folder / "base"};
+  // The full case in many files.
+  if (!plain) settings.max_shard_bytes = 60'000;
+  std::filesystem::create_directory(folder / "model");
+  export_student(model, adapters, settings, folder / "model");
+  std::filesystem::create_directory(folder / "adapter");
+  export_adapter(adapters, settings, folder / "adapter");
 
   HostExecutor executor(1);
   ForwardOptions options;
@@ -41,11 +48,14 @@ void write_case(const std::filesystem::path& folder, bool plain) {
   const at::Tensor input_ids = random_ids(2, 90, config.vocab_size);
   const at::Tensor student = model.logits(model.hidden_states(input_ids, options));
   const at::Tensor teacher = model.logits(model.teacher_hidden_states(input_ids));
+  GenerateOptions greedy;
+  greedy.max_new_tokens = 24;
+  const at::Tensor continued = generate(model, input_ids.narrow(1, 0, 40).contiguous(), options, greedy);
   base::write_safetensors(folder / "expected.safetensors",
                           {{"input_ids", view_bytes(input_ids)},
                            {"student_logits", view_bytes(student)},
-                           {"teacher_logits", view_bytes(teacher)}},
-                          {{"window", std::to_string(kWindow)}});
+                           {"continued", view_bytes(continued)},
+                           {"teacher_logits", view_bytes(teacher)}});
 }
 
 }  // namespace
