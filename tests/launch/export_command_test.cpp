@@ -1,0 +1,206 @@
+// `rosa export`: what lies in the folder, what it replaces and what it does not, wrong options; and the way back by
+// train.init_from. tests/models/transformers_parity.py loads such folders.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/safetensors.h"
+#include "tests/support/job.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_run.h"
+
+namespace rosa {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing::JobResult;
+using ::testing::Not;
+using testing::rosa_program;
+using testing::run_job;
+using testing::text_of_file;
+using testing::TinyRun;
+
+void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+
+nlohmann::json json_of(const fs::path& path) { return nlohmann::json::parse(text_of_file(path)); }
+
+std::set<std::string> names_in(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
+  return names;
+}
+
+// One finished run for all tests, which none may change.
+class Export : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    shared_ = new testing::TemporaryFolder;
+    const TinyRun tiny(*shared_ / "run", 4);
+    const JobResult trained = run_job(tiny.train_command());
+    ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  }
+  static void TearDownTestSuite() {
+    delete shared_;
+    shared_ = nullptr;
+  }
+  static fs::path run() { return *shared_ / "run"; }
+
+  // rosa export RUN ARGUMENTS, in this test's folder.
+  JobResult exported(std::vector<std::string> arguments, const fs::path& run_folder = run()) const {
+    arguments.insert(arguments.begin(), {rosa_program(), "export", run_folder.string()});
+    return run_job(arguments, {.folder = work_.path()});
+  }
+  void expect_refused(const std::vector<std::string>& arguments, const std::string& message, int code = 2) const {
+    const std::set<std::string> before = names_in(work_.path());
+    const JobResult result = exported(arguments);
+    EXPECT_EQ(result.exit_code, code) << result.output;
+    EXPECT_THAT(result.output, HasSubstr(message));
+    EXPECT_EQ(names_in(work_.path()), before);
+  }
+
+  testing::TemporaryFolder work_;
+
+ private:
+  static inline testing::TemporaryFolder* shared_ = nullptr;
+};
+
+TEST_F(Export, AFolderHoldsWhatTransformersNeeds) {
+  const JobResult result = exported({"-o", "out", "--evaluate", "--with-library"});
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(names_in(work_ / "out"),
+            (std::set<std::string>{"README.md", "config.json", "configuration_qwen3_rosa.py", "librosa_c.so.1",
+                                   "model.safetensors", "modeling_qwen3_rosa.py"}));
+  for (const char* name : {"configuration_qwen3_rosa.py", "modeling_qwen3_rosa.py"}) {
+    EXPECT_EQ(text_of_file(work_ / "out" / name), text_of_file(fs::path(ROSA_SOURCE_DIR) / "models/python" / name));
+  }
+  const nlohmann::json config = json_of(work_ / "out/config.json");
+  EXPECT_EQ(config.at("model_type"), "qwen3_rosa");
+  EXPECT_EQ(config.at("auto_map").at("AutoModelForCausalLM"), "modeling_qwen3_rosa.Qwen3RosaForCausalLM");
+  const std::string card = text_of_file(work_ / "out/README.md");
+  for (const char* word :
+       {"rosa_shuffled", "rosa_zeroed", "rosa_windowed", "perplexity", "in 4 steps", "has no tokenizer"}) {
+    EXPECT_THAT(card, HasSubstr(word));
+  }
+  // The adapter's weights are the checkpoint's, bit for bit.
+  const base::SafetensorsFile whole(work_ / "out/model.safetensors");
+  const base::SafetensorsFile adapter(run() / "checkpoints/step_00000004/adapter.safetensors");
+  for (const auto& [name, view] : adapter.tensors()) {
+    EXPECT_TRUE(std::equal(view.bytes.begin(), view.bytes.end(), whole.at(name).bytes.begin())) << name;
+  }
+}
+
+TEST_F(Export, WeightsComeInShardsOfTheAskedSizeAndDtype) {
+  const JobResult result = exported({"-o", "out", "--dtype", "bfloat16", "--max-shard-size", "20KB"});
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const nlohmann::json index = json_of(work_ / "out/model.safetensors.index.json");
+  EXPECT_EQ(json_of(work_ / "out/config.json").at("dtype"), "bfloat16");
+  int64_t num_bytes = 0;
+  std::set<std::string> files;
+  for (const auto& [name, file] : index.at("weight_map").items()) files.insert(file.get<std::string>());
+  EXPECT_GT(files.size(), 2u);
+  for (const std::string& file : files) {
+    const base::SafetensorsFile shard(work_ / "out" / file);
+    for (const auto& [name, view] : shard.tensors()) {
+      EXPECT_EQ(index.at("weight_map").at(name), file);
+      EXPECT_EQ(view.dtype, name.find(".rosa_attn.") == std::string::npos ? "BF16" : "F32") << name;
+      num_bytes += static_cast<int64_t>(view.bytes.size());
+    }
+  }
+  EXPECT_EQ(index.at("metadata").at("total_size"), num_bytes);
+  // Another export takes its place, without what the first left.
+  ASSERT_EQ(exported({"-o", "out/"}).exit_code, 0);
+  EXPECT_FALSE(fs::exists(work_ / "out/model.safetensors.index.json"));
+  EXPECT_EQ(names_in(work_.path()), std::set<std::string>{"out"});
+}
+
+TEST_F(Export, AnAdapterAloneNamesItsBase) {
+  const JobResult result = exported({"-o", "out", "--adapter-only", "--checkpoint", "2"});
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(text_of_file(work_ / "out/adapter.safetensors"),
+            text_of_file(run() / "checkpoints/step_00000002/adapter.safetensors"));
+  const nlohmann::json config = json_of(work_ / "out/adapter_config.json");
+  EXPECT_TRUE(fs::exists(fs::path(config.at("base_model_name_or_path").get<std::string>()) / "config.json"));
+  EXPECT_THAT(text_of_file(work_ / "out/README.md"), HasSubstr("load_adapter"));
+}
+
+TEST_F(Export, NothingOfOthersIsReplaced) {
+  fs::create_directory(work_ / "mine");
+  write(work_ / "mine/notes.txt", "mine");
+  expect_refused({"-o", "mine"}, "holds 'notes.txt', which this command did not write");
+  fs::create_directory(work_ / "other");
+  write(work_ / "other/config.json", "{}");  // a name of ours, and nothing else
+  expect_refused({"-o", "other"}, "was not made by this command");
+  write(work_ / "file", "text");
+  expect_refused({"-o", "file"}, "is no folder");
+  expect_refused({"-o", "no/such/place"}, "there is no folder", 3);
+  expect_refused({"-o", (run() / "checkpoints").string()}, "is a folder that is read");
+  expect_refused({"-o", (run() / "checkpoints/new").string()}, "which is read");
+  expect_refused({"-o", run().string()}, "which is read");
+  // An export with somebody's own file in it stays, too.
+  ASSERT_EQ(exported({"-o", "out"}).exit_code, 0);
+  write(work_ / "out/eval.txt", "mine");
+  expect_refused({"-o", "out"}, "holds 'eval.txt'");
+  EXPECT_EQ(text_of_file(work_ / "out/eval.txt"), "mine");
+  // An empty folder and a link to one are taken.
+  fs::create_directory(work_ / "empty");
+  fs::create_symlink("empty", work_ / "link");
+  EXPECT_EQ(exported({"-o", "link"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(work_ / "empty/config.json"));
+  EXPECT_TRUE(fs::is_symlink(work_ / "link"));
+}
+
+TEST_F(Export, WrongOptionsAreSaidBeforeAnyWork) {
+  expect_refused({"-o", ""}, "empty");
+  expect_refused({}, "--output");
+  expect_refused({"-o", "out", "--dtype", "int8"}, "int8");
+  expect_refused({"-o", "out", "--max-shard-size", "many"}, "many");
+  expect_refused({"-o", "out", "--max-shard-size", "0"}, "--max-shard-size");
+  expect_refused({"-o", "out", "--adapter-only", "--dtype", "float32"}, "adapters are float32");
+  write(work_ / "scores.json", "{\"teacher\": {}}");
+  expect_refused({"-o", "out", "--scores", "scores.json"}, "holds no scores of 'rosa'");
+  expect_refused({"-o", "out", "--scores", "scores.json", "--evaluate"}, "--evaluate");
+  expect_refused({"-o", "out", "--checkpoint", "77"}, "77", 4);
+}
+
+TEST_F(Export, ScoresOfAFileStandInTheCard) {
+  write(
+      work_ / "scores.json",
+      R"({"rosa": {"ce": 1.25, "ppl": 3.49, "num_tokens": 77}, "window": {"ce": 2.5, "ppl": 12.2}, "gap_closed": 0.5})");
+  ASSERT_EQ(exported({"-o", "out", "--scores", "scores.json"}).exit_code, 0);
+  EXPECT_THAT(text_of_file(work_ / "out/README.md"), HasSubstr("| 1.2500 | 3.4900 | 77 |"));
+}
+
+TEST_F(Export, ARunStartsFromAnExportAndFromAWholeStudent) {
+  ASSERT_EQ(exported({"-o", "out", "--max-shard-size", "20KB"}).exit_code, 0);
+  ASSERT_EQ(exported({"-o", "one"}).exit_code, 0);
+  ASSERT_EQ(exported({"-o", "adapter", "--adapter-only"}).exit_code, 0);
+  // As accelerate leaves it: a file alone.
+  fs::copy(work_ / "one/model.safetensors", work_ / "model.safetensors");
+  int number = 0;
+  for (const char* start : {"out", "adapter", "model.safetensors"}) {
+    const TinyRun warm(work_ / ("warm" + std::to_string(number++)), 1);
+    const JobResult result = run_job(warm.train_command({"train.init_from=" + (work_ / start).string()}));
+    EXPECT_EQ(result.exit_code, 0) << start << ": " << result.output;
+    const std::string said = result.output + warm.log(0);
+    if (std::string(start) == "adapter") {
+      EXPECT_THAT(said, Not(HasSubstr("belong to no adapter")));
+    } else {
+      EXPECT_THAT(said, HasSubstr("belong to no adapter and are not used: ")) << start;
+    }
+  }
+  const TinyRun other(work_ / "other", 1);
+  const JobResult refused = run_job(other.train_command(
+      {"train.init_from=" + (work_ / "out").string(), "adapter.query_key_bits=4", "adapter.num_heads=16"}));
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.output, HasSubstr("rosa_query_key_bits is 8"));
+}
+
+}  // namespace
+}  // namespace rosa
