@@ -26,6 +26,7 @@ void add_doctor_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_checkpoint_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
+void add_tokenize_command(CLI::App& program, Action& action);
 void add_report_command(CLI::App& program, Action& action);
 
 // The arguments with "--set a=1 b=2" written as "--set a=1 --set b=2", so that other arguments may follow.

@@ -46,7 +46,8 @@ const Meanings& command_meanings() {
       {{"generate"},
        {"sample", "infer", "inference", "predict", "complete", "completion", "chat", "prompt", "generation"}},
       {{"export"}, {"huggingface", "hf", "transformers", "publish", "upload", "save_pretrained", "save"}},
-      {{"data pack"}, {"tokenize", "tokenise", "prepare", "preprocess", "convert", "dataset"}},
+      {{"tokenize"}, {"tokenise", "tokens", "encode", "decode"}},
+      {{"data pack"}, {"prepare", "preprocess", "convert", "dataset"}},
       {{"checkpoint list"}, {"checkpoints", "ckpt", "ls"}},
       {{"checkpoint average"}, {"merge", "mean", "avg", "ema"}},
       {{"checkpoint show"}, {"inspect"}},
@@ -394,6 +395,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_export_command(*program, action);
   add_checkpoint_command(*program, action);
   add_data_command(*program, action);
+  add_tokenize_command(*program, action);
   add_experiment_command(*program, action);
   add_report_command(*program, action);
   add_config_command(*program, action);
