@@ -84,7 +84,7 @@ bool is_export(const fs::path& folder) {
   return false;
 }
 
-void copy_file(const fs::path& from, const fs::path& to) {
+void copy_plain_file(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::copy_file(from, to, error);
   require<base::FileError>(!error, "can't copy ", from.string(), " to ", to.string(), ": ", error.message());
@@ -96,7 +96,7 @@ bool copy_base_files(const fs::path& base, const fs::path& folder) {
   for (const char* name : kBaseFiles) {
     std::error_code ignored;
     if (!fs::is_regular_file(base / name, ignored)) continue;
-    copy_file(base / name, folder / name);
+    copy_plain_file(base / name, folder / name);
     has_tokenizer = has_tokenizer || std::string(name) == "tokenizer.json" || std::string(name) == "vocab.json" ||
                     std::string(name) == "tokenizer.model";
   }
@@ -167,7 +167,7 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
     models::export_student(*run.objects.model, *run.objects.adapters, settings, folder);
     has_tokenizer = copy_base_files(settings.base_folder, folder);
   }
-  if (options.with_library) copy_file(own_library(), folder / kLibraryFile);
+  if (options.with_library) copy_plain_file(own_library(), folder / kLibraryFile);
   base::write_file_atomically(folder / kCardFile, model_card({.config = run.config,
                                                               .run_folder = options.folder,
                                                               .num_steps_done = run.num_steps_done,
