@@ -109,8 +109,13 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool sp
       continue;
     }
     // White space that the token before has taken is gone.
-    if (token->lstrip && begin > done) begin = done + without_space_at_end(text.substr(done, begin - done));
+    if (token->lstrip) begin = begin > done ? done + without_space_at_end(text.substr(done, begin - done)) : done;
     if (token->rstrip) end += space_at_begin_of(text.substr(end));
+    // A token that is white space itself may be gone with it.
+    if (begin >= end) {
+      done = end;
+      continue;
+    }
     if (done < begin) parts.push_back({text.substr(done, begin - done)});
     parts.push_back({text.substr(begin, end - begin), token});
     done = end;

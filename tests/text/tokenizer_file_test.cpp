@@ -167,7 +167,7 @@ TEST_F(TokenizerFileTest, AnExpressionThatBacktracksWithoutEndIsOneError) {
   const auto tokenizer = load(changed);
   try {
     tokenizer->encode(std::string(200, 'a') + "c");
-    SUCCEED();  // PCRE2 may see by itself that nothing matches
+    FAIL() << "no error";
   } catch (const base::DataError& error) {
     EXPECT_THAT(error.what(), HasSubstr("gives up"));
   }
