@@ -60,6 +60,21 @@ class FieldVisitor {
   virtual void begin_section(std::string_view name, std::string_view help) = 0;
   virtual void end_section() = 0;
 
+  // The length that a list of structs is to have, which has `size` now: readers say what the input has.
+  virtual size_t begin_list(std::string_view /*name*/, size_t size, Role /*role*/, std::string_view /*help*/) {
+    return size;
+  }
+  virtual void end_list() {}
+
+  // A list of small structs, each described by its own `describe`; keys of an entry are "sources[0].path".
+  template <class Entry>
+  void list(std::string_view name, std::vector<Entry>& values, Role role, std::string_view help) {
+    const size_t size = begin_list(name, values.size(), role, help);
+    if (size != values.size()) values.assign(size, Entry{});
+    for (size_t i = 0; i < size; ++i) section(std::string(name) + "[" + std::to_string(i) + "]", values[i], "");
+    end_list();
+  }
+
   // A nested struct, described by its own `describe`.
   template <class Section>
   void section(std::string_view name, Section& value, std::string_view help) {

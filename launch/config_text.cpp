@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/printable.h"
 #include "launch/path_text.h"
 #include "launch/yaml_scalar.h"
@@ -39,41 +40,60 @@ const char* role_name(base::Role role) {
 class TextVisitor : public base::FieldVisitor {
  public:
   void field(std::string_view name, bool& value, base::Role role, std::string_view help) final {
-    text_field(name, scalar_text(value), "true or false", role, help);
+    show(name, scalar_text(value), "true or false", role, help);
   }
   void field(std::string_view name, int64_t& value, base::Role role, std::string_view help,
              base::Range<int64_t> range) final {
-    text_field(name, integer_text(value, range), expected_integer(range), role, help);
+    show(name, integer_text(value, range), expected_integer(range), role, help);
   }
   void field(std::string_view name, double& value, base::Role role, std::string_view help,
              base::Range<double> range) final {
-    text_field(name, scalar_text(value), expected_number(range), role, help);
+    show(name, scalar_text(value), expected_number(range), role, help);
   }
   void field(std::string_view name, std::string& value, base::Role role, std::string_view help,
              const std::vector<std::string>& choices) final {
-    text_field(name, scalar_text(value), choices.empty() ? "text" : expected_choice(choices), role, help);
+    show(name, scalar_text(value), choices.empty() ? "text" : expected_choice(choices), role, help);
   }
   void path(std::string_view name, std::string& value, base::Role role, std::string_view help) final {
-    text_field(name, yaml_text(path_text(value)), "a path", role, help);
+    show(name, yaml_text(path_text(value)), "a path", role, help);
   }
   void field(std::string_view name, std::vector<int64_t>& value, base::Role role, std::string_view help,
              base::Range<int64_t> range) final {
-    text_field(name, scalar_text(value), "a list, each element " + expected_integer(range), role, help);
+    show(name, scalar_text(value), "a list, each element " + expected_integer(range), role, help);
   }
   void field(std::string_view name, std::vector<double>& value, base::Role role, std::string_view help,
              base::Range<double> range) final {
-    text_field(name, scalar_text(value), "a list, each element " + expected_number(range), role, help);
+    show(name, scalar_text(value), "a list, each element " + expected_number(range), role, help);
   }
   void field(std::string_view name, std::vector<std::string>& value, base::Role role, std::string_view help) final {
-    text_field(name, scalar_text(value), "a list of texts", role, help);
+    show(name, scalar_text(value), "a list of texts", role, help);
+  }
+  // A list of structs stands on one line.
+  size_t begin_list(std::string_view name, size_t size, base::Role role, std::string_view help) final {
+    list_ = {.name = std::string(name), .help = std::string(help), .role = role, .text = "["};
+    in_list_ = true;
+    return size;
+  }
+  void end_list() final {
+    in_list_ = false;
+    text_field(list_.name, list_.text + "]", "a list of sections", list_.role, list_.help);
   }
   void begin_section(std::string_view name, std::string_view help) final {
+    if (in_list_) {
+      list_.text += list_.text == "[" ? "{" : ", {";
+      return;
+    }
+
     const std::string key = prefix_ + std::string(name);
     text_section(name, key, help);
     prefix_ = key + ".";
     ++depth_;
   }
   void end_section() final {
+    if (in_list_) {
+      list_.text += "}";
+      return;
+    }
     --depth_;
     const std::size_t dot = prefix_.size() < 2 ? std::string::npos : prefix_.rfind('.', prefix_.size() - 2);
     prefix_ = dot == std::string::npos ? "" : prefix_.substr(0, dot + 1);
@@ -86,6 +106,22 @@ class TextVisitor : public base::FieldVisitor {
 
   std::string prefix_;  // "adapter." or ""
   std::size_t depth_ = 0;
+
+ private:
+  void show(std::string_view name, const std::string& value, const std::string& allowed, base::Role role,
+            std::string_view help) {
+    if (!in_list_) return text_field(name, value, allowed, role, help);
+    list_.text += base::concat(list_.text.ends_with('{') ? "" : ", ", name, ": ", value);
+  }
+
+  // The list of structs that is being described.
+  struct List {
+    std::string name = {}, help = {};
+    base::Role role = base::Role::free;
+    std::string text = {};
+  };
+  List list_;
+  bool in_list_ = false;
 };
 
 class Dumper final : public TextVisitor {

@@ -26,6 +26,9 @@ void make_paths_absolute(training::RunConfig& config) {
        {&config.model.folder, &config.data.train_path, &config.data.held_out_path, &config.train.init_from}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
+  for (training::DataSourceEntry& entry : config.data.sources) {
+    entry.path = std::filesystem::absolute(entry.path).lexically_normal().string();
+  }
 }
 
 }  // namespace

@@ -188,6 +188,7 @@ class ConfigFiller : public base::FieldVisitor {
   }
   void begin_section(std::string_view name, std::string_view help) override;
   void end_section() override { close_frame(); }
+  size_t begin_list(std::string_view name, size_t size, base::Role role, std::string_view help) override;
 
   // Closes the file's own frame; throws one ConfigError with everything that was found and what `check` adds.
   ConfigSources finish(const Check& check);
@@ -203,7 +204,7 @@ class ConfigFiller : public base::FieldVisitor {
     std::string prefix, name;
   };
 
-  void open_frame(const std::string& prefix, const YamlNodePtr& node);
+  void open_frame(const std::string& prefix, const YamlNodePtr& node, bool from_override = false);
   void close_frame();
   std::string full_key(std::string_view name) const { return frames_.back().prefix + std::string(name); }
   // Registers the key and its source; returns it in full.
@@ -242,15 +243,17 @@ class ConfigFiller : public base::FieldVisitor {
   std::vector<Unknown> unknowns_;
 };
 
-void ConfigFiller::open_frame(const std::string& prefix, const YamlNodePtr& node) {
+void ConfigFiller::open_frame(const std::string& prefix, const YamlNodePtr& node, bool from_override) {
   Frame frame;
   frame.prefix = prefix;
   for (const auto& [key, value] : node->entries) {
+    // An override is not in the file.
+    const int line = from_override ? 0 : key->line;
     if (!key->is_scalar()) {
       problems_.push_back({key->line, concat(file_line(key->line), ": a key must be a plain name")});
       continue;
     }
-    const auto [first, is_new] = frame.entries.emplace(key->text, Found{value, key->line});
+    const auto [first, is_new] = frame.entries.emplace(key->text, Found{value, line, from_override ? value->text : ""});
     if (!is_new) {
       problems_.push_back(
           {key->line, concat(file_line(key->line), ": ", prefix, shown(key->text),
@@ -401,7 +404,23 @@ void ConfigFiller::begin_section(std::string_view name, std::string_view help) {
   if (!section.node->is_map() && !section.node->is_null()) {
     add_problem(section, key, "expected a section (indented keys), got " + node_kind(*section.node));
   }
-  open_frame(key + ".", section.node);
+  open_frame(key + ".", section.node, section.is_override() && section.node->is_map());
+}
+
+// The entries of a list become sections of their own: "sources[0]".
+size_t ConfigFiller::begin_list(std::string_view name, size_t size, base::Role, std::string_view help) {
+  const std::string key = add_key(name, help);
+  const std::optional<Found> found = find(name);
+  if (!found) return size;
+  if (!found->node->is_list()) {
+    add_problem(*found, key, "expected a list of sections ('- path: a'), got " + node_kind(*found->node));
+    return size;
+  }
+  for (std::size_t i = 0; i < found->node->items.size(); ++i) {
+    const YamlNodePtr& item = found->node->items[i];
+    frames_.back().entries[concat(name, "[", i, "]")] = {item, found->is_override() ? 0 : item->line, item->text};
+  }
+  return found->node->items.size();
 }
 
 void ConfigFiller::report_unknown_keys() {

@@ -195,7 +195,7 @@ void check_paths(base::ConfigProblems& problems, const RunConfig& config) {
 
 void check_data_paths(base::ConfigProblems& problems, const RunConfig& config) {
   if (config.data.kind == DataKind::phrases) return;
-  problems.require(!config.data.train_path.empty(), {"data.train_path", "data.kind"},
+  problems.require(!config.data.train_path.empty() || !config.data.sources.empty(), {"data.train_path", "data.kind"},
                    "is empty: name a text or token file");
   problems.require(config.evaluation.every == 0 || !config.data.held_out_path.empty(),
                    {"data.held_out_path", "evaluation.every", "data.kind"},

@@ -43,10 +43,14 @@ Targets make_targets(const LossInput& input) {
   return targets;
 }
 
+std::vector<double> sums_by_sequence(const at::Tensor& per_token, int64_t num_sequences) {
+  const at::Tensor sums = per_token.reshape({num_sequences, -1}).to(at::kDouble).sum(1).cpu().contiguous();
+  return {sums.const_data_ptr<double>(), sums.const_data_ptr<double>() + num_sequences};
+}
+
 double sum_by_sequence(const at::Tensor& per_token, int64_t num_sequences) {
-  const at::Tensor sums = per_token.reshape({num_sequences, -1}).to(at::kDouble).sum(1).cpu();
   double total = 0.0;
-  for (int64_t i = 0; i < num_sequences; ++i) total += sums.const_data_ptr<double>()[i];
+  for (const double sum : sums_by_sequence(per_token, num_sequences)) total += sum;
   return total;
 }
 
@@ -128,6 +132,20 @@ ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head
     }
   }
   return result;
+}
+
+std::vector<LossSums> sequence_sums(const Targets& targets, const ForwardResult& result, int64_t num_sequences) {
+  std::vector<LossSums> sequences(static_cast<size_t>(num_sequences));
+  const auto fill = [&](double LossSums::*member, const at::Tensor& per_token) {
+    if (!per_token.defined()) return;
+    const std::vector<double> sums = sums_by_sequence(per_token, num_sequences);
+    for (size_t i = 0; i < sums.size(); ++i) sequences[i].*member = sums[i];
+  };
+  fill(&LossSums::kl, result.token_kl);
+  fill(&LossSums::ce, result.token_ce);
+  fill(&LossSums::ce_count, targets.ce_weights);
+  fill(&LossSums::kl_count, targets.kl_weights.defined() ? targets.kl_weights : at::ones_like(targets.ce_weights));
+  return sequences;
 }
 
 // Gradients of a loss by its inputs, known since its forward; undefined where an input needs none. A type of its own
@@ -212,13 +230,15 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
   Loss loss;
   {
     at::NoGradGuard no_grad;
+    const Targets targets = make_targets(input);
     const at::Tensor teacher_hidden =
         input.teacher_hidden.defined() ? input.teacher_hidden.reshape({-1, width}) : at::Tensor();
     result = forward_chunks(hidden.detach(), input.student_lm_head.detach(), teacher_hidden, input.teacher_lm_head,
-                            make_targets(input), c, need_hidden, need_lm_head);
+                            targets, c, need_hidden, need_lm_head);
     loss.sums = count_tokens(input, input.student_lm_head.size(0));
     if (result.token_kl.defined()) loss.sums.kl = sum_by_sequence(result.token_kl, num_sequences);
     if (result.token_ce.defined()) loss.sums.ce = sum_by_sequence(result.token_ce, num_sequences);
+    loss.sequences = sequence_sums(targets, result, num_sequences);
     loss.value = at::scalar_tensor(c.kl * loss.sums.kl + c.ce * loss.sums.ce, hidden.options().dtype(at::kFloat));
   }
   if (need_hidden || need_lm_head) {

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "base/fields.h"
 
@@ -55,6 +56,7 @@ struct Loss {
   at::Tensor
       value;      // scalar: distill_alpha * kl / kl_count + (1 - distill_alpha) * ce / ce_count, with the counts given
   LossSums sums;  // of this micro-batch, detached
+  std::vector<LossSums> sequences;  // the same of each of its sequences
 };
 
 // The loss of LossConfig with the counts of the whole global batch. Differentiable in student_hidden and

@@ -51,6 +51,16 @@ void MetricsFile::on_step(const StepMetrics& metrics) {
                                  {"memory_bytes", metrics.memory_bytes},
                                  {"optimizer_bytes", metrics.optimizer_bytes}};
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
+  for (const SourceMetrics& source : metrics.sources) {
+    nlohmann::ordered_json entry = {
+        {"name", source.name}, {"num_sequences", source.num_sequences}, {"epochs", source.epochs}};
+    if (source.num_sequences > 0) {
+      entry["loss"] = source.loss;
+      entry["kl"] = source.kl;
+      entry["ce"] = source.ce;
+    }
+    json["sources"].push_back(std::move(entry));
+  }
   write(json.dump());
 }
 

@@ -14,6 +14,14 @@
 
 namespace rosa::training {
 
+// What a step saw of one source of a mixture.
+struct SourceMetrics {
+  std::string name;
+  double loss = 0.0, kl = 0.0, ce = 0.0;  // over the sequences of this source; 0 where there were none
+  int64_t num_sequences = 0;              // of this step
+  double epochs = 0.0;                    // how often the source was gone through so far
+};
+
 // One training step, over the whole global batch; equal on every rank but for the timings.
 struct StepMetrics {
   int64_t step = 0;  // from 0
@@ -31,9 +39,10 @@ struct StepMetrics {
   // Gradients on their way between ranks, and the share of it after the backward, for which the step had to wait.
   double gradient_communication_ms = 0.0;
   double exposed_communication = 0.0;
-  int64_t memory_bytes = 0;               // peak resident memory of this process
-  int64_t optimizer_bytes = 0;            // of the optimiser's state on this rank
-  std::vector<LayerMetrics> layers = {};  // at the steps that metrics.jsonl shows; of the layers with adapters
+  int64_t memory_bytes = 0;                 // peak resident memory of this process
+  int64_t optimizer_bytes = 0;              // of the optimiser's state on this rank
+  std::vector<LayerMetrics> layers = {};    // at the steps that metrics.jsonl shows; of the layers with adapters
+  std::vector<SourceMetrics> sources = {};  // at the same steps; of a mixture of several
 };
 
 // Whether step `step` is one that metrics.jsonl shows: every `every` and the last.

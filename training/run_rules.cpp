@@ -274,9 +274,10 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
     problems.require(trouble_of_tokenizer.empty(), {key, "model.folder", "data.accept_other_tokenizer"},
                      trouble_of_tokenizer);
   };
-  attempt("data.train_path", [&] {
+  const char* const train_key = config.data.sources.empty() ? "data.train_path" : "data.sources";
+  attempt(train_key, [&] {
     training_data = make_data_source(data, DataSplit::train, seed, samples);
-    check_data(*training_data, "data.train_path");
+    check_data(*training_data, train_key);
   });
   if (config.evaluation.every > 0) {
     attempt("data.held_out_path", [&] {

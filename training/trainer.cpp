@@ -105,6 +105,7 @@ StepMetrics Trainer::step(int64_t step) {
   const LossSums counts = global_counts(batches);
 
   std::vector<LossSums> sums;
+  std::vector<std::vector<LossSums>> sequences;
   for (const Batch& batch : batches) {
     LossInput input = loss_input(batch);
     input.student_hidden = student_hidden(batch, settings);
@@ -112,6 +113,7 @@ StepMetrics Trainer::step(int64_t step) {
     inject_loss_fault(loss, step);
     run_backward(loss);
     sums.push_back(loss.sums);
+    sequences.push_back(std::move(loss.sequences));
   }
   at::Tensor gradient = finish_reduction();
   const GlobalLoss loss = global_loss(sums, counts);
@@ -134,7 +136,45 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.num_skipped = step_guard_.num_skipped();
   metrics.num_spikes = step_guard_.num_spikes();
   end_step(metrics, batches.front().input_ids.size(1));
-  if (is_logged_step(step, metrics.num_steps, config_.logging.every)) metrics.layers = layer_metrics();
+  if (is_logged_step(step, metrics.num_steps, config_.logging.every)) {
+    metrics.layers = layer_metrics();
+    metrics.sources = source_metrics(step, batches, sequences);
+  }
+  return metrics;
+}
+
+// The loss of each source of a mixture over the global batch, with the same bits for any number of ranks.
+std::vector<SourceMetrics> Trainer::source_metrics(int64_t step, const std::vector<Batch>& batches,
+                                                   const std::vector<std::vector<LossSums>>& sequences) {
+  const std::vector<std::string> names = parts_.training_data.source_names();
+  if (names.empty()) return {};
+  constexpr size_t kNumbers = 5;
+  std::vector<std::vector<double>> values;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    std::vector<double>& own = values.emplace_back(names.size() * kNumbers, 0.0);
+    const auto* source = batches[i].sources.const_data_ptr<int64_t>();
+    for (const LossSums& sums : sequences[i]) {
+      double* numbers = own.data() + static_cast<size_t>(*source++) * kNumbers;
+      numbers[0] += sums.kl;
+      numbers[1] += sums.ce;
+      numbers[2] += sums.kl_count;
+      numbers[3] += sums.ce_count;
+      numbers[4] += 1;
+    }
+  }
+  const auto total = parallel::sum_in_micro_batch_order(parts_.communicator, config_.train.micro_batches, values);
+  const std::vector<double> epochs = parts_.training_data.source_epochs(step + 1);
+  std::vector<SourceMetrics> metrics;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const double* numbers = total.data() + i * kNumbers;
+    SourceMetrics& source = metrics.emplace_back();
+    source.name = names[i];
+    source.epochs = epochs[i];
+    source.num_sequences = static_cast<int64_t>(numbers[4]);
+    source.kl = numbers[2] > 0 ? numbers[0] / numbers[2] : 0.0;
+    source.ce = numbers[3] > 0 ? numbers[1] / numbers[3] : 0.0;
+    source.loss = config_.loss.distill_alpha * source.kl + (1.0 - config_.loss.distill_alpha) * source.ce;
+  }
   return metrics;
 }
 

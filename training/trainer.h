@@ -81,6 +81,8 @@ class Trainer {
   bool is_sharded() const { return config_.parallel.sharded_optimizer && parts_.communicator.world_size() > 1; }
   std::vector<Batch> load_micro_batches(int64_t step) const;
   LossInput loss_input(const Batch& batch) const;
+  std::vector<SourceMetrics> source_metrics(int64_t step, const std::vector<Batch>& batches,
+                                            const std::vector<std::vector<LossSums>>& sequences);
   LossSums global_counts(const std::vector<Batch>& batches);
   at::Tensor student_hidden(const Batch& batch, const StepSettings& settings) const;
   GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);

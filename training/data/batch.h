@@ -16,6 +16,7 @@ struct Batch {
                             // (its label is -100 then); or undefined: the file has no mask
   at::Tensor recallable;    // bool beside labels: the token is determined by a copy of earlier ones; or undefined
   at::Tensor documents;     // int64, index of the document within the row, non-decreasing; or undefined: one document
+  at::Tensor sources;       // int64 [n], number of the source of each sequence; or undefined: there is one source
   at::Tensor padding;       // bool, true where there is no token (input id 0, label -100); or undefined: none
 };
 

@@ -1,7 +1,11 @@
 #include "training/data/data_config.h"
 
 #include <cmath>
+#include <filesystem>
+#include <set>
 #include <utility>
+
+#include "training/data/mixture_order.h"
 
 namespace rosa::training {
 using base::Role;
@@ -22,6 +26,9 @@ DataConfig with_defaults(DataConfig config) {
   set_default(config.pool_size, 4, 6);
   set_default(config.min_phrase_length, 8, 10);
   set_default(config.max_phrase_length, 16, 24);
+  for (DataSourceEntry& entry : config.sources) {
+    if (entry.name.empty()) entry.name = std::filesystem::path(entry.path).stem().string();
+  }
   if (config.kind != DataKind::token_file) set_default(config.vocabulary_size, config.alphabet_size + 1, 128);
   return config;
 }
@@ -73,6 +80,13 @@ void check_phrases(base::ConfigProblems& problems, const DataConfig& config) {
 
 }  // namespace
 
+void describe(base::FieldVisitor& visitor, DataSourceEntry& entry) {
+  visitor.path("path", entry.path, Role::place, "token file");
+  visitor.field("weight", entry.weight, Role::recipe, "its share of the samples, in the unit of the other weights",
+                {0.0, 1e12});
+  visitor.field("name", entry.name, Role::free, "its name in metrics; without one the file's, without its ending");
+}
+
 void describe(base::FieldVisitor& visitor, DataConfig& config) {
   visitor.choice(
       "kind", config.kind, Role::recipe,
@@ -84,6 +98,9 @@ void describe(base::FieldVisitor& visitor, DataConfig& config) {
       "crops of a text, as bytes; token_file: a file made by `rosa data pack`");
   visitor.path("train_path", config.train_path, Role::place,
                "text or token file to train on (kind phrases needs none)");
+  visitor.list("sources", config.sources, Role::recipe,
+               "token_file: several files to train on, instead of train_path, each with its share of the samples: "
+               "[{path: FILE, weight: 1, name: NAME}, ...]");
   visitor.path("held_out_path", config.held_out_path, Role::place, "text or token file to evaluate on");
   visitor.field("sequence_length", config.sequence_length, Role::recipe, "tokens of a sequence", {2, kMaxLength});
   visitor.field("vocabulary_size", config.vocabulary_size, Role::recipe,
@@ -119,11 +136,36 @@ void describe(base::FieldVisitor& visitor, DataConfig& config) {
                 "take data whose tokens are not those of the tokenizer in the model's folder");
 }
 
+namespace {
+
+void check_sources(base::ConfigProblems& problems, const DataConfig& config) {
+  if (config.sources.empty()) return;
+  problems.require(config.kind == DataKind::token_file, {"sources", "kind"}, "needs kind token_file");
+  problems.require(config.train_path.empty(), {"sources", "train_path"}, "stands in the place of ",
+                   problems.full_key("train_path"), "; give one of them");
+  double total = 0;
+  std::set<std::string> names;
+  for (const DataSourceEntry& entry : config.sources) {
+    total += entry.weight;
+    problems.require(!entry.path.empty(), {"sources"}, "has an entry without a path: name its token file");
+    problems.require(entry.path.empty() || names.insert(entry.name).second, {"sources"}, "has two entries called '",
+                     entry.name, "'; give them different names");
+  }
+  for (const DataSourceEntry& entry : config.sources) {
+    problems.require(entry.weight * MixtureOrder::kBlock >= total * (1 + 1e-6) && entry.weight > 0, {"sources"}, "'",
+                     entry.name, "' has the weight ", entry.weight, " of ", total,
+                     " together, expected a share above 1/", MixtureOrder::kBlock, "; leave it out or give it more");
+  }
+}
+
+}  // namespace
+
 void check(base::ConfigProblems& problems, const DataConfig& given) {
   const DataConfig config = with_defaults(given);
   problems.require(config.sequence_length >= 2, {"sequence_length"}, "is ", config.sequence_length,
                    ", expected at least 2");
   check_curriculum(problems, config);
+  check_sources(problems, config);
   if (has_phrases(config)) check_phrases(problems, config);
   problems.require(has_phrases(config) || config.unrecallable_weight == 1.0, {"unrecallable_weight", "kind"},
                    "needs kind phrases or lines: other data has no recallable tokens");

@@ -17,9 +17,19 @@ enum class DataKind {
   token_file,  // a file that `rosa data pack` made
 };
 
+// One of several token files to train on.
+struct DataSourceEntry {
+  std::string path = {};
+  double weight = 1.0;    // its share of the samples, in the unit of the others
+  std::string name = {};  // in metrics; resolved: the file's name without its ending
+};
+
+void describe(base::FieldVisitor& visitor, DataSourceEntry& entry);
+
 struct DataConfig {
   DataKind kind = DataKind::lines;
   std::string train_path = {};
+  std::vector<DataSourceEntry> sources = {};  // in the place of train_path
   std::string held_out_path = {};
   int64_t sequence_length = 256;
   int64_t vocabulary_size = 0;

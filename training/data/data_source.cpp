@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "training/data/crop_source.h"
+#include "training/data/mixture_source.h"
 #include "training/data/phrase_source.h"
 #include "training/data/token_source.h"
 
@@ -30,6 +31,7 @@ std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit
   base::require(samples_per_step >= 1, "make_data_source: got ", samples_per_step, " samples per step");
   const DataConfig resolved = resolve(config);
   const bool train = split == DataSplit::train;
+  if (train && !resolved.sources.empty()) return std::make_unique<MixtureSource>(resolved, seed, samples_per_step);
   const std::string& path = train ? resolved.train_path : resolved.held_out_path;
   base::require<base::ConfigError>(resolved.kind == DataKind::phrases || !path.empty(),
                                    train ? "data.train_path" : "data.held_out_path",

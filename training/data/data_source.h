@@ -31,6 +31,10 @@ class DataSource {
   virtual int64_t vocabulary_size() const = 0;
   // Whose ids they are; nothing where that is not known, and where they are no text.
   virtual std::optional<TokenizerMark> tokenizer() const { return std::nullopt; }
+  // Of a mixture: the names of its sources, and how often each of them was gone through in the first `num_steps` steps.
+  // Empty where there is one source.
+  virtual std::vector<std::string> source_names() const { return {}; }
+  virtual std::vector<double> source_epochs(int64_t /*num_steps*/) const { return {}; }
   // Changes when the sequences of any step would, be it by settings or content.
   virtual std::string fingerprint() const = 0;
   // The checksum of the file that the sequences come from, "none" where there is no file: compared on resume, beside

@@ -8,6 +8,7 @@ namespace {
 // "layer" of the keys: other users of the same seed (weights, estimators) count layers from 0.
 constexpr uint64_t kTrainSamples = 0xda7a0001, kHeldOutSamples = 0xda7a0002;
 constexpr uint64_t kTrainOrder = 0xda7a0003, kHeldOutOrder = 0xda7a0004;
+constexpr uint64_t kMixture = 0xda7a0006, kMixedSource = 0xda7a0007;
 
 }  // namespace
 
@@ -23,6 +24,14 @@ uint64_t order_seed(uint64_t seed, DataSplit split, int64_t stage, int64_t epoch
                             .step = static_cast<uint64_t>(epoch),
                             .sample = static_cast<uint64_t>(stage),
                             .layer = split == DataSplit::train ? kTrainOrder : kHeldOutOrder});
+}
+
+uint64_t mixture_seed(uint64_t seed, int64_t stage) {
+  return base::random_bits({.seed = seed, .sample = static_cast<uint64_t>(stage), .layer = kMixture});
+}
+
+uint64_t source_seed(uint64_t seed, int64_t source) {
+  return base::random_bits({.seed = seed, .sample = static_cast<uint64_t>(source), .layer = kMixedSource});
 }
 
 const DataStage& stage_at(const std::vector<DataStage>& stages, int64_t step) {

@@ -16,6 +16,10 @@ base::RandomKey sample_key(uint64_t seed, DataSplit split, int64_t step, int64_t
 // The seed of the order of an epoch.
 uint64_t order_seed(uint64_t seed, DataSplit split, int64_t stage, int64_t epoch);
 
+// The seed of the order in which a mixture draws its sources in a stage, and of each of its sources.
+uint64_t mixture_seed(uint64_t seed, int64_t stage);
+uint64_t source_seed(uint64_t seed, int64_t source);
+
 // The stage that `step` belongs to; `stages` ascend and start at step 0. Throws ArgumentError for a negative step.
 const DataStage& stage_at(const std::vector<DataStage>& stages, int64_t step);
 

@@ -88,6 +88,10 @@ Batch TokenSource::batch(int64_t step, int64_t first_sample, int64_t num_samples
                 "TokenSource::batch: got samples ", first_sample, " to ", first_sample + num_samples,
                 ", expected them within the global batch of ", samples_per_step_);
   const DataStage& stage = stage_at(stages_, step);
+  return samples(stage, (step - stage.first_step) * samples_per_step_ + first_sample, num_samples);
+}
+
+Batch TokenSource::samples(const DataStage& stage, int64_t first, int64_t num_samples) const {
   const int64_t length = stage.sequence_length;
   Batch batch;
   batch.input_ids = at::zeros({num_samples, length}, at::kLong);
@@ -96,7 +100,7 @@ Batch TokenSource::batch(int64_t step, int64_t first_sample, int64_t num_samples
       packed_ ? at::zeros({num_samples, length}, at::kLong) : at::ones({num_samples, length}, at::kBool);
   if (file_.facts().has_loss_mask) batch.loss_mask = at::zeros({num_samples, length}, at::kBool);
   for (int64_t row = 0; row < num_samples; ++row) {
-    const Piece piece = this->piece(stage, (step - stage.first_step) * samples_per_step_ + first_sample + row);
+    const Piece piece = this->piece(stage, first + row);
     auto* ids = batch.input_ids.mutable_data_ptr<int64_t>() + row * length;
     auto* labels = batch.labels.mutable_data_ptr<int64_t>() + row * length;
     file_.read(piece.first, {ids, static_cast<size_t>(piece.num_tokens)});

@@ -25,6 +25,8 @@ class TokenSource : public DataSource {
   // out, and at padding. `documents` is defined where sequences are packed, `padding` where they are not, `loss_mask`
   // where the file has a mask.
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
+  // `num_samples` of a stage from `first` on, which counts from the stage's first step.
+  Batch samples(const DataStage& stage, int64_t first, int64_t num_samples) const;
   std::optional<int64_t> num_sequences_of_file() const override { return cuts_.back().num_sequences; }
   Batch sequences_of_file(int64_t first, int64_t num_sequences) const override;
   int64_t vocabulary_size() const override { return file_.vocabulary_size(); }
