@@ -520,6 +520,26 @@ TEST_F(ChatPackTest, WritesChatMlAndCountsTheAnswers) {
   EXPECT_EQ(counted, "yes}");
 }
 
+// A real tokenizer: the tokens of a conversation are those of its whole text.
+TEST_F(ChatPackTest, EqualsTheEncodingOfTheWholeText) {
+  options_.tokenizer = text::load_tokenizer(ROSA_TEST_DATA "/tokenizer/qwen_small");
+  input("a.jsonl", R"({"messages": [{"role": "user", "content": "\n\nWhy is the sky blue, 2024?"}, )"
+                   R"({"role": "assistant", "content": "Because of Rayleigh: \u00e9\u4f60 \n"}]})");
+  pack(options_);
+  const TokenFile file(options_.output);
+  std::vector<int64_t> tokens(static_cast<size_t>(file.num_tokens()));
+  file.read(0, tokens);
+  EXPECT_EQ(tokens,
+            options_.tokenizer->encode("<|im_start|>user\n\n\nWhy is the sky blue, 2024?<|im_end|>\n<|im_start|>"
+                                       "assistant\nBecause of Rayleigh: \xc3\xa9\xe4\xbd\xa0 \n<|im_end|>\n"));
+  EXPECT_EQ(file.facts().tokenizer.value().fingerprint, options_.tokenizer->fingerprint());
+  std::vector<int64_t> counted;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (file.counts(static_cast<int64_t>(i))) counted.push_back(tokens[i]);
+  }
+  EXPECT_EQ(options_.tokenizer->decode(counted), "Because of Rayleigh: \xc3\xa9\xe4\xbd\xa0 \n<|im_end|>");
+}
+
 TEST_F(ChatPackTest, WhatWouldBeLostIsRefusedByName) {
   const auto refuse_message = [&](const std::string& message, const std::string& expected) {
     expect_refused("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, " + message + "]}", expected);
