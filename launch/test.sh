@@ -16,6 +16,7 @@ source "$launch_folder/setup.sh"
 
 clang_format_version=14.0.6  # another version formats differently
 transformers_version=5.23.0
+lm_eval_version=0.4.13
 passed=0
 failed=0
 skipped=0
@@ -149,6 +150,24 @@ run_python() {
   PYTHONPATH=$torch:$packages timeout -k 5 600 python3 "$rosa_root/tests/models/transformers_parity.py" \
     "$(build_folder release)/tests/models/write_parity_case" "$(build_folder release)/lib/librosa_c.so" || status=$?
   record "Python against transformers" $status
+  run_lm_eval "$torch" "$packages"
+}
+
+# lm-evaluation-harness on an exported student: run_lm_eval TORCH TRANSFORMERS (folders of packages). accelerate comes without
+# what it needs, which would be a second torch.
+run_lm_eval() {
+  local harness status=0
+  harness=$(cache_folder)/lm_eval-$lm_eval_version
+  if [ ! -d "$harness" ]; then
+    say "lm_eval $lm_eval_version from PyPI, into $harness (750 MB)"
+    (pip_install "$harness.partial" "$harness.log" "" "lm_eval==$lm_eval_version" psutil &&
+      pip_install "$harness.partial" "$harness.log" "" --no-deps accelerate) &&
+      mv "$harness.partial" "$harness" || { record "lm_eval" 1; return 0; }
+  fi
+  say "Python: lm-evaluation-harness on an exported student"
+  PYTHONPATH=$1:$2:$harness timeout -k 5 600 python3 "$rosa_root/tests/models/lm_eval_test.py" \
+    "$(build_folder release)/tests/models/write_parity_case" "$(build_folder release)/lib/librosa_c.so" || status=$?
+  record "lm-evaluation-harness" $status
 }
 
 own_libtorch=${ROSA_LIBTORCH:-}

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
+#include "models/safetensors_weights.h"
 #include "parallel/single_communicator.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "tests/support/temporary_folder.h"
@@ -25,6 +27,7 @@ namespace fs = std::filesystem;
 using base::Range;
 using base::Role;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -465,6 +468,47 @@ TEST_F(RecipeRun, AWarmStartTakesNoWeightsOfOtherSymbolsOrLayers) {
   warm.adapter.num_heads = 8;
   warm.adapter.query_key_bits = warm.adapter.value_bits = 2;  // the same shapes
   EXPECT_THAT(train(warm, 1), HasSubstr("was trained with adapter.query_key_bits 4, this run has 2"));
+}
+
+// A whole model with adapters: accelerate's file as rosa_soft saves it, a folder of shards, and what is no such thing.
+TEST_F(RecipeRun, AWarmStartTakesTheAdaptersOutOfAWholeModel) {
+  ASSERT_EQ(train(config_, 1), "");
+  const auto trained = adapter();
+  models::TensorMap whole = models::read_tensors(folder_ / "model" / "model.safetensors");
+  for (auto& [name, tensor] : models::read_tensors(Checkpoint(observer_.last_checkpoint).folder() / kAdapterFile)) {
+    whole[name] = tensor;
+  }
+  fs::create_directories(folder_ / "soft");
+  models::write_tensors(folder_ / "soft" / "model.safetensors", whole);
+  std::vector<std::string> lines;
+  base::LogOptions log;
+  log.console = [&](const std::string& line) { lines.push_back(line); };
+  const auto start = [&](const fs::path& source) {
+    RunConfig warm = config_;
+    fs::remove_all(folder_ / "warm");
+    warm.run.folder = (folder_ / "warm").string();
+    warm.train.init_from = source.string();
+    warm.schedules.learning_rate.start = 0.0;
+    warm.schedules.learning_rate.shape = ScheduleShape::constant;
+    lines.clear();
+    base::start_log(log);
+    const std::string refused = train(warm, 1);
+    base::start_log({});
+    return refused;
+  };
+  for (const char* source : {"soft", "soft/model.safetensors"}) {
+    EXPECT_EQ(start(folder_ / source), "");
+    EXPECT_EQ(adapter(), trained) << source;
+    EXPECT_THAT(lines, Contains(AllOf(HasSubstr("belong to no adapter and are not used: "),
+                                      HasSubstr("model.embed_tokens.weight"))));
+  }
+  fs::copy_file(folder_ / "model" / "config.json", folder_ / "soft" / "config.json");
+  const std::string text = base::read_file(folder_ / "soft" / "config.json", 1 << 20);
+  base::write_file_atomically(folder_ / "soft" / "config.json", "{\"rosa_query_key_bits\": 2," + text.substr(1));
+  EXPECT_THAT(start(folder_ / "soft"), HasSubstr("query_key_bits is 2"));
+  fs::remove(folder_ / "soft" / "config.json");
+  EXPECT_THAT(start(folder_ / "model"), HasSubstr("holds no adapter"));
+  EXPECT_THAT(start(folder_ / "run" / "no"), HasSubstr("does not exist"));
 }
 
 TEST_F(RecipeRun, WeightsAreNotScoredOnAnotherModel) {
