@@ -139,7 +139,7 @@ TEST_F(Export, NothingOfOthersIsReplaced) {
   expect_refused({"-o", "other"}, "was not made by this command");
   write(work_ / "file", "text");
   expect_refused({"-o", "file"}, "is no folder");
-  expect_refused({"-o", "no/such/place"}, "there is no folder", 3);
+  expect_refused({"-o", "no/such/place"}, "there is no folder", 7);
   expect_refused({"-o", (run() / "checkpoints").string()}, "is a folder that is read");
   expect_refused({"-o", (run() / "checkpoints/new").string()}, "which is read");
   expect_refused({"-o", run().string()}, "which is read");
@@ -196,10 +196,11 @@ TEST_F(Export, ARunStartsFromAnExportAndFromAWholeStudent) {
     }
   }
   const TinyRun other(work_ / "other", 1);
-  const JobResult refused = run_job(other.train_command(
-      {"train.init_from=" + (work_ / "out").string(), "adapter.query_key_bits=4", "adapter.num_heads=16"}));
+  const JobResult refused =
+      run_job(other.train_command({"train.init_from=" + (work_ / "out").string(), "adapter.query_key_bits=8",
+                                   "adapter.value_bits=8", "adapter.num_heads=2"}));
   EXPECT_NE(refused.exit_code, 0);
-  EXPECT_THAT(refused.output, HasSubstr("rosa_query_key_bits is 8"));
+  EXPECT_THAT(refused.output, HasSubstr("rosa_query_key_bits is 4"));
 }
 
 }  // namespace
