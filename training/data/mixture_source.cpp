@@ -104,7 +104,7 @@ std::string MixtureSource::fingerprint() const {
 
 std::string MixtureSource::content() const {
   std::string text;
-  for (const auto& source : sources_) text += (text.empty() ? "" : " ") + source->content();
+  for (const auto& source : sources_) text += base::concat(text.empty() ? "" : " ", source->content());
   return text;
 }
 
