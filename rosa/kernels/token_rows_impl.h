@@ -155,8 +155,21 @@ ROSA_INLINE void weighted_values(const TokenAttention& a, const float* scores, i
   for (int64_t v = 0; v < kVecs; ++v) store(output + column + v * kLanes, sums[v] * inverse);
 }
 
-ROSA_INLINE float element(float value) { return value; }
-ROSA_INLINE float element(uint16_t value) { return __builtin_bit_cast(float, static_cast<uint32_t>(value) << 16); }
+// The last columns, fewer than kLanes. In whole vectors too: of a loop over single numbers the compiler rounds some
+// products, and others not, by the length of the run.
+template <class Element>
+ROSA_INLINE void weighted_tail(const TokenAttention& a, const float* scores, int64_t column, float inverse,
+                               float* output) {
+  const int64_t size = a.head_dim - column;
+  Vec sums = {};
+  for (const TokenAttention::Run& run : a.runs) {
+    const Element* values = static_cast<const Element*>(run.values) + column;
+    for (int64_t j = 0; j < run.count; ++j) sums += load_tail(values + j * a.head_dim, size) * scores[j];
+    scores += run.count;
+  }
+  sums = sums * inverse;
+  for (int64_t lane = 0; lane < size; ++lane) output[column + lane] = sums[lane];
+}
 
 template <class Element>
 ROSA_INLINE void typed_attend(const TokenAttention& a) {
@@ -178,15 +191,7 @@ ROSA_INLINE void typed_attend(const TokenAttention& a) {
     for (; column + kLanes <= a.head_dim; column += kLanes) {
       weighted_values<1, Element>(a, scores, column, inverse, output);
     }
-    for (; column < a.head_dim; ++column) {
-      float sum = 0;
-      const float* score = scores;
-      for (const TokenAttention::Run& run : a.runs) {
-        const Element* values = static_cast<const Element*>(run.values) + column;
-        for (int64_t j = 0; j < run.count; ++j) sum += element(values[j * a.head_dim]) * *score++;
-      }
-      output[column] = sum * inverse;
-    }
+    if (column < a.head_dim) weighted_tail<Element>(a, scores, column, inverse, output);
   }
 }
 
