@@ -51,11 +51,10 @@ void write_case(const std::filesystem::path& folder, bool plain) {
   GenerateOptions greedy;
   greedy.max_new_tokens = 24;
   const at::Tensor continued = generate(model, input_ids.narrow(1, 0, 40).contiguous(), options, greedy);
-  base::write_safetensors(folder / "expected.safetensors",
-                          {{"input_ids", view_bytes(input_ids)},
-                           {"student_logits", view_bytes(student)},
-                           {"continued", view_bytes(continued)},
-                           {"teacher_logits", view_bytes(teacher)}});
+  base::write_safetensors(folder / "expected.safetensors", {{"input_ids", view_bytes(input_ids)},
+                                                            {"student_logits", view_bytes(student)},
+                                                            {"continued", view_bytes(continued)},
+                                                            {"teacher_logits", view_bytes(teacher)}});
 }
 
 }  // namespace
