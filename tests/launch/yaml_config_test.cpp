@@ -500,5 +500,78 @@ TEST(ConfigText, TheReferenceShowsEveryKeyOnceInItsSection) {
   EXPECT_THAT(text, HasSubstr("| `bits` | `8` | an integer from 1 to 8 | recipe | Bits of a symbol. |"));
 }
 
+// ---- lists of structs
+
+struct Entry {
+  std::string path;
+  double weight = 1;
+};
+void describe(base::FieldVisitor& visitor, Entry& entry) {
+  visitor.path("path", entry.path, base::Role::place, "a file");
+  visitor.field("weight", entry.weight, base::Role::recipe, "a share", {0.0, 10.0});
+}
+struct WithEntries {
+  std::vector<Entry> entries;
+};
+void describe(base::FieldVisitor& visitor, WithEntries& config) {
+  visitor.list("entries", config.entries, base::Role::recipe, "several files");
+}
+
+WithEntries read_entries(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
+  ConfigInput input = ConfigInput::from_text(yaml, "f.yaml");
+  for (const std::string& text : overrides) input.set(text);
+  WithEntries config;
+  load_config(input, config);
+  return config;
+}
+
+std::string entry_errors(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
+  try {
+    read_entries(yaml, overrides);
+    return "";
+  } catch (const base::ConfigError& error) {
+    return error.what();
+  }
+}
+
+TEST(ListsOfStructs, AreReadFromFileAndOverrides) {
+  const std::string yaml = "entries:\n  - {path: a, weight: 2}\n  - path: 'b, c'\n";
+  const auto entries = read_entries(yaml).entries;
+  ASSERT_EQ(entries.size(), 2u);
+  EXPECT_EQ(entries[0].path, "a");
+  EXPECT_EQ(entries[0].weight, 2);
+  EXPECT_EQ(entries[1].path, "b, c");
+  EXPECT_EQ(entries[1].weight, 1);
+  EXPECT_EQ(read_entries(yaml, {"entries[1].weight=7"}).entries.at(1).weight, 7);
+  const auto given = read_entries(yaml, {"entries=[{path: x, weight: 3}]"}).entries;
+  ASSERT_EQ(given.size(), 1u);
+  EXPECT_EQ(given[0].path, "x");
+  EXPECT_EQ(given[0].weight, 3);
+  EXPECT_TRUE(read_entries("entries: []").entries.empty());
+}
+
+TEST(ListsOfStructs, ADumpReadsBackAsTheSame) {
+  WithEntries config = read_entries("entries: [{path: 'b, {c}', weight: 0.1}, {path: d}]");
+  const Describe describe_it = [&config](base::FieldVisitor& visitor) { describe(visitor, config); };
+  const std::string text = dump_config(describe_it, {});
+  const auto entries = read_entries(text).entries;
+  ASSERT_EQ(entries.size(), 2u) << text;
+  EXPECT_EQ(entries[0].path, "b, {c}");
+  EXPECT_EQ(entries[0].weight, 0.1);
+  EXPECT_EQ(entries[1].path, "d");
+}
+
+TEST(ListsOfStructs, MistakesAreNamedByEntryAndLine) {
+  using ::testing::AllOf;
+  using ::testing::HasSubstr;
+  EXPECT_THAT(entry_errors("entries:\n  - path: a\n    wieght: 2\n  - path: b\n    weight: many\n"),
+              AllOf(HasSubstr("f.yaml:3: entries[0].wieght: unknown key"), HasSubstr("weight"),
+                    HasSubstr("f.yaml:5: entries[1].weight: expected")));
+  EXPECT_THAT(entry_errors("entries: a"), HasSubstr("f.yaml:1: entries: expected a list of sections"));
+  EXPECT_THAT(entry_errors("entries: [3]"), HasSubstr("entries[0]: expected a section"));
+  EXPECT_THAT(entry_errors("", {"entries=[{path: a, weight: 11}]"}), HasSubstr("--set entries[0].weight: expected"));
+  EXPECT_THAT(entry_errors("", {"entries[0].weight=2"}), HasSubstr("--set entries[0].weight: unknown key"));
+}
+
 }  // namespace
 }  // namespace rosa::launch
