@@ -223,9 +223,7 @@ void add_export_command(CLI::App& program, Action& action) {
   command->add_flag("--adapter-only", options->adapter_only, "the adapters without the base, and their loader");
   CLI::Option* evaluate =
       command->add_flag("--evaluate", options->evaluate, "scores the run as `rosa eval` does, for the model card");
-  command->add_option("--scores", options->scores, "what `rosa eval -o` wrote, for the model card")
-      ->check(CLI::ExistingFile)
-      ->excludes(evaluate);
+  command->add_option("--scores", options->scores, "what `rosa eval -o` wrote, for the model card")->excludes(evaluate);
   command->add_flag("--with-library", options->with_library, "lays librosa_c, which matches fast, into the folder");
   add_accept_changed_option(*command, options->accept_changed);
   add_override_option(*command, options->overrides);

@@ -82,7 +82,7 @@ TEST(CommandLine, WhatUsersCallASubcommandLeadsToIt) {
            {"prepare a.txt", "did you mean rosa data pack?"},
            {"tokenise a.txt", "did you mean rosa tokenize?"},
            {"list RUN", "did you mean rosa checkpoint list?"},
-           {"verify RUN", "did you mean rosa checkpoint verify?"},
+           {"verify RUN", "did you mean rosa checkpoint verify or rosa data verify?"},
            {"merge RUN", "did you mean rosa checkpoint average?"},
            {"check run.yaml", "did you mean rosa config check?"},
            {"dump run.yaml", "did you mean rosa config dump?"},

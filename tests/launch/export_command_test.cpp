@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -120,11 +122,19 @@ TEST_F(Export, WeightsComeInShardsOfTheAskedSizeAndDtype) {
   EXPECT_EQ(names_in(work_.path()), std::set<std::string>{"out"});
 }
 
+// What follows the header of a safetensors file.
+std::string tensor_bytes(const fs::path& path) {
+  const std::string file = text_of_file(path);
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof header_bytes);
+  return file.substr(sizeof header_bytes + header_bytes);
+}
+
 TEST_F(Export, AnAdapterAloneNamesItsBase) {
   const JobResult result = exported({"-o", "out", "--adapter-only", "--checkpoint", "2"});
   ASSERT_EQ(result.exit_code, 0) << result.output;
-  EXPECT_EQ(text_of_file(work_ / "out/adapter.safetensors"),
-            text_of_file(run() / "checkpoints/step_00000002/adapter.safetensors"));
+  const fs::path adapter = work_ / "out/adapter.safetensors";
+  EXPECT_TRUE(tensor_bytes(adapter) == tensor_bytes(run() / "checkpoints/step_00000002/adapter.safetensors"));
   const nlohmann::json config = json_of(work_ / "out/adapter_config.json");
   EXPECT_TRUE(fs::exists(fs::path(config.at("base_model_name_or_path").get<std::string>()) / "config.json"));
   EXPECT_THAT(text_of_file(work_ / "out/README.md"), HasSubstr("load_adapter"));
