@@ -160,7 +160,7 @@ run_lm_eval() {
   harness=$(cache_folder)/lm_eval-$lm_eval_version
   if [ ! -d "$harness" ]; then
     say "lm_eval $lm_eval_version from PyPI, into $harness (750 MB)"
-    (pip_install "$harness.partial" "$harness.log" "" "lm_eval==$lm_eval_version" psutil &&
+    (pip_install "$harness.partial" "$harness.log" "" --no-binary=sqlitedict,rouge-score,word2number "lm_eval==$lm_eval_version" psutil &&
       pip_install "$harness.partial" "$harness.log" "" --no-deps accelerate) &&
       mv "$harness.partial" "$harness" || { skip "lm_eval $lm_eval_version can't be installed"; return 0; }
   fi
