@@ -24,6 +24,7 @@ model:
 data: {kind: phrases, sequence_length: 32}
 train: {num_steps: 1, trainable: ["model.norm.weight"]}
 evaluation: {every: 0}
+loss: {distill_alpha: 0}
 YAML
   "$rosa" pretrain "$scratch/base.yaml" >"$scratch/out" 2>&1
   expect_code "pretrain" 0 $? "$scratch/out" || return 1
