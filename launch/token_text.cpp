@@ -16,12 +16,6 @@ std::string text_of_bytes(const at::Tensor& tokens) {
   return text;
 }
 
-std::vector<int64_t> bytes_of_text(const std::string& text) {
-  std::vector<int64_t> ids;
-  for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
-  return ids;
-}
-
 TextOutput::TextOutput() : is_terminal_(::isatty(STDOUT_FILENO) == 1) {}
 
 void TextOutput::write(const std::string& text) {

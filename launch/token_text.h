@@ -1,11 +1,9 @@
-// Token ids of byte-level models as text and back.
+// Token ids of byte-level models as text.
 #pragma once
 
 #include <ATen/ATen.h>
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/printable.h"
 
@@ -13,8 +11,6 @@ namespace rosa::launch {
 
 // int64 of any shape -> the bytes; ids above 255 become '?'.
 std::string text_of_bytes(const at::Tensor& tokens);
-
-std::vector<int64_t> bytes_of_text(const std::string& text);
 
 // Standard output for what a model or a data set says. A file or pipe gets the bytes as they are; on a terminal,
 // control characters that could move the cursor or send it commands are written visibly (line ends and tabs stay).

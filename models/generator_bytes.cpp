@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/saved_bytes.h"
 #include "models/adapter.h"
 #include "models/generator.h"
 #include "models/generator_state.h"
@@ -16,12 +17,9 @@ namespace {
 
 constexpr std::string_view kMagic = "ROSAGENR";
 constexpr uint64_t kVersion = 1;
-constexpr size_t kNumberBytes = 8;
-constexpr uint64_t kMaxCount = uint64_t{1} << 30;
-
-void put(std::vector<std::byte>& bytes, uint64_t number) {
-  for (size_t i = 0; i < kNumberBytes; ++i) bytes.push_back(static_cast<std::byte>(number >> (8 * i)));
-}
+constexpr size_t kNumberBytes = base::kSavedNumberBytes;
+constexpr const char* kPlace = "Generator::load: ";
+constexpr const char* kDamaged = "; the bytes are damaged or were not written by Generator::save";
 
 void put(std::vector<std::byte>& bytes, const at::Tensor& tensor) {
   const at::Tensor plain = tensor.to(at::kCPU).contiguous();
@@ -31,36 +29,10 @@ void put(std::vector<std::byte>& bytes, const at::Tensor& tensor) {
 
 template <class... Parts>
 void check(bool condition, const Parts&... parts) {
-  base::require<base::DataError>(condition, "Generator::load: ", parts...,
-                                 "; the bytes are damaged or were not written by Generator::save");
+  base::require<base::DataError>(condition, kPlace, parts..., kDamaged);
 }
 
-class Reader {
- public:
-  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
-
-  std::span<const std::byte> take(uint64_t num_bytes) {
-    check(num_bytes <= rest_.size(), "expected ", num_bytes, " more bytes, got ", rest_.size());
-    const auto taken = rest_.first(num_bytes);
-    rest_ = rest_.subspan(num_bytes);
-    return taken;
-  }
-  uint64_t number() {
-    const auto bytes = take(kNumberBytes);
-    uint64_t number = 0;
-    for (size_t i = 0; i < kNumberBytes; ++i) number |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
-    return number;
-  }
-  int64_t count(const char* name) {
-    const uint64_t count = number();
-    check(count <= kMaxCount, "got ", name, " ", count, ", expected at most ", kMaxCount);
-    return static_cast<int64_t>(count);
-  }
-  size_t num_left() const { return rest_.size(); }
-
- private:
-  std::span<const std::byte> rest_;
-};
+base::SavedBytesReader reader_of(std::span<const std::byte> bytes) { return {bytes, kPlace, kDamaged}; }
 
 // Tells weights apart: names, dtypes, shapes and all their bytes.
 void add_weights(base::ChecksumStream& stream, const std::map<std::string, at::Tensor>& weights) {
@@ -94,7 +66,7 @@ uint64_t adapter_fingerprint(const AdapterSet* adapters) {
   return stream.value();
 }
 
-at::Tensor take_tensor(Reader& reader, at::IntArrayRef shape, const at::TensorOptions& options) {
+at::Tensor take_tensor(base::SavedBytesReader& reader, at::IntArrayRef shape, const at::TensorOptions& options) {
   const at::Tensor tensor = at::empty(shape, options.device(at::kCPU));
   const auto bytes = reader.take(tensor.nbytes());
   if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
@@ -110,26 +82,26 @@ std::vector<std::byte> Generator::save() const {
   for (const uint64_t number :
        {kVersion, model_fingerprint(*state_->model), adapter_fingerprint(state_->adapters),
         static_cast<uint64_t>(state_->window), static_cast<uint64_t>(state_->max_rewind), state_->texts.size()}) {
-    put(bytes, number);
+    base::put_number(bytes, number);
   }
   for (const TextState& text : state_->texts) {
-    put(bytes, static_cast<uint64_t>(text.size));
+    base::put_number(bytes, static_cast<uint64_t>(text.size));
     for (size_t layer = 0; layer < text.caches.size(); ++layer) {
       const KeyValueCache& cache = text.caches[layer];
       const int64_t kept = cache.size() - cache.oldest();
-      put(bytes, static_cast<uint64_t>(kept));
+      base::put_number(bytes, static_cast<uint64_t>(kept));
       if (kept > 0) {
         put(bytes, cache.kept(cache.keys()));
         put(bytes, cache.kept(cache.values()));
       }
-      put(bytes, text.rosa_states[layer].has_value() ? 1 : 0);
+      base::put_number(bytes, text.rosa_states[layer].has_value() ? 1 : 0);
       if (!text.rosa_states[layer]) continue;
       const std::vector<std::byte> saved = text.rosa_states[layer]->save();
-      put(bytes, saved.size());
+      base::put_number(bytes, saved.size());
       bytes.insert(bytes.end(), saved.begin(), saved.end());
     }
   }
-  put(bytes, base::checksum(bytes));
+  base::put_number(bytes, base::checksum(bytes));
   return bytes;
 }
 
@@ -137,11 +109,11 @@ Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, 
   const at::NoGradGuard no_gradient;
   check(bytes.size() > kMagic.size() + 2 * kNumberBytes, "got ", bytes.size(), " bytes");
   check(std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0, "the first bytes are not ", kMagic);
-  Reader reader(bytes.first(bytes.size() - kNumberBytes).subspan(kMagic.size()));
+  base::SavedBytesReader reader = reader_of(bytes.first(bytes.size() - kNumberBytes).subspan(kMagic.size()));
   const uint64_t version = reader.number();
   base::require<base::DataError>(version == kVersion, "Generator::load: got format version ", version, ", expected ",
                                  kVersion, "; save the state anew with this program");
-  check(Reader(bytes.last(kNumberBytes)).number() == base::checksum(bytes.first(bytes.size() - kNumberBytes)),
+  check(reader_of(bytes.last(kNumberBytes)).number() == base::checksum(bytes.first(bytes.size() - kNumberBytes)),
         "the checksum does not fit");
   const auto require_same = [](uint64_t saved, uint64_t own, const char* what, const char* expected) {
     base::require<OtherWeightsError>(saved == own, "the saved text belongs to ", what, " (", base::to_hex(saved),

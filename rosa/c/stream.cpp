@@ -5,6 +5,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/saved_bytes.h"
 #include "rosa/c/run_rows.h"
 
 namespace rosa::c {
@@ -28,35 +29,9 @@ namespace {
 // matcher the number of its bytes and these; of every batch row its value symbols by head; checksum of all before it.
 constexpr std::string_view kMagic = "ROSACSTR";
 constexpr uint64_t kVersion = 1;
-constexpr size_t kNumberBytes = 8;
+constexpr size_t kNumberBytes = base::kSavedNumberBytes;
 
-void put(std::vector<std::byte>& bytes, uint64_t number) {
-  for (size_t i = 0; i < kNumberBytes; ++i) bytes.push_back(static_cast<std::byte>(number >> (8 * i)));
-}
-
-// Reads from the front; throws DataError where too few are left.
-class Reader {
- public:
-  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
-
-  std::span<const std::byte> take(uint64_t num_bytes) {
-    require<DataError>(num_bytes <= rest_.size(), "the saved stream is cut off: expected ", num_bytes,
-                       " more bytes, got ", rest_.size());
-    const auto taken = rest_.first(num_bytes);
-    rest_ = rest_.subspan(num_bytes);
-    return taken;
-  }
-  uint64_t number() {
-    const auto bytes = take(kNumberBytes);
-    uint64_t number = 0;
-    for (size_t i = 0; i < kNumberBytes; ++i) number |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
-    return number;
-  }
-  size_t num_left() const { return rest_.size(); }
-
- private:
-  std::span<const std::byte> rest_;
-};
+base::SavedBytesReader reader_of(std::span<const std::byte> bytes) { return {bytes, "the saved stream is cut off: "}; }
 
 struct NoWorker {};
 
@@ -154,17 +129,17 @@ std::vector<std::byte> rosa_stream::save() const {
   std::vector<std::byte> bytes;
   for (const char each : c::kMagic) bytes.push_back(static_cast<std::byte>(each));
   for (const int64_t number : {static_cast<int64_t>(c::kVersion), batch_, heads_, kv_heads_}) {
-    c::put(bytes, static_cast<uint64_t>(number));
+    rosa::base::put_number(bytes, static_cast<uint64_t>(number));
   }
   for (const StreamingMatcher& matcher : matchers_) {
     const std::vector<std::byte> saved = matcher.save();
-    c::put(bytes, saved.size());
+    rosa::base::put_number(bytes, saved.size());
     bytes.insert(bytes.end(), saved.begin(), saved.end());
   }
   for (const std::vector<uint64_t>& values : values_) {
-    for (const uint64_t value : values) c::put(bytes, value);
+    for (const uint64_t value : values) rosa::base::put_number(bytes, value);
   }
-  c::put(bytes, rosa::base::checksum(bytes));
+  rosa::base::put_number(bytes, rosa::base::checksum(bytes));
   return bytes;
 }
 
@@ -172,12 +147,12 @@ rosa_stream rosa_stream::load(std::span<const std::byte> bytes) {
   constexpr size_t kLeast = c::kMagic.size() + 5 * c::kNumberBytes;
   require<DataError>(bytes.size() >= kLeast && std::memcmp(bytes.data(), c::kMagic.data(), c::kMagic.size()) == 0,
                      "the bytes are no saved stream, or cut off");
-  c::Reader reader(bytes.subspan(c::kMagic.size()));
+  rosa::base::SavedBytesReader reader = c::reader_of(bytes.subspan(c::kMagic.size()));
   const uint64_t version = reader.number();
   require<DataError>(version == c::kVersion, "the saved stream has format version ", version, ", expected ",
                      c::kVersion);
   const auto body = bytes.first(bytes.size() - c::kNumberBytes);
-  require<DataError>(c::Reader(bytes.last(c::kNumberBytes)).number() == rosa::base::checksum(body),
+  require<DataError>(c::reader_of(bytes.last(c::kNumberBytes)).number() == rosa::base::checksum(body),
                      "the saved stream is damaged: its checksum does not fit");
   uint64_t shape[3];
   for (uint64_t& number : shape) {

@@ -6,6 +6,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/saved_bytes.h"
 #include "rosa/operator/rosa_state.h"
 
 namespace rosa {
@@ -13,46 +14,16 @@ namespace {
 
 constexpr std::string_view kMagic = "ROSASTAT";
 constexpr uint64_t kVersion = 1;
-constexpr size_t kNumberBytes = 8;
-constexpr uint64_t kMaxCount = uint64_t{1} << 30;
-
-void put(std::vector<std::byte>& bytes, uint64_t number) {
-  for (size_t i = 0; i < kNumberBytes; ++i) bytes.push_back(static_cast<std::byte>(number >> (8 * i)));
-}
+constexpr size_t kNumberBytes = base::kSavedNumberBytes;
+constexpr const char* kPlace = "RosaState::load: ";
+constexpr const char* kDamaged = "; the bytes are damaged or were not written by RosaState::save";
 
 template <class... Parts>
 void check(bool condition, const Parts&... parts) {
-  base::require<base::DataError>(condition, "RosaState::load: ", parts...,
-                                 "; the bytes are damaged or were not written by RosaState::save");
+  base::require<base::DataError>(condition, kPlace, parts..., kDamaged);
 }
 
-// Reads from the front; throws DataError where too few are left.
-class Reader {
- public:
-  explicit Reader(std::span<const std::byte> bytes) : rest_(bytes) {}
-
-  std::span<const std::byte> take(uint64_t num_bytes) {
-    check(num_bytes <= rest_.size(), "expected ", num_bytes, " more bytes, got ", rest_.size());
-    const auto taken = rest_.first(num_bytes);
-    rest_ = rest_.subspan(num_bytes);
-    return taken;
-  }
-  uint64_t number() {
-    const auto bytes = take(kNumberBytes);
-    uint64_t number = 0;
-    for (size_t i = 0; i < kNumberBytes; ++i) number |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
-    return number;
-  }
-  int64_t count(const char* name) {
-    const uint64_t count = number();
-    check(count <= kMaxCount, "got ", name, " ", count, ", expected at most ", kMaxCount);
-    return static_cast<int64_t>(count);
-  }
-  size_t num_left() const { return rest_.size(); }
-
- private:
-  std::span<const std::byte> rest_;
-};
+base::SavedBytesReader reader_of(std::span<const std::byte> bytes) { return {bytes, kPlace, kDamaged}; }
 
 }  // namespace
 
@@ -61,29 +32,29 @@ std::vector<std::byte> RosaState::save() const {
   for (const char each : kMagic) bytes.push_back(static_cast<std::byte>(each));
   for (const int64_t number :
        {static_cast<int64_t>(kVersion), batch_, heads_, kv_heads_, query_bits_, value_bits_, size_}) {
-    put(bytes, static_cast<uint64_t>(number));
+    base::put_number(bytes, static_cast<uint64_t>(number));
   }
   for (const automaton::StreamingMatcher& matcher : matchers_) {
     const std::vector<std::byte> saved = matcher.save();
-    put(bytes, saved.size());
+    base::put_number(bytes, saved.size());
     bytes.insert(bytes.end(), saved.begin(), saved.end());
   }
   for (const automaton::SymbolSequence& values : values_) {
-    for (int32_t i = 0; i < values.size(); ++i) put(bytes, values[i]);
+    for (int32_t i = 0; i < values.size(); ++i) base::put_number(bytes, values[i]);
   }
-  put(bytes, base::checksum(bytes));
+  base::put_number(bytes, base::checksum(bytes));
   return bytes;
 }
 
 RosaState RosaState::load(std::span<const std::byte> bytes) {
   check(bytes.size() > kMagic.size() + kNumberBytes, "got ", bytes.size(), " bytes");
   check(std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0, "the first bytes are not ", kMagic);
-  Reader reader(bytes.subspan(kMagic.size()));
+  base::SavedBytesReader reader = reader_of(bytes.subspan(kMagic.size()));
   const uint64_t version = reader.number();
   base::require<base::DataError>(version == kVersion, "RosaState::load: got format version ", version, ", expected ",
                                  kVersion, "; save the state anew with this program");
   const auto body = bytes.first(bytes.size() - kNumberBytes);
-  check(Reader(bytes.last(kNumberBytes)).number() == base::checksum(body), "the checksum does not fit");
+  check(reader_of(bytes.last(kNumberBytes)).number() == base::checksum(body), "the checksum does not fit");
   const int64_t batch = reader.count("a batch of"), heads = reader.count("heads"), kv_heads = reader.count("kv_heads");
   const int64_t query_bits = reader.count("query bits"), value_bits = reader.count("value bits");
   const int64_t size = reader.count("size");
