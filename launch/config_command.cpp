@@ -11,6 +11,7 @@
 #include "launch/exit_code.h"
 #include "launch/experiment_config_file.h"
 #include "launch/run_config_file.h"
+#include "training/metric_fields.h"
 
 namespace rosa::launch {
 namespace {
@@ -47,7 +48,9 @@ int dump(const ConfigOptions& options) {
 }
 
 int reference(const std::string& of) {
-  std::cout << (of == "experiment" ? experiment_config_reference() : run_config_reference());
+  std::cout << (of == "metrics"      ? training::metrics_reference()
+                : of == "experiment" ? experiment_config_reference()
+                                     : run_config_reference());
   return kExitOk;
 }
 
@@ -104,12 +107,15 @@ void add_config_command(CLI::App& program, Action& action) {
   dump_command->callback([&action, options] { action = [options] { return dump(*options); }; });
 
   CLI::App* reference_command = command->add_subcommand(
-      "reference", "Writes the reference of all keys (docs/configuration.md, docs/experiment_configuration.md).");
+      "reference",
+      "Writes the reference of all keys, or of all metrics (docs/configuration.md, docs/experiment_configuration.md, "
+      "docs/metrics.md).");
   const auto of = std::make_shared<std::string>("run");
-  reference_command->add_option("OF", *of, "whose keys")
-      ->check(CLI::IsMember({"run", "experiment"}))
+  reference_command->add_option("OF", *of, "what to list")
+      ->check(CLI::IsMember({"run", "experiment", "metrics"}))
       ->capture_default_str();
-  reference_command->footer("Examples:\n  rosa config reference\n  rosa config reference experiment");
+  reference_command->footer(
+      "Examples:\n  rosa config reference\n  rosa config reference experiment\n  rosa config reference metrics");
   reference_command->callback([&action, of] { action = [of] { return reference(*of); }; });
 }
 

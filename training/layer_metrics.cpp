@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "training/metric_fields.h"
 
 namespace rosa::training {
 namespace {
@@ -109,18 +110,10 @@ std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, LayerS
 }
 
 nlohmann::ordered_json to_json(const LayerMetrics& metrics) {
-  return {{"layer", metrics.layer},
-          {"matched_share", metrics.matched_share},
-          {"mean_match_length", metrics.mean_match_length},
-          {"max_match_length", metrics.max_match_length},
-          {"match_lengths", metrics.match_lengths},
-          {"query_entropy", metrics.query_entropy},
-          {"key_entropy", metrics.key_entropy},
-          {"dead_query_bits", metrics.dead_query_bits},
-          {"constant_query_bits", metrics.constant_query_bits},
-          {"dead_key_bits", metrics.dead_key_bits},
-          {"constant_key_bits", metrics.constant_key_bits},
-          {"agreement", metrics.agreement}};
+  nlohmann::ordered_json json = {{"layer", metrics.layer}};
+  add_fields(json, layer_fields(), metrics);
+  json["match_lengths"] = metrics.match_lengths;
+  return json;
 }
 
 std::vector<LayerMetrics> last_layer_metrics(const std::filesystem::path& metrics_file) {
@@ -130,20 +123,17 @@ std::vector<LayerMetrics> last_layer_metrics(const std::filesystem::path& metric
     if (!line.has("layers")) return;
     layers.clear();
     for (const base::JsonFields& fields : line.objects("layers")) {
-      const auto number = [&](const char* key) { return fields.number(key).value_or(0); };
       LayerMetrics metrics;
       metrics.layer = fields.integer("layer").value_or(0);
-      metrics.matched_share = number("matched_share");
-      metrics.mean_match_length = number("mean_match_length");
-      metrics.max_match_length = fields.integer("max_match_length").value_or(0);
       metrics.match_lengths = fields.integers("match_lengths");
-      metrics.query_entropy = number("query_entropy");
-      metrics.key_entropy = number("key_entropy");
-      metrics.dead_query_bits = number("dead_query_bits");
-      metrics.constant_query_bits = number("constant_query_bits");
-      metrics.dead_key_bits = number("dead_key_bits");
-      metrics.constant_key_bits = number("constant_key_bits");
-      metrics.agreement = number("agreement");
+      for (const auto& field : layer_fields()) {
+        const std::string name(field.name);
+        if (const auto* whole = std::get_if<int64_t LayerMetrics::*>(&field.value)) {
+          metrics.*(*whole) = fields.integer(name.c_str()).value_or(0);
+        } else {
+          metrics.*std::get<double LayerMetrics::*>(field.value) = fields.number(name.c_str()).value_or(0);
+        }
+      }
       layers.push_back(std::move(metrics));
     }
   });

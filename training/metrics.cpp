@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "training/metric_fields.h"
+
 namespace rosa::training {
 
 bool is_logged_step(int64_t step, int64_t num_steps, int64_t every) {
@@ -29,35 +31,14 @@ void ObserverList::on_end() {
 
 void MetricsFile::on_step(const StepMetrics& metrics) {
   if (!is_logged_step(metrics.step, metrics.num_steps, every_)) return;
-  nlohmann::ordered_json json = {{"kind", "step"},
-                                 {"step", metrics.step},
-                                 {"loss", metrics.loss},
-                                 {"kl", metrics.kl},
-                                 {"ce", metrics.ce},
-                                 {"gradient_norm", metrics.gradient_norm},
-                                 {"learning_rate", metrics.learning_rate},
-                                 {"alpha", metrics.alpha},
-                                 {"bits_tau", metrics.bits_tau},
-                                 {"attn_tau", metrics.attn_tau},
-                                 {"num_skipped", metrics.num_skipped},
-                                 {"num_spikes", metrics.num_spikes},
-                                 {"step_ms", metrics.step_ms},
-                                 {"tokens_per_second", metrics.tokens_per_second},
-                                 {"match_wait_ms", metrics.match_wait_ms},
-                                 {"match_wait_share", metrics.match_wait_share},
-                                 {"communication_wait_ms", metrics.communication_wait_ms},
-                                 {"gradient_communication_ms", metrics.gradient_communication_ms},
-                                 {"exposed_communication", metrics.exposed_communication},
-                                 {"memory_bytes", metrics.memory_bytes},
-                                 {"optimizer_bytes", metrics.optimizer_bytes}};
+  nlohmann::ordered_json json = {{"kind", "step"}, {"step", metrics.step}};
+  add_fields(json, step_fields(), metrics);
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
   for (const SourceMetrics& source : metrics.sources) {
-    nlohmann::ordered_json entry = {
-        {"name", source.name}, {"num_sequences", source.num_sequences}, {"epochs", source.epochs}};
-    if (source.num_sequences > 0) {
-      entry["loss"] = source.loss;
-      entry["kl"] = source.kl;
-      entry["ce"] = source.ce;
+    nlohmann::ordered_json entry = {{"name", source.name}};
+    for (const auto& field : source_fields()) {
+      if (source.num_sequences == 0 && field.name == "loss") break;  // and what follows: they are of no token
+      field.visit(source, [&](auto number) { entry[std::string(field.name)] = number; });
     }
     json["sources"].push_back(std::move(entry));
   }
@@ -65,12 +46,8 @@ void MetricsFile::on_step(const StepMetrics& metrics) {
 }
 
 void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
-  const nlohmann::ordered_json json = {{"kind", "evaluation"},
-                                       {"step", metrics.step},
-                                       {"ce", metrics.ce},
-                                       {"perplexity", metrics.perplexity},
-                                       {"num_tokens", metrics.num_tokens},
-                                       {"num_sequences", metrics.num_sequences}};
+  nlohmann::ordered_json json = {{"kind", "evaluation"}, {"step", metrics.step}};
+  add_fields(json, evaluation_fields(), metrics);
   write(json.dump());
 }
 

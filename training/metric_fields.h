@@ -1,0 +1,48 @@
+// The numbers that a run tells, each described once: name, unit, meaning and where it stands in its struct. Every
+// output is made from these tables: metrics.jsonl, `rosa metrics`, trackers, and docs/metrics.md.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "training/layer_metrics.h"
+#include "training/metrics.h"
+
+namespace rosa::training {
+
+template <class Metrics>
+struct MetricField {
+  std::string_view name;     // in every output
+  std::string_view unit;     // empty: a plain number
+  std::string_view meaning;  // one line
+  std::variant<double Metrics::*, int64_t Metrics::*> value;
+
+  // Applies `use` to the number, as a double or an int64_t.
+  template <class Use>
+  auto visit(const Metrics& metrics, const Use& use) const {
+    return std::visit([&](auto member) { return use(metrics.*member); }, value);
+  }
+};
+
+// In the order in which outputs show them. Without "kind" and "step", which every line has.
+std::span<const MetricField<StepMetrics>> step_fields();
+std::span<const MetricField<SourceMetrics>> source_fields();
+std::span<const MetricField<LayerMetrics>> layer_fields();
+std::span<const MetricField<EvaluationMetrics>> evaluation_fields();
+
+// Adds the numbers of `metrics` to an object. What is not finite becomes null, since JSON has no word for it.
+template <class Metrics>
+void add_fields(nlohmann::ordered_json& json, std::span<const MetricField<Metrics>> fields, const Metrics& metrics) {
+  for (const auto& field : fields) {
+    field.visit(metrics, [&](auto number) { json[std::string(field.name)] = number; });
+  }
+}
+
+// The reference of all of them, as Markdown: docs/metrics.md.
+std::string metrics_reference();
+
+}  // namespace rosa::training
