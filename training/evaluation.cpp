@@ -10,32 +10,6 @@
 namespace rosa::training {
 namespace {
 
-// Tokens that a token before them predicts.
-at::Tensor counted_tokens(const Batch& batch) {
-  at::Tensor counted = batch.labels.ne(kIgnoredLabel);
-  counted.select(1, 0).fill_(false);
-  return counted;
-}
-
-models::ForwardOptions variant_options(const RunConfig& config, const RunParts& parts, const std::string& variant) {
-  if (variant == "teacher") return {};
-  if (variant == "window") {
-    models::ForwardOptions options;
-    options.sliding_window = config.student.sliding_window;
-    return options;
-  }
-  static const std::map<std::string, OperatorControl> controls = {{"rosa", OperatorControl::none},
-                                                                  {"rosa_zeroed", OperatorControl::zeroed},
-                                                                  {"rosa_shuffled", OperatorControl::shuffled},
-                                                                  {"rosa_windowed", OperatorControl::windowed}};
-  const auto control = controls.find(variant);
-  base::require(control != controls.end(), "unknown variant '", variant, "' of an evaluation");
-  base::require(parts.adapters != nullptr, "variant '", variant, "' needs adapters, and this run has none");
-  models::ForwardOptions options = student_options(config, parts.adapters, parts.executor);
-  options.operator_options.control = control->second;
-  return options;
-}
-
 // Of each sequence of a batch: all tokens, recallable ones.
 using RowSums = std::vector<std::pair<TokenSums, TokenSums>>;
 
@@ -64,30 +38,6 @@ RowSums score(const RunConfig& config, const RunParts& parts, const Batch& batch
   }
   return rows;
 }
-
-// Which sequences an evaluation scores.
-class HeldOutSequences {
- public:
-  HeldOutSequences(const RunConfig& config, const DataSource& data) : data_(data) {
-    const std::optional<int64_t> of_file = data.num_sequences_of_file();
-    num_ = config.evaluation.num_sequences;
-    base::require<base::ConfigError>(num_ != base::kAll || of_file.has_value(),
-                                     "evaluation.num_sequences is all, but this kind of data (data.kind) draws its ",
-                                     "sequences at random and never ends; give a number");
-    is_whole_ = of_file.has_value() && (num_ == base::kAll || num_ >= *of_file);
-    if (is_whole_) num_ = *of_file;
-  }
-
-  int64_t size() const { return num_; }
-  Batch batch(int64_t first, int64_t count) const {
-    return is_whole_ ? data_.sequences_of_file(first, count) : data_.batch(/*step=*/0, first, count);
-  }
-
- private:
-  const DataSource& data_;
-  int64_t num_ = 0;
-  bool is_whole_ = false;  // a file, each sequence once
-};
 
 [[noreturn]] void refuse_empty(const RunConfig& config, int64_t num_sequences) {
   throw base::DataError(base::concat(
@@ -126,6 +76,45 @@ std::vector<double> score_batches(const RunConfig& config, const RunParts& parts
 }
 
 }  // namespace
+
+HeldOutSequences::HeldOutSequences(const RunConfig& config, const DataSource& data) : data_(data) {
+  const std::optional<int64_t> of_file = data.num_sequences_of_file();
+  num_ = config.evaluation.num_sequences;
+  base::require<base::ConfigError>(num_ != base::kAll || of_file.has_value(),
+                                   "evaluation.num_sequences is all, but this kind of data (data.kind) draws its ",
+                                   "sequences at random and never ends; give a number");
+  is_whole_ = of_file.has_value() && (num_ == base::kAll || num_ >= *of_file);
+  if (is_whole_) num_ = *of_file;
+}
+
+Batch HeldOutSequences::batch(int64_t first, int64_t count) const {
+  return is_whole_ ? data_.sequences_of_file(first, count) : data_.batch(/*step=*/0, first, count);
+}
+
+at::Tensor counted_tokens(const Batch& batch) {
+  at::Tensor counted = batch.labels.ne(kIgnoredLabel);
+  counted.select(1, 0).fill_(false);
+  return counted;
+}
+
+models::ForwardOptions variant_options(const RunConfig& config, const RunParts& parts, const std::string& variant) {
+  if (variant == "teacher") return {};
+  if (variant == "window") {
+    models::ForwardOptions options;
+    options.sliding_window = config.student.sliding_window;
+    return options;
+  }
+  static const std::map<std::string, OperatorControl> controls = {{"rosa", OperatorControl::none},
+                                                                  {"rosa_zeroed", OperatorControl::zeroed},
+                                                                  {"rosa_shuffled", OperatorControl::shuffled},
+                                                                  {"rosa_windowed", OperatorControl::windowed}};
+  const auto control = controls.find(variant);
+  base::require(control != controls.end(), "unknown variant '", variant, "' of an evaluation");
+  base::require(parts.adapters != nullptr, "variant '", variant, "' needs adapters, and this run has none");
+  models::ForwardOptions options = student_options(config, parts.adapters, parts.executor);
+  options.operator_options.control = control->second;
+  return options;
+}
 
 models::ForwardOptions student_options(const RunConfig& config, const models::AdapterSet* adapters,
                                        HostExecutor& executor) {

@@ -62,6 +62,29 @@ using Scores = std::map<std::string, VariantScore>;
 inline const std::vector<std::string> kAllVariants = {"teacher",     "window",        "rosa",
                                                       "rosa_zeroed", "rosa_shuffled", "rosa_windowed"};
 
+// Which held-out sequences an evaluation scores: a file that makes no more than evaluation.num_sequences of them is
+// gone through once from end to end.
+class HeldOutSequences {
+ public:
+  // Throws ConfigError where evaluation.num_sequences does not fit the data. `data` outlives it.
+  HeldOutSequences(const RunConfig& config, const DataSource& data);
+
+  int64_t size() const { return num_; }
+  // first + count at most size().
+  Batch batch(int64_t first, int64_t count) const;
+
+ private:
+  const DataSource& data_;
+  int64_t num_ = 0;
+  bool is_whole_ = false;  // a file, each sequence once
+};
+
+// bool [n,T]: tokens that a token before them predicts.
+at::Tensor counted_tokens(const Batch& batch);
+
+// How a variant runs. Throws ArgumentError for an unknown one, or one that needs adapters where there are none.
+models::ForwardOptions variant_options(const RunConfig& config, const RunParts& parts, const std::string& variant);
+
 // How the student runs: window, adapters, executor.
 models::ForwardOptions student_options(const RunConfig& config, const models::AdapterSet* adapters,
                                        HostExecutor& executor);
