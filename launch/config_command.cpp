@@ -11,6 +11,7 @@
 #include "launch/exit_code.h"
 #include "launch/experiment_config_file.h"
 #include "launch/run_config_file.h"
+#include "launch/suite_file.h"
 #include "training/metric_fields.h"
 
 namespace rosa::launch {
@@ -21,10 +22,15 @@ struct ConfigOptions {
   std::vector<std::string> overrides;
 };
 
-// The resolved configuration of a run or an experiment.
+// The resolved configuration of a run, an experiment or a suite.
 std::string load_text(const std::string& file, const std::vector<std::string>& overrides, ConfigUse use) {
-  return is_experiment_config(file) ? load_experiment_config(file, overrides).text
-                                    : load_run_config(file, overrides, use).text;
+  if (is_experiment_config(file)) return load_experiment_config(file, overrides).text;
+  if (is_suite_file(file)) {
+    base::require<base::ConfigError>(overrides.empty(), "'", file,
+                                     "' is an evaluation suite, and --set can't change one");
+    return load_suite(file).text;
+  }
+  return load_run_config(file, overrides, use).text;
 }
 
 int check(const ConfigOptions& options) {
@@ -50,6 +56,7 @@ int dump(const ConfigOptions& options) {
 int reference(const std::string& of) {
   std::cout << (of == "metrics"      ? training::metrics_reference()
                 : of == "experiment" ? experiment_config_reference()
+                : of == "suite"      ? suite_reference()
                                      : run_config_reference());
   return kExitOk;
 }
@@ -94,7 +101,7 @@ void add_config_command(CLI::App& program, Action& action) {
   check_command->add_option("FILE", options->files, "YAML configurations")->required();
   add_override_option(*check_command, options->overrides);
   check_command->footer(
-      "Exit code 2 where one is wrong. Experiments are checked too.\n"
+      "Exit code 2 where one is wrong. Experiments and evaluation suites are checked too.\n"
       "  rosa config check run.yaml\n"
       "  rosa config check run.yaml --set train.num_steps=10");
   check_command->callback([&action, options] { action = [options] { return check(*options); }; });
@@ -109,13 +116,14 @@ void add_config_command(CLI::App& program, Action& action) {
   CLI::App* reference_command = command->add_subcommand(
       "reference",
       "Writes the reference of all keys, or of all metrics (docs/configuration.md, docs/experiment_configuration.md, "
-      "docs/metrics.md).");
+      "docs/suite_configuration.md, docs/metrics.md).");
   const auto of = std::make_shared<std::string>("run");
   reference_command->add_option("OF", *of, "what to list")
-      ->check(CLI::IsMember({"run", "experiment", "metrics"}))
+      ->check(CLI::IsMember({"run", "experiment", "suite", "metrics"}))
       ->capture_default_str();
   reference_command->footer(
-      "Examples:\n  rosa config reference\n  rosa config reference experiment\n  rosa config reference metrics");
+      "Examples:\n  rosa config reference\n  rosa config reference experiment\n  rosa config reference suite\n  rosa "
+      "config reference metrics");
   reference_command->callback([&action, of] { action = [of] { return reference(*of); }; });
 }
 

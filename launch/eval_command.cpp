@@ -1,8 +1,11 @@
 // `rosa eval`: cross-entropy of a run's student, its teacher and the controls on held-out data.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <string>
@@ -10,16 +13,21 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/printable.h"
 #include "launch/accept_changed.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
+#include "launch/progress.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
+#include "launch/suite_file.h"
+#include "launch/terminal_line.h"
 #include "launch/trained_run.h"
 #include "training/evaluation.h"
 #include "training/scoreboard.h"
+#include "training/suite/suite.h"
 
 namespace rosa::launch {
 namespace {
@@ -29,6 +37,40 @@ struct EvalOptions {
   bool force = false;
   std::vector<std::string> variants = training::kAllVariants;
   std::vector<std::string> overrides;
+  std::string suite;
+};
+
+// "needle: 12 of 80 sequences, ETA 1:20": redrawn on a terminal, else a log line now and then.
+class SuiteDisplay {
+ public:
+  explicit SuiteDisplay(const Terminal& terminal) : terminal_(terminal), start_(Clock::now()), last_(start_) {}
+  ~SuiteDisplay() {
+    if (terminal_.is_terminal) clear_terminal_line();
+  }
+  SuiteDisplay(const SuiteDisplay&) = delete;
+  SuiteDisplay& operator=(const SuiteDisplay&) = delete;
+
+  void show(const std::string& task, int64_t done, int64_t total) {
+    const Clock::time_point now = Clock::now();
+    const double pause = terminal_.is_terminal ? 0.2 : 30.0;
+    if (std::chrono::duration<double>(now - last_).count() < pause) return;
+    last_ = now;
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    const double left = elapsed * static_cast<double>(total - done) / static_cast<double>(done);
+    const std::string text =
+        base::concat(base::printable(task), ": ", done, " of ", total, " sequences, ETA ", duration_text(left));
+    if (terminal_.is_terminal) {
+      draw_terminal_line(text.substr(0, static_cast<size_t>(std::max(terminal_.num_columns - 1, 1))));
+    } else {
+      base::log_info(text);
+    }
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const Terminal& terminal_;
+  Clock::time_point start_, last_;
 };
 
 // Before the work: figures that can't be written are lost.
@@ -39,13 +81,45 @@ void check_output_of(const EvalOptions& options) {
   check_output({.option = "-o",
                 .path = output_path(options.output),
                 .kind = OutputKind::scores,
-                .inputs = {options.checkpoint, config.data.train_path, config.data.held_out_path},
+                .inputs = {options.checkpoint, options.suite, config.data.train_path, config.data.held_out_path},
                 .folders = {options.folder, config.model.folder},
                 .force = options.force});
 }
 
+// What is shown, and what the JSON file holds.
+struct Findings {
+  std::string table;
+  nlohmann::ordered_json json;
+};
+
+Findings score_held_out(const TrainedRun& run, const EvalOptions& options, Session& session) {
+  const training::RunParts parts = run.objects.parts(session.communicator());
+  const training::Scores scores = training::evaluate_variants(run.config, parts, options.variants);
+  training::require_finite_scores(scores, parts);
+  const std::string title = base::concat(base::printable(options.folder), " after ", run.num_steps_done, " steps");
+  Findings findings{training::scores_table(title, scores), training::scores_json(scores, false)};
+  if (training::has_recallable(scores)) findings.json["recallable"] = training::scores_json(scores, true);
+  return findings;
+}
+
+Findings score_suite(const TrainedRun& run, const EvalOptions& options, const LoadedSuite& suite, Session& session) {
+  SuiteDisplay display(session.terminal());
+  const training::SuiteResult result = training::run_suite(
+      suite.config, run.config, run.objects.parts(session.communicator()), options.variants,
+      [&display](const std::string& task, int64_t done, int64_t total) { display.show(task, done, total); });
+  Findings findings;
+  findings.table =
+      base::concat(base::printable(options.folder), " after ", run.num_steps_done, " steps\n\n",
+                   training::suite_tables(result, session.terminal().is_terminal ? session.terminal().num_columns : 0));
+  findings.json = {{"run", options.folder}, {"num_steps_done", run.num_steps_done}, {"suite", options.suite}};
+  findings.json.update(training::suite_json(result));
+  return findings;
+}
+
 int run_eval(const EvalOptions& options) {
   const std::set<std::string> accepted = parse_accepted(options.accept_changed);
+  const std::optional<LoadedSuite> suite =
+      options.suite.empty() ? std::nullopt : std::optional(load_suite(options.suite));
   if (!options.output.empty()) check_output_of(options);
   Session session;
   const TrainedRun run = load_trained_run({.folder = options.folder,
@@ -53,20 +127,11 @@ int run_eval(const EvalOptions& options) {
                                            .overrides = options.overrides,
                                            .accepted = accepted},
                                           session.communicator());
-  const training::Scores scores =
-      training::evaluate_variants(run.config, run.objects.parts(session.communicator()), options.variants);
-  training::require_finite_scores(scores, run.objects.parts(session.communicator()));
+  const Findings findings = suite ? score_suite(run, options, *suite, session) : score_held_out(run, options, session);
   if (!session.is_main_rank()) return kExitOk;
   const std::filesystem::path output = output_path(options.output);
-  std::ostream& table = messages_beside(output);
-  table << training::scores_table(
-               base::concat(base::printable(options.folder), " after ", run.num_steps_done, " steps"), scores)
-        << std::flush;
-  if (!options.output.empty()) {
-    nlohmann::ordered_json report = training::scores_json(scores, false);
-    if (training::has_recallable(scores)) report["recallable"] = training::scores_json(scores, true);
-    base::write_file_atomically(output, report.dump(2) + "\n");
-  }
+  messages_beside(output) << findings.table << std::flush;
+  if (!options.output.empty()) base::write_file_atomically(output, findings.json.dump(2) + "\n");
   return kExitOk;
 }
 
@@ -84,6 +149,10 @@ void add_eval_command(CLI::App& program, Action& action) {
       ->delimiter(',')
       ->check(CLI::IsMember(training::kAllVariants))
       ->capture_default_str();
+  command
+      ->add_option("--suite", options->suite,
+                   "long-context tasks: quick, standard, long, or a YAML file (docs/evaluation.md)")
+      ->check(refuse_empty_name);
   command->add_option("-o,--output", options->output, "writes the figures as JSON; - is standard output")
       ->check(refuse_empty_name);
   command->add_flag("--force", options->force, "replaces a file that holds no scores");
@@ -91,7 +160,9 @@ void add_eval_command(CLI::App& program, Action& action) {
   command->footer(
       "Examples:\n"
       "  rosa eval runs/mine\n"
-      "  rosa eval runs/mine --variants teacher,window,rosa --set evaluation.num_sequences=256 -o scores.json");
+      "  rosa eval runs/mine --variants teacher,window,rosa --set evaluation.num_sequences=256 -o scores.json\n"
+      "  rosa eval runs/mine --suite standard -o suite.json\n"
+      "Without --suite the held-out data is scored as at the evaluations of the training.");
   command->callback([&action, options] { action = [options] { return run_eval(*options); }; });
 }
 

@@ -102,6 +102,7 @@ TEST(Program, TheDumpShowsSourcesAndReadsBack) {
 TEST(Program, TheCommittedReferenceIsTheProgramsOwn) {
   for (const auto& [command, document] : {std::pair{"config reference", "configuration.md"},
                                           std::pair{"config reference experiment", "experiment_configuration.md"},
+                                          std::pair{"config reference suite", "suite_configuration.md"},
                                           std::pair{"config reference metrics", "metrics.md"}}) {
     std::ifstream file(std::string(ROSA_SOURCE_DIR "/docs/") + document);
     const std::string committed{std::istreambuf_iterator<char>(file), {}};

@@ -21,6 +21,7 @@ class CropSource : public DataSource {
   std::optional<int64_t> num_sequences_of_file() const override;
   Batch sequences_of_file(int64_t first, int64_t num_sequences) const override;
   int64_t vocabulary_size() const override { return vocabulary_size_; }
+  std::optional<double> text_bytes_per_token() const override { return 1.0; }
   std::optional<TokenizerMark> tokenizer() const override { return mark_of_bytes(); }
   std::string fingerprint() const override;
   std::string content() const override;

@@ -31,6 +31,8 @@ class DataSource {
   virtual int64_t vocabulary_size() const = 0;
   // Whose ids they are; nothing where that is not known, and where they are no text.
   virtual std::optional<TokenizerMark> tokenizer() const { return std::nullopt; }
+  // Bytes of text that a token stands for, on average over the file; nothing where that is not known or no text.
+  virtual std::optional<double> text_bytes_per_token() const { return std::nullopt; }
   // Of a mixture: the names of its sources, and how often each of them was gone through in the first `num_steps` steps.
   // Empty where there is one source.
   virtual std::vector<std::string> source_names() const { return {}; }

@@ -123,6 +123,11 @@ Batch TokenSource::sequences_of_file(int64_t first, int64_t num_sequences) const
   return batch(/*step=*/0, first, num_sequences);
 }
 
+std::optional<double> TokenSource::text_bytes_per_token() const {
+  if (file_.facts().num_text_bytes <= 0) return std::nullopt;
+  return static_cast<double>(file_.facts().num_text_bytes) / static_cast<double>(file_.num_tokens());
+}
+
 std::string TokenSource::fingerprint() const {
   return base::concat("token_file packed=", packed_, " samples_per_step=", samples_per_step_, " ",
                       describe_stages(stages_), " ", describe_split(split_, seed_), " file=", content());

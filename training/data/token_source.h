@@ -30,6 +30,7 @@ class TokenSource : public DataSource {
   std::optional<int64_t> num_sequences_of_file() const override { return cuts_.back().num_sequences; }
   Batch sequences_of_file(int64_t first, int64_t num_sequences) const override;
   int64_t vocabulary_size() const override { return file_.vocabulary_size(); }
+  std::optional<double> text_bytes_per_token() const override;
   std::optional<TokenizerMark> tokenizer() const override { return file_.facts().tokenizer; }
   std::string fingerprint() const override;
   std::string content() const override;

@@ -1,0 +1,218 @@
+#include "training/suite/suite.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "training/suite/suite_block.h"
+
+namespace rosa::training {
+namespace {
+
+// The sums of one variant and group, by sequence.
+using Column = std::vector<ScoreSums>;
+
+void put(const ScoreSums& sums, double* numbers) {
+  const double values[] = {sums.num_tokens,  sums.ce,        sums.num_top1, sums.kl,         sums.num_agreeing,
+                           sums.num_answers, sums.num_exact, sums.seconds,  sums.state_bytes};
+  static_assert(std::size(values) == ScoreSums::kSize);
+  std::copy(std::begin(values), std::end(values), numbers);
+}
+
+ScoreSums get(const double* n) { return {n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]}; }
+
+// sum(numerator) / sum(denominator) over the drawn sequences.
+std::optional<double> ratio(const Column& column, std::span<const double> counts, double ScoreSums::*numerator,
+                            double ScoreSums::*denominator) {
+  double sum = 0.0, count = 0.0;
+  for (size_t i = 0; i < column.size(); ++i) {
+    const double times = counts.empty() ? 1.0 : counts[i];
+    sum += times * (column[i].*numerator);
+    count += times * (column[i].*denominator);
+  }
+  if (count == 0.0) return std::nullopt;
+  return sum / count;
+}
+
+class RowMaker {
+ public:
+  RowMaker(const SuiteBlock& block, const SuiteConfig& suite, std::vector<double> entries)
+      : block_(block),
+        entries_(std::move(entries)),
+        bootstrap_(block.num_sequences, suite.num_resamples, static_cast<uint64_t>(suite.seed)) {}
+
+  void add_rows(std::vector<SuiteRow>& rows) {
+    for (size_t group = 0; group < block_.groups.size(); ++group) {
+      columns_.clear();
+      for (size_t v = 0; v < block_.variants.size(); ++v) columns_.push_back(column(v, group));
+      for (size_t v = 0; v < block_.variants.size(); ++v) {
+        SuiteRow row = make_row(v, group);
+        if (row.num_tokens > 0) rows.push_back(std::move(row));
+      }
+    }
+  }
+
+ private:
+  Column column(size_t variant, size_t group) const {
+    Column result;
+    const size_t num_columns = block_.variants.size() * block_.groups.size();
+    for (int64_t sequence = 0; sequence < block_.num_sequences; ++sequence) {
+      const size_t at = static_cast<size_t>(sequence) * num_columns + variant * block_.groups.size() + group;
+      result.push_back(get(entries_.data() + at * ScoreSums::kSize));
+    }
+    return result;
+  }
+
+  using Formula = std::function<std::optional<double>(std::span<const double> counts)>;
+
+  void add(SuiteRow& row, const char* name, const Formula& formula) const {
+    if (const std::optional<double> value = formula({})) {
+      row.figures.push_back({name, *value, bootstrap_.interval(formula)});
+    }
+  }
+
+  void add_ratio(SuiteRow& row, const char* name, const Column& column, double ScoreSums::*numerator,
+                 double ScoreSums::*denominator) const {
+    add(row, name, [&](std::span<const double> counts) { return ratio(column, counts, numerator, denominator); });
+  }
+
+  SuiteRow make_row(size_t v, size_t group) const {
+    const Column& own = columns_[v];
+    SuiteRow row{.task = block_.task,
+                 .group = block_.groups[group],
+                 .variant = block_.variants[v],
+                 .length = block_.length,
+                 .depth = block_.depth};
+    ScoreSums total;
+    for (const ScoreSums& sums : own) {
+      row.num_tokens += static_cast<int64_t>(sums.num_tokens);
+      row.num_answers += static_cast<int64_t>(sums.num_answers);
+      row.num_sequences += sums.num_tokens > 0 ? 1 : 0;
+      total.seconds += sums.seconds;
+      total.state_bytes += sums.state_bytes;
+    }
+    if (row.num_answers > 0) add_ratio(row, "exact", own, &ScoreSums::num_exact, &ScoreSums::num_answers);
+    add_ratio(row, "ce", own, &ScoreSums::ce, &ScoreSums::num_tokens);
+    if (row.num_answers == 0) {
+      add(row, "perplexity", [&](std::span<const double> counts) -> std::optional<double> {
+        const auto ce = ratio(own, counts, &ScoreSums::ce, &ScoreSums::num_tokens);
+        return ce ? std::optional(std::exp(*ce)) : std::nullopt;
+      });
+    }
+    if (block_.bytes_per_token && row.group == "all") {
+      const double bits = 1.0 / (std::log(2.0) * *block_.bytes_per_token);
+      add(row, "bits_per_byte", [&](std::span<const double> counts) -> std::optional<double> {
+        const auto ce = ratio(own, counts, &ScoreSums::ce, &ScoreSums::num_tokens);
+        return ce ? std::optional(*ce * bits) : std::nullopt;
+      });
+    }
+    add_ratio(row, "top1", own, &ScoreSums::num_top1, &ScoreSums::num_tokens);
+    if (block_.has_teacher && row.variant != "teacher") {
+      add_ratio(row, "kl", own, &ScoreSums::kl, &ScoreSums::num_tokens);
+      add_ratio(row, "agreement", own, &ScoreSums::num_agreeing, &ScoreSums::num_tokens);
+    }
+    add_gap_closed(row, own);
+    const auto num_read = static_cast<double>(block_.length * block_.num_sequences);
+    if (total.seconds > 0) row.figures.push_back({"us_per_token", 1e6 * total.seconds / num_read});
+    if (total.state_bytes > 0) row.figures.push_back({"state_bytes_per_token", total.state_bytes / num_read});
+    return row;
+  }
+
+  const Column* find(const char* variant) const {
+    const auto found = std::find(block_.variants.begin(), block_.variants.end(), variant);
+    return found == block_.variants.end() ? nullptr : &columns_[static_cast<size_t>(found - block_.variants.begin())];
+  }
+
+  // Only where the gap itself is clear: a ratio to a gap that is chance says nothing.
+  void add_gap_closed(SuiteRow& row, const Column& own) const {
+    const Column* teacher = find("teacher");
+    const Column* window = find("window");
+    if (teacher == nullptr || window == nullptr || row.variant == "teacher" || row.variant == "window") return;
+    const auto ce = [](const Column& column, std::span<const double> counts) {
+      return ratio(column, counts, &ScoreSums::ce, &ScoreSums::num_tokens).value_or(0.0);
+    };
+    const auto gap = bootstrap_.interval([&](std::span<const double> counts) -> std::optional<double> {
+      return ce(*window, counts) - ce(*teacher, counts);
+    });
+    if (!gap || gap->low < kLeastGap) return;
+    add(row, "gap_closed", [&](std::span<const double> counts) -> std::optional<double> {
+      return (ce(*window, counts) - ce(own, counts)) / (ce(*window, counts) - ce(*teacher, counts));
+    });
+  }
+
+  const SuiteBlock& block_;
+  std::vector<double> entries_;
+  Bootstrap bootstrap_;
+  std::vector<Column> columns_;
+};
+
+std::vector<SuiteBlock> blocks_of(const SuiteContext& context) {
+  std::vector<SuiteBlock> blocks;
+  for (SuiteTask task : context.suite.tasks) {
+    if (task.name.empty()) task.name = task_name(task.task);
+    std::vector<SuiteBlock> more;
+    if (task.task == SuiteTaskKind::language) {
+      more = language_blocks(context, task);
+    } else if (task.task == SuiteTaskKind::length) {
+      more = length_blocks(context, task);
+    } else {
+      more = probe_blocks(context, task);
+    }
+    for (SuiteBlock& block : more) {
+      if (!block.variants.empty()) blocks.push_back(std::move(block));
+    }
+  }
+  return blocks;
+}
+
+void require_finite(const SuiteResult& result) {
+  for (const SuiteRow& row : result.rows) {
+    const SuiteFigure* ce = row.figure("ce");
+    base::require<base::NumericError>(ce == nullptr || std::isfinite(ce->value), "the cross-entropy of '", row.variant,
+                                      "' in the task '", row.task, "' at length ", row.length,
+                                      " is not finite: 'rosa eval' without --suite looks for the weight it comes from");
+  }
+}
+
+}  // namespace
+
+const SuiteFigure* SuiteRow::figure(const std::string& name) const {
+  const auto found =
+      std::find_if(figures.begin(), figures.end(), [&](const auto& entry) { return entry.name == name; });
+  return found == figures.end() ? nullptr : &*found;
+}
+
+SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const RunParts& parts,
+                      const std::vector<std::string>& variants, const SuiteProgress& progress) {
+  base::require_good(suite);
+  HeldOutTexts texts(config, config.train.micro_batches * config.train.micro_batch_sequences);
+  const SuiteContext context{suite, config, parts, variants, texts};
+  // All are made first: what can't be asked of this text is told before the work.
+  const std::vector<SuiteBlock> blocks = blocks_of(context);
+  const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
+  int64_t total = 0, done = 0;
+  for (const SuiteBlock& block : blocks) total += block.num_sequences;
+  SuiteResult result{variants, {}};
+  for (const SuiteBlock& block : blocks) {
+    const size_t size = block.variants.size() * block.groups.size() * ScoreSums::kSize;
+    std::vector<double> entries(static_cast<size_t>(block.num_sequences) * size, 0.0);
+    for (int64_t sequence = 0; sequence < block.num_sequences; ++sequence) {
+      if (sequence % world_size == rank) {
+        const std::vector<ScoreSums> sums = block.score(sequence);
+        double* numbers = entries.data() + static_cast<size_t>(sequence) * size;
+        for (size_t i = 0; i < sums.size(); ++i) put(sums[i], numbers + i * ScoreSums::kSize);
+      }
+      ++done;
+      if (progress && rank == 0) progress(block.task, done, total);
+    }
+    // Each entry is of one rank, so that the sum is exact.
+    RowMaker(block, suite, parts.communicator.all_reduce_values(entries, parallel::Reduction::sum))
+        .add_rows(result.rows);
+  }
+  base::require<base::DataError>(!result.rows.empty(), "the suite has nothing to score in the held-out data '",
+                                 config.data.held_out_path, "'");
+  require_finite(result);
+  return result;
+}
+
+}  // namespace rosa::training

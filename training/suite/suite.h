@@ -1,0 +1,58 @@
+// An evaluation suite: its tasks scored by every variant, on any number of ranks with the same figures, and what came
+// out as rows for tables and files.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "training/evaluation.h"
+#include "training/suite/bootstrap.h"
+#include "training/suite/suite_config.h"
+
+namespace rosa::training {
+
+struct SuiteFigure {
+  std::string name;  // ce, perplexity, exact ...: docs/evaluation.md
+  double value = 0.0;
+  std::optional<Interval> interval = {};  // 95 %, over sequences
+};
+
+// What one variant reached in one group of tokens of one task, length and depth.
+struct SuiteRow {
+  std::string task, group, variant;
+  int64_t length = 0;
+  std::optional<int64_t> depth = {};                           // percent
+  int64_t num_tokens = 0, num_sequences = 0, num_answers = 0;  // what the figures stand on
+  std::vector<SuiteFigure> figures = {};
+
+  // Null where the row does not have it.
+  const SuiteFigure* figure(const std::string& name) const;
+};
+
+struct SuiteResult {
+  std::vector<std::string> variants;
+  std::vector<SuiteRow> rows;
+};
+
+// Told on rank 0: of `total` sequences, `done` are scored by this rank; `what` is the task under way.
+using SuiteProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
+
+// Runs every task. Rows without tokens are left out. The figures, without times, are equal for any number of ranks.
+// Collective: every rank calls it. Throws ConfigError, DataError where the held-out text is too short for a task,
+// NumericError for a score that is not finite.
+SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const RunParts& parts,
+                      const std::vector<std::string>& variants, const SuiteProgress& progress = {});
+
+// {"rows": [{"task", "length", "depth", "group", "variant", "num_tokens", "num_sequences", "num_answers", "figures":
+// {name: {"value", "low", "high"}}}]}; null where there is no depth or no interval.
+nlohmann::ordered_json suite_json(const SuiteResult& result);
+
+// A table for each task: a line for each length, depth and group, a column for each variant. Where a line would be
+// longer than `num_columns`, the intervals are left out; 0: they never are.
+std::string suite_tables(const SuiteResult& result, int num_columns = 0);
+
+}  // namespace rosa::training

@@ -1,0 +1,33 @@
+#include "training/suite/token_scores.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace rosa::training {
+
+TokenScores score_tokens(const models::Qwen3& model, const at::Tensor& hidden, const at::Tensor& ids,
+                         const at::Tensor& teacher_hidden, int64_t chunk_tokens) {
+  const at::NoGradGuard no_gradient;
+  std::vector<at::Tensor> ce, top1, kl, agreement;
+  const at::Tensor labels = ids.to(hidden.device());
+  for (int64_t first = 0; first < hidden.size(0); first += chunk_tokens) {
+    const int64_t count = std::min(chunk_tokens, hidden.size(0) - first);
+    const at::Tensor log_p = model.logits(hidden.narrow(0, first, count)).to(at::kFloat).log_softmax(-1);
+    const at::Tensor chunk = labels.narrow(0, first, count);
+    const at::Tensor choice = log_p.argmax(-1);
+    ce.push_back(log_p.gather(1, chunk.unsqueeze(1)).squeeze(1).neg().to(at::kDouble).cpu());
+    top1.push_back(choice.eq(chunk).cpu());
+    if (!teacher_hidden.defined()) continue;
+    const at::Tensor log_q = model.logits(teacher_hidden.narrow(0, first, count)).to(at::kFloat).log_softmax(-1);
+    kl.push_back((log_q.exp() * (log_q - log_p)).sum(-1).to(at::kDouble).cpu());
+    agreement.push_back(log_q.argmax(-1).eq(choice).cpu());
+  }
+  TokenScores scores{at::cat(ce), at::cat(top1), {}, {}};
+  if (teacher_hidden.defined()) {
+    scores.kl = at::cat(kl);
+    scores.agreement = at::cat(agreement);
+  }
+  return scores;
+}
+
+}  // namespace rosa::training

@@ -1,0 +1,25 @@
+// What a model makes of single tokens: cross-entropy and first choice of each, and how near it is to a teacher there.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+#include "models/qwen3.h"
+
+namespace rosa::training {
+
+// Beside n tokens; on the CPU.
+struct TokenScores {
+  at::Tensor ce;         // float64 [n], nats
+  at::Tensor top1;       // bool [n]: the token has the highest logit
+  at::Tensor kl;         // float64 [n]: from the teacher's distribution; undefined without a teacher
+  at::Tensor agreement;  // bool [n]: teacher and model have the same first choice; undefined without a teacher
+};
+
+// hidden [n,hidden]: the states that predict the tokens ids, int64 [n]; teacher_hidden: the teacher's, or undefined.
+// The logits of `chunk_tokens` tokens exist at one time. No gradient.
+TokenScores score_tokens(const models::Qwen3& model, const at::Tensor& hidden, const at::Tensor& ids,
+                         const at::Tensor& teacher_hidden, int64_t chunk_tokens);
+
+}  // namespace rosa::training
