@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "launch/yaml_scalar.h"
+#include "base/nearest_name.h"
 #include "training/run_identity.h"
 
 namespace rosa::launch {
@@ -14,11 +14,11 @@ namespace {
 
 // The name that is near as a whole, or the key whose last word is near.
 std::string nearest_acceptable(const std::string& name, const std::vector<std::string>& names) {
-  const std::string nearest = nearest_name(name, names);
+  const std::string nearest = base::nearest_name(name, names);
   if (!nearest.empty()) return nearest;
   for (const std::string& key : names) {
     const size_t dot = key.rfind('.');
-    if (dot != std::string::npos && !nearest_name(name, {key.substr(dot + 1)}).empty()) return key;
+    if (dot != std::string::npos && !base::nearest_name(name, {key.substr(dot + 1)}).empty()) return key;
   }
   return "";
 }

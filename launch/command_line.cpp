@@ -6,12 +6,12 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/nearest_name.h"
 #include "base/printable.h"
 #include "launch/build_info.h"
 #include "launch/config_text.h"
 #include "launch/exit_code.h"
 #include "launch/key_names.h"
-#include "launch/yaml_scalar.h"
 #include "training/config.h"
 #include "training/experiment/experiment_config.h"
 
@@ -296,12 +296,12 @@ std::string option_hint(const CLI::App& program, const CLI::App& command, const 
   if (const Words found = keys_named(name, keys); !found.empty()) return set_hint(found, value);
   std::string option = "--" + name;
   std::replace(option.begin(), option.end(), '_', '-');
-  if (const std::string nearest = nearest_name(option, own); !nearest.empty()) return did_you_mean({nearest});
+  if (const std::string nearest = base::nearest_name(option, own); !nearest.empty()) return did_you_mean({nearest});
   if (const std::string hint = elsewhere_hint(program, option); !hint.empty()) return hint;
   Words last_names;
   for (const std::string& key : keys) last_names.push_back(key.substr(key.rfind('.') + 1));
   for (const Words* names : std::initializer_list<const Words*>{&keys, &last_names}) {
-    if (const std::string nearest = nearest_name(name, *names); !nearest.empty()) {
+    if (const std::string nearest = base::nearest_name(name, *names); !nearest.empty()) {
       return set_hint(keys_named(nearest, keys), value);
     }
   }
@@ -317,7 +317,7 @@ std::string command_hint(const CLI::App& program, const CLI::App& command, const
       return did_you_mean({path + " " + found->second.front()});
     }
   }
-  if (const std::string nearest = nearest_name(word, names_of(subcommands(command))); !nearest.empty()) {
+  if (const std::string nearest = base::nearest_name(word, names_of(subcommands(command))); !nearest.empty()) {
     return did_you_mean({path + " " + nearest});
   }
   Words meant;
@@ -332,7 +332,7 @@ std::string command_hint(const CLI::App& program, const CLI::App& command, const
     last_names.push_back(sub->get_name());
   }
   if (meant.empty()) {
-    const std::string nearest = nearest_name(word, last_names);
+    const std::string nearest = base::nearest_name(word, last_names);
     for (const auto& [full, sub] : all_commands(program)) {
       if (sub->get_name() == nearest) meant.push_back("rosa " + full);
     }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "launch/yaml_scalar.h"
+#include "base/nearest_name.h"
 
 namespace rosa::launch {
 namespace {
@@ -107,15 +107,15 @@ std::string key_suggestion(const std::string& prefix, const std::string& name, c
       siblings.push_back(key.substr(prefix.size()));
     }
   }
-  if (const std::string nearest = nearest_name(name, siblings); !nearest.empty()) return quoted(prefix + nearest);
+  if (const std::string nearest = base::nearest_name(name, siblings); !nearest.empty()) return quoted(prefix + nearest);
   for (const std::string& key : all) {
     if (key.size() > name.size() && key.ends_with("." + name)) return quoted(key);
   }
   // A slip in the name of the section, or of a key that stands in another one.
-  if (const std::string nearest = nearest_name(prefix + name, all); !nearest.empty()) return quoted(nearest);
+  if (const std::string nearest = base::nearest_name(prefix + name, all); !nearest.empty()) return quoted(nearest);
   std::vector<std::string> last_names;
   for (const std::string& key : all) last_names.push_back(key.substr(key.rfind('.') + 1));
-  const std::string nearest = nearest_name(name, last_names);
+  const std::string nearest = base::nearest_name(name, last_names);
   const auto found = std::find(last_names.begin(), last_names.end(), nearest);
   return nearest.empty() ? "" : quoted(all[static_cast<std::size_t>(found - last_names.begin())]);
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/nearest_name.h"
 #include "base/printable.h"
 #include "launch/key_names.h"
 #include "launch/path_text.h"
@@ -157,7 +158,7 @@ class ConfigFiller : public base::FieldVisitor {
       value = *text;
       return;
     }
-    const std::string nearest = nearest_name(*text, choices);
+    const std::string nearest = base::nearest_name(*text, choices);
     add_problem(*find(name), key,
                 concat("expected ", expected, ", got '", shown(*text), "'",
                        nearest.empty() ? "" : "; did you mean " + yaml_text(nearest) + "?"));

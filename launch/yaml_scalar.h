@@ -34,7 +34,4 @@ std::string number_text(double value);
 // The text as YAML writes it: plain where that is read back as the same text, else in double quotes.
 std::string yaml_text(std::string_view text);
 
-// The name that `name` was probably meant to be, or an empty text where none is near.
-std::string nearest_name(std::string_view name, const std::vector<std::string>& names);
-
 }  // namespace rosa::launch
