@@ -24,6 +24,7 @@
 #include "launch/model_card.h"
 #include "launch/output_file.h"
 #include "launch/output_folder.h"
+#include "launch/own_library.h"
 #include "launch/run_config_file.h"
 #include "launch/trained_run.h"
 #include "models/export.h"
@@ -103,19 +104,13 @@ bool copy_base_files(const fs::path& base, const fs::path& folder) {
   return has_tokenizer;
 }
 
-// The program's own librosa_c: beside it, in a build folder as where it is installed.
-fs::path own_library() {
+// The program's own librosa_c.
+fs::path c_library() {
+  const fs::path library = own_library(kLibraryFile);
   std::error_code ignored;
-  const fs::path prefix = fs::read_symlink("/proc/self/exe", ignored).parent_path().parent_path();
-  std::vector<fs::path> folders = {prefix / "lib", prefix / "lib64"};
-  for (const auto& entry : fs::directory_iterator(prefix / "lib", ignored)) {
-    if (entry.is_directory(ignored)) folders.push_back(entry.path());  // lib/x86_64-linux-gnu
-  }
-  for (const fs::path& folder : folders) {
-    if (fs::exists(folder / kLibraryFile, ignored)) return folder / kLibraryFile;
-  }
-  throw ConfigError(concat("--with-library: ", kLibraryFile, " is not in ", (prefix / "lib").string(),
-                           ", where the program was built or installed"));
+  require<ConfigError>(fs::exists(library, ignored), "--with-library: ", kLibraryFile, " is not in ",
+                       library.parent_path().string(), ", where the program was built or installed");
+  return library;
 }
 
 nlohmann::ordered_json read_scores(const std::string& path) {
@@ -167,7 +162,7 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
     models::export_student(*run.objects.model, *run.objects.adapters, settings, folder);
     has_tokenizer = copy_base_files(settings.base_folder, folder);
   }
-  if (options.with_library) copy_plain_file(own_library(), folder / kLibraryFile);
+  if (options.with_library) copy_plain_file(c_library(), folder / kLibraryFile);
   base::write_file_atomically(folder / kCardFile, model_card({.config = run.config,
                                                               .run_folder = options.folder,
                                                               .num_steps_done = run.num_steps_done,
@@ -183,7 +178,7 @@ int run_export(const ExportOptions& options) {
   require<ConfigError>(options.max_shard_bytes >= 1 && options.max_shard_bytes <= uint64_t{1} << 50,
                        "--max-shard-size: expected 1 byte to 1 PiB");
   OutputFolder output(output_request(options));
-  if (options.with_library) own_library();
+  if (options.with_library) c_library();
   std::optional<nlohmann::ordered_json> scores;
   if (!options.scores.empty()) scores = read_scores(options.scores);
   const auto communicator = parallel::make_single_communicator();
