@@ -10,6 +10,7 @@ pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 find_package(ZLIB REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
+include(cmake/Arrow.cmake)
 
 if(ROSA_TORCH)
   include(cmake/LibTorch.cmake)

@@ -19,6 +19,7 @@
 #include "launch/data_command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
+#include "launch/own_library.h"
 #include "launch/process.h"
 #include "launch/progress.h"
 #include "launch/terminal_line.h"
@@ -163,6 +164,7 @@ void tell(std::ostream& out, const training::PackOptions& options, const trainin
   }
   if (result.has_loss_mask) out << result.num_counted << " tokens count in the loss: the assistant's\n";
   if (result.num_invalid > 0) out << result.num_invalid << " places were no UTF-8 and became U+FFFD\n";
+  if (result.num_null > 0) out << result.num_null << " rows hold no value and are left out\n";
   if (result.num_too_short > 0) out << result.num_too_short << " documents were too short and are left out\n";
   if (result.num_split > 0) out << result.num_split << " documents were too long and are cut\n";
   out << std::flush;
@@ -180,6 +182,7 @@ int run_pack(const PackCommandOptions& command) {
   training::PackOptions options = command.pack;
   options.separator = without_escapes(options.separator);
   options.output = output_path(command.output);
+  options.parquet_library = own_library("librosa_parquet.so");
   options.fail_on_invalid = command.invalid == "fail";
   if (!command.text_fields.empty()) options.text_fields = CLI::detail::split(command.text_fields, ',');
   for (std::filesystem::path& input : options.inputs) {
@@ -233,13 +236,18 @@ void add_text_options(CLI::App& pack, PackCommandOptions& options) {
   const std::map<std::string, training::PackFormat> formats = {{"text", training::PackFormat::text},
                                                                {"jsonl", training::PackFormat::jsonl},
                                                                {"chat", training::PackFormat::chat}};
-  pack.add_option("--format", options.pack.format,
-                  "text, jsonl (a line is an object with a text), or chat (a line is {\"messages\": [...]}); without "
-                  "it: by name and content, text or jsonl")
+  pack.add_option(
+          "--format", options.pack.format,
+          "text, jsonl (a line is an object with a text), or chat (a line is {\"messages\": [...]}, or a row of "
+          "Parquet has such messages); without it: by name and content, text, jsonl or Parquet")
       ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
   pack.add_option("--text-field", options.text_fields,
                   "jsonl: the field with the text, e.g. meta.body; of several (a,b) the first that a line has "
                   "(default text)");
+  pack.add_option(
+      "--text-column", options.pack.parquet_column,
+      "Parquet: the column with the documents, e.g. meta.body (default text; input_ids with --ids, messages "
+      "with --format chat)");
   pack.add_option("--separator", options.pack.separator,
                   "text: what stands between documents, e.g. '\\n\\n'; without it a file is a document");
   pack.add_option("--invalid", options.invalid, "what is no UTF-8: replace (by U+FFFD, counted) or fail")
@@ -271,14 +279,15 @@ void add_data_pack_command(CLI::App& data, Action& action) {
   const auto options = std::make_shared<PackCommandOptions>();
   options->pack.num_threads = 0;
   pack->add_option("INPUT", options->pack.inputs,
-                   "files and folders to pack, in this order, also in gzip or zstd; - is standard input")
+                   "files and folders to pack, in this order: text, JSON lines, Parquet; also in gzip or zstd; - is "
+                   "standard input")
       ->required();
   pack->add_option("-o,--output", options->output, "token file to write; - is standard output")->required();
   pack->add_option("--tokenizer", options->tokenizer, "the model's folder: its tokenizer.json makes the tokens");
   pack->add_flag("--bytes", options->bytes, "a byte is a token: for models that were trained on bytes");
   pack->add_flag("--ids", options->pack.ids,
-                 "inputs hold token ids: lines of [id, id, ...] or {\"input_ids\": [...]}, or Megatron-LM's .bin and "
-                 ".idx; with --tokenizer: that tokenizer's");
+                 "inputs hold token ids: lines of [id, id, ...] or {\"input_ids\": [...]}, Megatron-LM's .bin and "
+                 ".idx, or lists in Parquet; with --tokenizer: that tokenizer's");
   pack->add_option("--vocabulary-size", options->pack.vocabulary_size,
                    "every id is below it; the model's vocab_size (default: the tokenizer's, 256 for bytes)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
@@ -289,6 +298,7 @@ void add_data_pack_command(CLI::App& data, Action& action) {
       "Examples:\n"
       "  rosa data pack texts/ -o corpus.tokens --tokenizer Qwen3-0.6B --held-out 0.5%\n"
       "  rosa data pack a.jsonl.zst -o a.tokens --tokenizer Qwen3-0.6B --text-field content\n"
+      "  rosa data pack dump/ -o dump.tokens --tokenizer Qwen3-0.6B --text-column content   # of Parquet files\n"
       "  rosa data pack chats.jsonl -o chats.tokens --tokenizer Qwen3-0.6B --format chat\n"
       "  rosa data pack a.txt b.txt -o bytes.tokens --bytes\n"
       "  rosa data pack ids.jsonl -o ids.tokens --ids --vocabulary-size 151936");

@@ -4,6 +4,7 @@
 #
 # Variables, all optional:
 #   ROSA_LIBTORCH   a LibTorch of your own (the folder with include/ and lib/): nothing is downloaded
+#   ROSA_ARROW      an Apache Arrow of your own (the folder of the package pyarrow); OFF: built without Parquet
 #   ROSA_CUDA       ON or OFF: build with CUDA and NCCL (default: ON where nvidia-smi answers and nvcc is there)
 #   ROSA_JOBS       compile jobs (default: the cores, fewer where memory is short)
 #   XDG_CACHE_HOME  where the cache is (default: ~/.cache); CI: warnings are errors where it is set
@@ -13,6 +14,7 @@ rosa_root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 
 # torch and the two wheels that its libtorch_cpu.so links, as torch's and cuda-toolkit's metadata pin them.
 torch_version=2.15.0
+arrow_version=26.0.1  # of pyarrow
 tokenizers_version=0.23.3  # what tests/data/tokenizer was made with
 torch_cpu_wheels=("torch==$torch_version" "nvidia-cuda-runtime==13.2.*" "nvidia-cuda-cupti==13.2.*")
 # What torch's CUDA libraries link besides (cmake/Cuda.cmake); torch's Python dependencies are left out.
@@ -45,7 +47,7 @@ missing_packages() {
   for pair in "${commands_needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair#*:}"
   done
-  if [ -z "${ROSA_LIBTORCH:-}" ] && [ ! -d "$(libtorch_folder cpu)" ]; then
+  if [ -z "${ROSA_LIBTORCH:-}" ] && { [ ! -d "$(libtorch_folder cpu)" ] || [ ! -d "$(arrow_folder)" ]; }; then
     python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
   fi
   if command -v dpkg-query >/dev/null 2>&1; then
@@ -92,6 +94,8 @@ cache_folder() { echo "${XDG_CACHE_HOME:-$HOME/.cache}/rosa"; }
 # libtorch_folder cpu|cuda: where the wheels of that kind are (or will be) unpacked.
 libtorch_folder() { echo "$(cache_folder)/libtorch-$torch_version-$1"; }
 
+arrow_folder() { echo "$(cache_folder)/pyarrow-$arrow_version"; }
+
 # install_libtorch cpu|cuda: sets ROSA_LIBTORCH. cpu: the wheels a CPU program needs (0.5 GB to download); cuda: those
 # that torch's CUDA libraries need too (2.5 GB).
 install_libtorch() {
@@ -113,6 +117,29 @@ install_libtorch() {
   fi
   ROSA_LIBTORCH=$folder/torch
   export ROSA_LIBTORCH
+}
+
+# Apache Arrow, which reads Parquet files: optional. Sets ROSA_ARROW, to OFF where there is none. Nothing is downloaded for
+# whoever brings a LibTorch.
+install_arrow() {
+  if [ -n "${ROSA_ARROW:-}" ]; then return 0; fi
+  local folder
+  folder=$(arrow_folder)
+  if [ ! -d "$folder" ] && [ -z "${ROSA_LIBTORCH:-}" ]; then
+    mkdir -p "$(dirname "$folder")"
+    (
+      flock 9
+      [ -d "$folder" ] || {
+        say "pyarrow $arrow_version from PyPI, into $folder (170 MB)"
+        rm -rf "$folder".partial
+        python3 -m pip install --target "$folder.partial" --no-deps --only-binary=:all: --no-cache-dir -q --retries 1 \
+          --disable-pip-version-check --root-user-action=ignore "pyarrow==$arrow_version" && mv "$folder.partial" "$folder"
+      }
+    ) 9>"$folder.lock" || note "pyarrow could not be installed: rosa data pack will not read Parquet files"
+  fi
+  ROSA_ARROW=OFF
+  if [ -d "$folder" ]; then ROSA_ARROW=$folder/pyarrow; fi
+  export ROSA_ARROW
 }
 
 # pip_install TARGET LOG PYTHON ARGUMENT...: adds wheels to a folder that is removed if that fails.
@@ -219,7 +246,7 @@ configure_and_build() {
       rm -rf "$folder/CMakeCache.txt" "$folder/CMakeFiles"
     fi
     say "configure: preset $preset"
-    local options=(-DROSA_LIBTORCH="${ROSA_LIBTORCH:-}" -DROSA_WERROR="$([ -n "${CI:-}" ] && echo ON || echo OFF)" "$@")
+    local options=(-DROSA_LIBTORCH="${ROSA_LIBTORCH:-}" -DROSA_ARROW="${ROSA_ARROW:-}" -DROSA_WERROR="$([ -n "${CI:-}" ] && echo ON || echo OFF)" "$@")
     if ! (cd "$rosa_root" && cmake --preset "$preset" "${options[@]}") >"$folder/configure.log" 2>&1; then
       cat "$folder/configure.log" >&2
       fail "CMake could not configure; its message is above and in $folder/configure.log"
@@ -239,6 +266,7 @@ prepare() {
     cuda=ON
     note "building with CUDA and NCCL (ROSA_CUDA=OFF builds for the CPU)"
   fi
+  install_arrow
   install_libtorch "$kind"
   configure_and_build release "$1" -DROSA_CUDA=$cuda
 }

@@ -22,7 +22,6 @@ TEST_F(PackTest, WhatOnlyLooksLikeTextIsRefused) {
   for (const auto& [content, expected] : {std::pair{std::string_view(tar), "is an archive (tar)"},
                                           {"PK\x03\x04 packed"sv, "is an archive (zip)"},
                                           {"\xfd\x37zXZ packed"sv, "is compressed (xz)"},
-                                          {"PAR1 and so on"sv, "is a Parquet file"},
                                           {"\xff\xfeh\0i\0"sv, "is UTF-16"},
                                           {"h\0i\0"sv, "is no text"},
                                           {"ROSATOK\n and so on"sv, "is a token file already"},

@@ -216,10 +216,8 @@ bool is_something(const json& value) {
   return !value.is_null() && value != json::array() && value != json::object() && value != "";
 }
 
-// Keys that change what a conversation means, and that ChatML as it is written here has no place for.
 void refuse_meaningful(const json& object, const std::string& place) {
-  for (const char* key : {"tools", "functions", "tool_calls", "tool_call_id", "function_call", "images", "image",
-                          "image_url", "audio", "videos", "video", "reasoning_content", "documents"}) {
+  for (const char* key : kRefusedChatKeys) {
     const auto found = object.find(key);
     base::require<DataError>(found == object.end() || !is_something(*found), place, "has '", key,
                              "', which is not supported: leave such conversations out, or write it into the content");

@@ -2,6 +2,7 @@
 // column ("column 7: ..."); whoever knows the file and the line puts them before.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -25,6 +26,11 @@ std::string text_of_line(std::string_view line, const std::vector<std::string>& 
 
 // Token ids: [1, 2, ...], or an object with such an array as "input_ids". Every id is below 2^32.
 std::vector<int64_t> ids_of_line(std::string_view line);
+
+// Keys that change what a conversation means, and that ChatML as it is written here has no place for.
+inline constexpr std::array kRefusedChatKeys = {
+    "tools", "functions", "tool_calls", "tool_call_id", "function_call",     "images",   "image",
+    "audio", "image_url", "videos",     "video",        "reasoning_content", "documents"};
 
 // {"messages": [{"role": ..., "content": ...}, ...]}. A content is a text, or a list of parts {"type": "text"}. Tools,
 // images and whatever else would be lost are refused by name.

@@ -182,6 +182,7 @@ class Packing {
     }
     for (const uint8_t count : packed.counts) result_.num_counted += count;
     result_.num_invalid += packed.num_invalid;
+    result_.num_null += packed.num_null;
     result_.num_too_short += packed.num_too_short;
     result_.num_split += packed.num_split;
     num_documents_ += static_cast<int64_t>(packed.documents.size());

@@ -38,8 +38,10 @@ struct PackOptions {
 
   std::string separator;                            // text: stands between documents and belongs to none; empty: a file
   std::vector<std::string> text_fields = {"text"};  // jsonl: the first of them that a line has
-  bool recognize_special_tokens = false;            // text that reads like a special token becomes it
-  bool fail_on_invalid = false;                     // for bytes that are no UTF-8; else they become U+FFFD
+  std::string parquet_column;             // Parquet: "a.b" is b of the struct a; empty: text, input_ids or messages
+  std::filesystem::path parquet_library;  // librosa_parquet.so; where it isn't, Parquet files are refused
+  bool recognize_special_tokens = false;  // text that reads like a special token becomes it
+  bool fail_on_invalid = false;           // for bytes that are no UTF-8; else they become U+FFFD
   std::string append = "";  // end-of-text, none, or a special token; empty: end-of-text of a text with a tokenizer
   int64_t min_tokens = 0;   // shorter documents are left out (what is appended does not count)
   int64_t split_long = 0;   // longer documents are cut into such of so many tokens; 0: never
@@ -57,6 +59,7 @@ struct PackResult {
   int64_t num_held_out_documents = 0, num_held_out_tokens = 0;
   int64_t num_text_bytes = 0;
   int64_t num_invalid = 0;    // places that were no UTF-8
+  int64_t num_null = 0;       // rows of Parquet files without a value, which are no documents
   int64_t num_too_short = 0;  // documents below min_tokens
   int64_t num_split = 0;      // documents that were cut
   int64_t num_counted = 0;    // tokens that count in the loss

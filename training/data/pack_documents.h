@@ -18,6 +18,7 @@ enum class DocumentKind { text, text_line, chat_line, ids_line, ids };
 struct PackInput {
   std::filesystem::path path;
   DocumentKind kind = DocumentKind::text;
+  bool is_parquet = false;
 };
 
 // Some documents as they were read: a piece of work for one thread.
@@ -25,11 +26,12 @@ struct RawDocuments {
   struct Document {
     std::shared_ptr<const PackInput> input;
     size_t end = 0;     // in `text`; for kind ids: in `ids`
-    int64_t place = 0;  // offset of a text, number of a line or of a sequence, in its input
+    int64_t place = 0;  // offset of a text, number of a line, a row or a sequence, in its input
   };
   std::string text;
   std::vector<int64_t> ids;
   std::vector<Document> documents;
+  int64_t num_null = 0;  // rows without a value, which are no documents
 
   size_t num_bytes() const { return text.size() + ids.size() * sizeof(int64_t); }
 };
@@ -44,7 +46,7 @@ struct PackedDocuments {
   std::vector<int64_t> tokens;
   std::vector<uint8_t> counts;  // beside the tokens, for conversations; else empty
   std::vector<Document> documents;
-  int64_t num_invalid = 0, num_too_short = 0, num_split = 0;
+  int64_t num_invalid = 0, num_null = 0, num_too_short = 0, num_split = 0;
 };
 
 // Makes tokens of documents. Any number of threads may use one.

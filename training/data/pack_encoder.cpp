@@ -25,9 +25,10 @@ int64_t required_token(const text::Tokenizer& tokenizer, const char* content) {
 }
 
 std::string place_of(const RawDocuments::Document& document) {
-  const char* what = document.input->kind == DocumentKind::text  ? "', document at offset "
-                     : document.input->kind == DocumentKind::ids ? "', document "
-                                                                 : "', line ";
+  const char* what = document.input->is_parquet                   ? "', row "
+                     : document.input->kind == DocumentKind::text ? "', document at offset "
+                     : document.input->kind == DocumentKind::ids  ? "', document "
+                                                                  : "', line ";
   return base::concat("'", document.input->path.string(), what, document.place);
 }
 
@@ -177,6 +178,7 @@ void DocumentEncoder::add_pieces(size_t first, bool is_held_out, int64_t num_tex
 
 PackedDocuments DocumentEncoder::encode(const RawDocuments& documents) const {
   Work work;
+  work.packed.num_null = documents.num_null;
   size_t text_start = 0, ids_start = 0;
   for (const RawDocuments::Document& document : documents.documents) {
     try {
@@ -191,7 +193,10 @@ PackedDocuments DocumentEncoder::encode(const RawDocuments& documents) const {
         text_start = document.end;
       }
     } catch (const DataError& error) {
-      throw DataError(base::concat(place_of(document), ": ", error.what()));
+      std::string_view what = error.what();
+      // Of the line that was made of a row nobody knows the columns.
+      if (document.input->is_parquet && what.starts_with("column ")) what.remove_prefix(what.find(": ") + 2);
+      throw DataError(base::concat(place_of(document), ": ", what));
     }
   }
   return std::move(work.packed);

@@ -11,6 +11,7 @@
 #include "training/data/json_line.h"
 #include "training/data/megatron_file.h"
 #include "training/data/pack_documents.h"
+#include "training/data/parquet_file.h"
 
 namespace rosa::training {
 namespace {
@@ -27,20 +28,49 @@ struct Signature {
   std::string_view bytes;
   const char* what;
 };
-constexpr std::array<Signature, 8> kForeign = {{{0, "\xfd\x37zXZ", "compressed (xz)"},
+constexpr std::array<Signature, 7> kForeign = {{{0, "\xfd\x37zXZ", "compressed (xz)"},
                                                 {0, "BZh", "compressed (bzip2)"},
                                                 {0, "\x04\x22\x4d\x18", "compressed (lz4)"},
                                                 {0, "PK\x03\x04", "an archive (zip)"},
                                                 {0, "7z\xbc\xaf", "an archive (7z)"},
                                                 {257, "ustar", "an archive (tar)"},
-                                                {0, "%PDF-", "a PDF"},
-                                                {0, "PAR1", "a Parquet file"}}};
+                                                {0, "%PDF-", "a PDF"}}};
 
 // "a.jsonl.gz" is ".jsonl".
 std::string extension_of(const fs::path& path) {
   const std::string extension = path.extension().string();
   const bool is_packed = extension == ".gz" || extension == ".zst" || extension == ".zstd";
   return is_packed ? path.stem().extension().string() : extension;
+}
+
+bool takes_any_byte(const PackOptions& options) {
+  return options.format == PackFormat::text && options.tokenizer && options.tokenizer->is_bytes();
+}
+
+// Whether an input is a Parquet file, by its first bytes. Refuses one that cannot be read as such.
+bool is_parquet(const fs::path& path, std::string_view start, const ByteStream& stream, const PackOptions& options) {
+  if (takes_any_byte(options)) return false;
+  const auto require = [&path](bool good, const auto&... parts) {
+    base::require<DataError>(good, "'", path.string(), "' ", parts...);
+  };
+  if (!start.starts_with("PAR1")) {
+    require(path.extension() != ".parquet", "is named .parquet, but is no Parquet file: it does not begin with PAR1");
+    return false;
+  }
+  require(stream.compression().empty(), "is a Parquet file in ", stream.compression(), "; unpack it first");
+  std::error_code ignored;
+  require(fs::is_regular_file(path, ignored), "is a Parquet file, which is read from its end: give a file, not a pipe");
+  require(options.format == PackFormat::unnamed || options.format == PackFormat::chat,
+          "is a Parquet file; leave out --format, which says that the inputs are something else");
+  return true;
+}
+
+ParquetColumn parquet_column(const PackOptions& options) {
+  const bool is_chat = options.format == PackFormat::chat;
+  const std::string& given = options.parquet_column;
+  if (options.ids) return {given.empty() ? "input_ids" : given, DocumentKind::ids};
+  if (is_chat) return {given.empty() ? "messages" : given, DocumentKind::chat_line};
+  return {given.empty() ? "text" : given, DocumentKind::text};
 }
 
 // What the documents of an input are, by its name and its first bytes. Refuses what is certainly not what the format
@@ -50,8 +80,7 @@ DocumentKind kind_of(const fs::path& path, std::string_view start, const PackOpt
     base::require<DataError>(!wrong, "'", path.string(), "' ", parts...);
   };
   refuse_if(start.starts_with("ROSATOK\n"), "is a token file already; pack the text or ids that it was made of");
-  const bool takes_any_byte = options.format == PackFormat::text && options.tokenizer && options.tokenizer->is_bytes();
-  if (takes_any_byte) return DocumentKind::text;
+  if (takes_any_byte(options)) return DocumentKind::text;
   for (const Signature& signature : kForeign) {
     const bool is_it = start.size() > signature.offset && start.substr(signature.offset).starts_with(signature.bytes);
     refuse_if(is_it, "is ", signature.what, "; unpack it first, or take it out of the inputs");
@@ -100,11 +129,14 @@ class DocumentReader::State {
       failure_ = std::current_exception();
       if (documents.documents.empty()) throw;
     }
-    if (documents.documents.empty()) return std::nullopt;
+    if (documents.documents.empty() && documents.num_null == 0) return std::nullopt;
     return documents;
   }
 
-  int64_t num_bytes() const { return num_bytes_done_ + (stream_ ? stream_->num_raw_bytes() : 0); }
+  int64_t num_bytes() const {
+    if (parquet_) return num_bytes_done_ + static_cast<int64_t>(parquet_->share_read() * parquet_bytes_);
+    return num_bytes_done_ + (stream_ ? stream_->num_raw_bytes() : 0);
+  }
   int64_t num_bytes_total() const { return knows_total_ ? num_bytes_total_ : 0; }
 
  private:
@@ -114,6 +146,8 @@ class DocumentReader::State {
         read_documents(documents);
       } else if (megatron_) {
         read_ids(documents);
+      } else if (parquet_) {
+        read_parquet(documents);
       } else if (!open_next()) {
         return;
       }
@@ -138,6 +172,10 @@ class DocumentReader::State {
     begin_ = searched_ = place_of_erased_ = 0;
     place_ = 0;
     is_at_end_ = !stream_->read(kSniffedBytes, buffer_);
+    if (is_parquet(path, buffer_, *stream_, options_)) {
+      open_parquet_file(path);
+      return true;
+    }
     const DocumentKind kind = kind_of(path, std::string_view(buffer_).substr(0, kSniffedBytes), options_);
     input_ = std::make_shared<PackInput>(PackInput{path, kind});
     is_lines_ = kind != DocumentKind::text;
@@ -146,6 +184,20 @@ class DocumentReader::State {
     const bool keeps_mark = options_.tokenizer && options_.tokenizer->is_bytes() && !is_lines_;
     if (!keeps_mark && buffer_.starts_with("\xef\xbb\xbf")) begin_ = searched_ = 3;
     return true;
+  }
+
+  void open_parquet_file(const fs::path& path) {
+    stream_.reset();
+    const ParquetColumn column = parquet_column(options_);
+    input_ = std::make_shared<PackInput>(PackInput{path, column.kind, /*is_parquet=*/true});
+    parquet_ = open_parquet(options_.parquet_library, column, input_);
+    parquet_bytes_ = static_cast<double>(fs::file_size(path));
+  }
+
+  void read_parquet(RawDocuments& documents) {
+    if (parquet_->read(documents)) return;
+    num_bytes_done_ += static_cast<int64_t>(parquet_bytes_);
+    parquet_.reset();
   }
 
   void close() {
@@ -227,6 +279,8 @@ class DocumentReader::State {
   bool is_lines_ = false, is_at_end_ = false;
   std::optional<MegatronFile> megatron_;
   fs::path last_megatron_;
+  std::unique_ptr<ParquetFile> parquet_;
+  double parquet_bytes_ = 0;
   int64_t next_document_ = 0;
 };
 
