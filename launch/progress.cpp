@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "launch/terminal_line.h"
 
 namespace rosa::launch {
@@ -58,13 +59,28 @@ std::string step_text(const StepMetrics& metrics, double eta_seconds, bool with_
          count_text(metrics.tokens_per_second) + " tok/s  ETA " + duration_text(eta_seconds);
 }
 
-std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_columns) {
+std::string sources_text(const std::vector<training::SourceMetrics>& sources) {
+  constexpr std::size_t kMaxSources = 4;
+  std::string text;
+  std::size_t num_seen = 0;
+  for (const training::SourceMetrics& source : sources) {
+    if (source.num_sequences == 0 || ++num_seen > kMaxSources) continue;
+    text += base::concat(text.empty() ? "" : ", ", base::excerpt(source.name, 20), format(" %.4f", source.loss));
+  }
+  if (num_seen > kMaxSources) text += base::concat(" and ", num_seen - kMaxSources, " more");
+  return text;
+}
+
+std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_columns, const std::string& sources) {
   const std::string counter = counter_text(metrics);
   std::string numbers = step_text(metrics, eta_seconds);
   const double share =
       metrics.num_steps > 0 ? static_cast<double>(metrics.step + 1) / static_cast<double>(metrics.num_steps) : 0.0;
   const int percent = static_cast<int>(100 * share);
   std::string line = counter + format(" %3d%%  ", percent);
+  if (!sources.empty() && static_cast<int>(line.size() + numbers.size() + sources.size()) + 2 < num_columns) {
+    numbers += "  " + sources;
+  }
   // The bar takes what the numbers leave; on a narrow terminal there is none.
   const int room = num_columns - 1 - static_cast<int>(line.size() + numbers.size()) - 4;
   const int width = std::min(room, kMaxBarColumns);
@@ -92,6 +108,7 @@ ProgressDisplay::~ProgressDisplay() {
 void ProgressDisplay::on_start(int64_t first_step, int64_t num_steps) {
   has_shown_ = false;
   mean_step_ms_ = 0.0;
+  sources_.clear();
   if (first_step >= num_steps) {
     base::log_info(base::concat("the run is done: it has made ", first_step, " of ", num_steps,
                                 " steps. To train longer: --set train.num_steps=N --accept-changed num_steps"));
@@ -106,7 +123,16 @@ double ProgressDisplay::remaining_seconds(const StepMetrics& metrics) {
   return static_cast<double>(metrics.num_steps - metrics.step - 1) * mean_step_ms_ / 1000.0;
 }
 
+// A source that had no sequences in this step keeps its last loss.
+void ProgressDisplay::remember_sources(const std::vector<training::SourceMetrics>& sources) {
+  sources_.resize(std::max(sources_.size(), sources.size()));
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (sources[i].num_sequences > 0) sources_[i] = sources[i];
+  }
+}
+
 void ProgressDisplay::on_step(const StepMetrics& metrics) {
+  remember_sources(metrics.sources);
   const double eta_seconds = remaining_seconds(metrics);
   const bool is_last = metrics.step + 1 >= metrics.num_steps;
   const auto now = Clock::now();
@@ -114,10 +140,12 @@ void ProgressDisplay::on_step(const StepMetrics& metrics) {
   if (has_shown_ && !is_last && std::chrono::duration<double>(now - last_shown_).count() < pause) return;
   has_shown_ = true;
   last_shown_ = now;
+  const std::string sources = sources_text(sources_);
   if (is_terminal_) {
-    draw_terminal_line(bar_text(metrics, eta_seconds, num_columns_));
+    draw_terminal_line(bar_text(metrics, eta_seconds, num_columns_, sources));
   } else {
-    base::log_info("step " + counter_text(metrics) + "  " + step_text(metrics, eta_seconds));
+    base::log_info(base::concat("step ", counter_text(metrics), "  ", step_text(metrics, eta_seconds),
+                                sources.empty() ? "" : "  ", sources));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "training/metrics.h"
 
@@ -20,9 +21,14 @@ std::string count_text(double count);
 // "loss 1.2346 (kl 1.1000, ce 1.3000)  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:45"
 std::string step_text(const training::StepMetrics& metrics, double eta_seconds, bool with_parts = true);
 
+// Of a mixture, the loss of each source that had sequences yet: "web 1.2346, code 0.9812", of more than four "and 2
+// more".
+std::string sources_text(const std::vector<training::SourceMetrics>& sources);
+
 // "120/600  20%  [=====>          ]  " + step_text; on a narrow terminal without the bar, then without the loss's
-// parts.
-std::string bar_text(const training::StepMetrics& metrics, double eta_seconds, int num_columns);
+// parts. `sources` stands behind it where there is room.
+std::string bar_text(const training::StepMetrics& metrics, double eta_seconds, int num_columns,
+                     const std::string& sources = "");
 
 class ProgressDisplay : public training::TrainingObserver {
  public:
@@ -44,11 +50,13 @@ class ProgressDisplay : public training::TrainingObserver {
   using Clock = std::chrono::steady_clock;
 
   double remaining_seconds(const training::StepMetrics& metrics);
+  void remember_sources(const std::vector<training::SourceMetrics>& sources);
 
   bool is_terminal_;
   int num_columns_;
   double seconds_between_lines_;
   double mean_step_ms_ = 0.0;
+  std::vector<training::SourceMetrics> sources_;  // of a mixture, as they were seen last
   Clock::time_point last_shown_;
   bool has_shown_ = false;
 };

@@ -50,6 +50,21 @@ TEST(Progress, TheLineShowsLossPartsAlphaRateThroughputAndEta) {
   EXPECT_THAT(step_text(only_ce, 30), HasSubstr("loss 1.2346 (ce 1.3000)  alpha"));
 }
 
+TEST(Progress, SourcesOfAMixture) {
+  std::vector<training::SourceMetrics> sources = {{.name = "web", .loss = 1.23456, .num_sequences = 3},
+                                                  {.name = "code", .loss = 0.5, .num_sequences = 0},
+                                                  {.name = "chat", .loss = 2, .num_sequences = 1}};
+  EXPECT_EQ(sources_text({}), "");
+  EXPECT_EQ(sources_text(sources), "web 1.2346, chat 2.0000");
+  for (int i = 0; i < 4; ++i) sources.push_back(sources.front());
+  EXPECT_EQ(sources_text(sources), "web 1.2346, chat 2.0000, web 1.2346, web 1.2346 and 2 more");
+  EXPECT_THAT(bar_text(example(), 30, 140, "web 1.2346"), HasSubstr("ETA 0:30  web 1.2346"));
+  EXPECT_EQ(bar_text(example(), 30, 80, "web 1.2346"), bar_text(example(), 30, 80));
+  for (int columns = 1; columns < 180; ++columns) {
+    EXPECT_LT(bar_text(example(), 30, columns, "web 1.2346").size(), static_cast<std::size_t>(columns)) << columns;
+  }
+}
+
 TEST(Progress, TheBarFitsTheTerminalAndShrinksToNothing) {
   const std::string wide = bar_text(example(), 30, 140);
   EXPECT_THAT(wide, HasSubstr("300/600  50%  [===============>              ]  loss"));
