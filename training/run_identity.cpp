@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 #include <type_traits>
 
@@ -46,8 +47,23 @@ class FieldTexts : public base::FieldVisitor {
   void field(std::string_view name, std::vector<std::string>& value, Role role, std::string_view) override {
     add(name, role, value);
   }
-  void begin_section(std::string_view name, std::string_view) override { prefix_ += concat(name, "."); }
-  void end_section() override { prefix_.erase(prefix_.rfind('.', prefix_.size() - 2) + 1); }
+  // A list is one text, "[{weight=3 name="web"} {weight=1 name="code"}]": another length is another value.
+  size_t begin_list(std::string_view name, size_t size, Role role, std::string_view) override {
+    list_ = List{prefix_ + std::string(name), roles_.contains(role), "["};
+    return size;
+  }
+  void end_list() override {
+    if (list_->is_kept) values[list_->name] = list_->text + "]";
+    list_.reset();
+  }
+  void begin_section(std::string_view name, std::string_view) override {
+    prefix_ += concat(name, ".");
+    if (list_) list_->text += list_->text == "[" ? "{" : " {";
+  }
+  void end_section() override {
+    prefix_.erase(prefix_.rfind('.', prefix_.size() - 2) + 1);
+    if (list_) list_->text += "}";
+  }
 
   Values values;
 
@@ -55,7 +71,11 @@ class FieldTexts : public base::FieldVisitor {
   template <class Value>
   void add(std::string_view name, Role role, const Value& value) {
     if (!roles_.contains(role)) return;
-    if constexpr (std::is_same_v<Value, std::string>) {
+    if (list_) {
+      const char* gap = list_->text.back() == '{' ? "" : " ";
+      list_->text +=
+          concat(gap, name, "=", nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    } else if constexpr (std::is_same_v<Value, std::string>) {
       values[prefix_ + std::string(name)] = base::as_utf8(value);
     } else {  // numbers in the fewest digits that read back as the same
       values[prefix_ + std::string(name)] =
@@ -63,8 +83,15 @@ class FieldTexts : public base::FieldVisitor {
     }
   }
 
+  struct List {
+    std::string name;
+    bool is_kept = false;
+    std::string text;
+  };
+
   std::set<Role> roles_;
   std::string prefix_;
+  std::optional<List> list_;  // while its entries are visited
 };
 
 Values values_of(RunConfig config, std::set<Role> roles) {
@@ -91,7 +118,7 @@ const std::map<std::string, std::set<std::string>>& groups() {
 // Contents that follow from keys: who accepts the key's change accepts the content's.
 const std::map<std::string, std::set<std::string>>& causes() {
   static const std::map<std::string, std::set<std::string>> causes = {
-      {"data", {"data.kind"}},
+      {"data", {"data.kind", "data.sources"}},
       {"held_out_data", {"data.kind"}},
       {"model", {"model.from_scratch"}},
       {"tokenizer", {"model.from_scratch"}},
