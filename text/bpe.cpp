@@ -15,14 +15,16 @@ namespace {
 
 std::atomic<uint64_t> next_serial{1};
 
-// Pieces up to this many symbols are merged by looking at all of them each time.
-constexpr size_t kShortSymbols = 48;
+constexpr size_t kBitsASlot = 8;  // one pair in eight that is none passes the filter, at most
+
+// Pieces of more symbols are merged by a queue.
+constexpr size_t kShortSymbols = 1024;
 
 uint64_t key_of(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
 }
 
-uint64_t slot_of(uint64_t key) {
+uint64_t hash_of(uint64_t key) {
   key *= 0x9e3779b97f4a7c15u;  // Knuth's multiplicative hashing
   return key ^ key >> 32;
 }
@@ -66,12 +68,14 @@ ByteBpe::ByteBpe(BpeVocabulary vocabulary) : vocabulary_(std::move(vocabulary)),
     const auto found = vocabulary_.ids.find(std::string(1, static_cast<char>(byte)));
     of_byte_[static_cast<size_t>(byte)] = found == vocabulary_.ids.end() ? -1 : found->second;
   }
-  pairs_.resize(std::bit_ceil(2 * vocabulary_.merges.size() + 2));
+  pairs_.resize(std::bit_ceil(vocabulary_.merges.size() * 3 / 2 + 2));
   mask_ = pairs_.size() - 1;
+  may_be_pair_.resize(pairs_.size() * kBitsASlot);
   for (size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
     const BpeMerge& merge = vocabulary_.merges[rank];
     const uint64_t key = key_of(merge.left, merge.right);
-    uint64_t slot = slot_of(key) & mask_;
+    may_be_pair_[hash_of(key) & (may_be_pair_.size() - 1)] = true;
+    uint64_t slot = hash_of(key) & mask_;
     while (pairs_[slot].rank >= 0 && pairs_[slot].key != key) slot = (slot + 1) & mask_;
     pairs_[slot] = {key, static_cast<int32_t>(rank), merge.result};
   }
@@ -81,7 +85,9 @@ ByteBpe::ByteBpe(BpeVocabulary vocabulary) : vocabulary_(std::move(vocabulary)),
 
 const ByteBpe::Pair* ByteBpe::find(int32_t left, int32_t right) const {
   const uint64_t key = key_of(left, right);
-  for (uint64_t slot = slot_of(key) & mask_; pairs_[slot].rank >= 0; slot = (slot + 1) & mask_) {
+  const uint64_t hash = hash_of(key);
+  if (!may_be_pair_[hash & (may_be_pair_.size() - 1)]) return nullptr;
+  for (uint64_t slot = hash & mask_; pairs_[slot].rank >= 0; slot = (slot + 1) & mask_) {
     if (pairs_[slot].key == key) return &pairs_[slot];
   }
   return nullptr;
@@ -139,23 +145,55 @@ void ByteBpe::begin(std::string_view piece, std::vector<int32_t>& symbols) const
   }
 }
 
+// The pair of least rank is merged, again and again. The least rank of each block of places is kept, so that few places
+// are looked at to find it.
 void ByteBpe::merge_short(std::vector<int32_t>& symbols) const {
-  std::array<int32_t, kShortSymbols> ranks;
-  size_t size = symbols.size();
-  for (size_t i = 0; i + 1 < size; ++i) ranks[i] = rank_of(symbols[i], symbols[i + 1]);
-  while (size > 1) {
-    const auto least = std::min_element(ranks.begin(), ranks.begin() + static_cast<ptrdiff_t>(size) - 1);
-    if (*least == kNoRank) break;
-    const auto at = static_cast<size_t>(least - ranks.begin());
-    symbols[at] = find(symbols[at], symbols[at + 1])->result;
-    std::copy(symbols.begin() + static_cast<ptrdiff_t>(at) + 2, symbols.begin() + static_cast<ptrdiff_t>(size),
-              symbols.begin() + static_cast<ptrdiff_t>(at) + 1);
-    std::copy(least + 1, ranks.begin() + static_cast<ptrdiff_t>(size) - 1, least);
-    --size;
-    if (at > 0) ranks[at - 1] = rank_of(symbols[at - 1], symbols[at]);
-    if (at + 1 < size) ranks[at] = rank_of(symbols[at], symbols[at + 1]);
+  constexpr size_t kBlock = 16, kNumBlocks = kShortSymbols / kBlock;
+  const size_t size = symbols.size(), num_blocks = (size + kBlock - 1) / kBlock;
+  if (size < 2) return;
+  // Of the pair that begins at each place.
+  std::array<int32_t, kShortSymbols> ranks, results;
+  std::array<uint16_t, kShortSymbols> previous, next;
+  std::array<int32_t, kNumBlocks> least;
+  const auto look_up = [&](size_t left) {
+    const Pair* pair = next[left] < size ? find(symbols[left], symbols[next[left]]) : nullptr;
+    ranks[left] = pair == nullptr ? kNoRank : pair->rank;
+    if (pair != nullptr) results[left] = pair->result;
+  };
+  const auto update = [&](size_t block) {
+    int32_t rank = kNoRank;
+    for (size_t i = block * kBlock; i < (block + 1) * kBlock; ++i) rank = std::min(rank, ranks[i]);
+    least[block] = rank;
+  };
+  for (size_t i = 0; i < size; ++i) {
+    previous[i] = static_cast<uint16_t>(i - 1);
+    next[i] = static_cast<uint16_t>(i + 1);
+    look_up(i);
   }
-  symbols.resize(size);
+  std::fill(ranks.begin() + static_cast<ptrdiff_t>(size), ranks.begin() + static_cast<ptrdiff_t>(num_blocks * kBlock),
+            kNoRank);
+  for (size_t block = 0; block < num_blocks; ++block) update(block);
+  for (;;) {
+    const auto found = std::min_element(least.begin(), least.begin() + static_cast<ptrdiff_t>(num_blocks));
+    if (*found == kNoRank) break;
+    const auto block = static_cast<size_t>(found - least.begin());
+    size_t at = block * kBlock;
+    while (ranks[at] != *found) ++at;
+    const size_t right = next[at];
+    symbols[at] = results[at];
+    symbols[right] = -1;
+    ranks[right] = kNoRank;
+    next[at] = next[right];
+    if (next[at] < size) previous[next[at]] = static_cast<uint16_t>(at);
+    look_up(at);
+    if (at > 0) {
+      look_up(previous[at]);
+      if (previous[at] / kBlock != block) update(previous[at] / kBlock);
+    }
+    update(block);
+    if (right / kBlock != block) update(right / kBlock);
+  }
+  std::erase_if(symbols, [](int32_t symbol) { return symbol < 0; });
 }
 
 // The pairs of a rank wait together, so that the queue holds ranks, not pairs: a piece that repeats itself has few.

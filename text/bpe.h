@@ -50,7 +50,8 @@ class ByteBpe {
   std::array<int32_t, 256> of_byte_{};
   std::vector<Pair> pairs_;  // open addressing
   uint64_t mask_ = 0;
-  const uint64_t serial_;  // tells the entries of different vocabularies apart in a thread's cache
+  std::vector<bool> may_be_pair_;  // by hash: most pairs are none, and this is smaller than the table
+  const uint64_t serial_;          // tells the entries of different vocabularies apart in a thread's cache
 };
 
 }  // namespace rosa::text
