@@ -13,11 +13,11 @@ uint64_t child_key(uint32_t node, char byte) { return uint64_t{node} << 8 | stat
 
 // What a word is made of (UTS 18, annex C), and white space.
 const Pattern& word_at_begin() {
-  static const Pattern pattern("\\A[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d]", "a word");
+  static const Pattern pattern("\\A[\\w\\u200c\\u200d]", "a word");
   return pattern;
 }
 const Pattern& word_at_end() {
-  static const Pattern pattern("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d]\\z", "a word");
+  static const Pattern pattern("[\\w\\u200c\\u200d]\\z", "a word");
   return pattern;
 }
 const Pattern& space_at_begin() {

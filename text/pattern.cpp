@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -21,13 +22,47 @@ constexpr size_t kMaxExpressionBytes = 1 << 16;
 constexpr size_t kJitStackBytes = size_t{8} << 20;
 
 // Escapes that both libraries understand, but differently: \s of PCRE2 takes U+180E too, and so on. Oniguruma's \w
-// takes the numbers among Latin-1's signs.
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe";
+// takes the numbers among Latin-1's signs, but not in a class.
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", kSigns = "\\xb2\\xb3\\xb9\\xbc-\\xbe";
+
+// Scripts to which both libraries count the same characters, once with_stand_ins() has been there.
+constexpr auto kScripts =
+    std::to_array<std::string_view>({"Armenian",  "Bengali",   "Bopomofo", "Braille",  "Canadian_Aboriginal",
+                                     "Cherokee",  "Coptic",    "Ethiopic", "Georgian", "Greek",
+                                     "Gujarati",  "Gurmukhi",  "Han",      "Hangul",   "Hebrew",
+                                     "Hiragana",  "Katakana",  "Khmer",    "Latin",    "Limbu",
+                                     "Malayalam", "Mongolian", "Oriya",    "Sinhala",  "Syriac",
+                                     "Tagalog",   "Tai_Le",    "Tamil",    "Telugu",   "Thaana",
+                                     "Thai",      "Tibetan",   "Tifinagh"});
+
+// Without regard to case, Oniguruma also matches one character for two: \u00df for ss.
+constexpr auto kFoldedPairs = std::to_array<std::string_view>({"ff", "fi", "fl", "ss", "st"});
+
+// ^ and $ are about lines in Ruby's syntax. PCRE2 10.42 misses matches where it optimises, as in (?=a)\P{L}?a and
+// [^ba]?(?:b)?+s of text that is not ASCII.
+constexpr uint32_t kOptions =
+    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_START_OPTIMIZE | PCRE2_NO_AUTO_POSSESS;
 
 std::string message_of(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
   pcre2_get_error_message(code, text.data(), text.size());
   return reinterpret_cast<const char*>(text.data());
+}
+
+// Null where it is wrong.
+pcre2_code* compiled(std::string_view expression, int* error) {
+  PCRE2_SIZE offset = 0;
+  return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), kOptions, error, &offset,
+                       nullptr);
+}
+
+bool may_match_nothing(std::string_view expression) {
+  int error = 0;
+  uint32_t answer = 0;
+  pcre2_code* code = compiled(expression, &error);
+  if (code != nullptr) pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &answer);
+  pcre2_code_free(code);
+  return answer != 0;
 }
 
 class Translation {
@@ -43,11 +78,13 @@ class Translation {
         character_class();
       } else if (c == '(') {
         group();
+      } else if (c == ')') {
+        end_of_group();
       } else if (c == '{') {
         interval();
       } else {
-        out_ += c;
-        ++at_;
+        literal(static_cast<unsigned char>(c), /*in_class=*/false);
+        take(1, in_.substr(at_, 1));
       }
     }
     return out_;
@@ -66,11 +103,31 @@ class Translation {
     at_ += size;
   }
 
+  // A character that stands for itself, or for a repetition, an end of a line and so on.
+  void literal(uint32_t character, bool in_class) {
+    if (!groups_.back().ignores_case) {
+      last_ = '\0';
+      return;
+    }
+    if (character >= 0x80) refuse("a character that is not ASCII without regard to case");
+    if (in_class) return;
+    const char lower = static_cast<char>(character >= 'A' && character <= 'Z' ? character | 0x20 : character);
+    const std::string pair = {last_, lower};
+    if (std::find(kFoldedPairs.begin(), kFoldedPairs.end(), pair) != kFoldedPairs.end()) {
+      refuse(concat("'", pair, "' without regard to case"));
+    }
+    last_ = lower;
+  }
+
   void escape(bool in_class) {
     const char c = next();
+    if (in_class && groups_.back().ignores_case && std::string_view("SDwWpP").find(c) != std::string_view::npos) {
+      refuse(concat("\\", c, " in a class without regard to case"));
+    }
+    if (!in_class && c != 'x' && c != 'u') last_ = '\0';
     const auto word = [&](bool negated) {
       if (in_class && negated) refuse("\\W in a class");
-      take(2, in_class ? std::string(kWord) : concat(negated ? "[^" : "[", kWord, "]"));
+      take(2, in_class ? std::string(kWord) : concat(negated ? "[^" : "[", kWord, kSigns, "]"));
     };
     switch (c) {
       case 's':
@@ -103,7 +160,7 @@ class Translation {
         return take(2, in_.substr(at_, 2));
       case 'u':
       case 'x':
-        return code_point(c);
+        return code_point(c, in_class);
       default:
         break;
     }
@@ -129,13 +186,14 @@ class Translation {
       const auto lower = static_cast<unsigned char>(c) | 0x20;
       if (!((lower >= 'a' && lower <= 'z') || c == '_')) refuse(whole);
     }
-    constexpr std::array<std::string_view, 5> kOthers = {"Any", "Alphabetic", "White_Space", "Uppercase", "Lowercase"};
-    const bool is_script = name.size() > 2 && std::find(kOthers.begin(), kOthers.end(), name) == kOthers.end();
+    const bool is_script = std::find(kScripts.begin(), kScripts.end(), name) != kScripts.end();
+    // Names of one letter or two are categories.
+    if (!is_script && name.size() > 2 && name != "Any" && name != "White_Space") refuse(whole);
     take(whole.size(), concat(negated ? "\\P{" : "\\p{", is_script ? "sc:" : "", name, "}"));
   }
 
   // \uHHHH, \xHH, \x{H...}
-  void code_point(char kind) {
+  void code_point(char kind, bool in_class) {
     const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f'); };
     size_t begin = at_ + 2, end = begin;
     const bool braced = kind == 'x' && begin < in_.size() && in_[begin] == '{';
@@ -147,10 +205,12 @@ class Translation {
     const std::string digits(in_.substr(begin, end - begin));
     // One byte of several is no character.
     if (kind == 'x' && !braced && (digits[0] >= '8')) refuse("\\x of a byte that is no character");
+    literal(static_cast<uint32_t>(std::stoul(digits, nullptr, 16)), in_class);
     take(end + (braced ? 1 : 0) - at_, concat("\\x{", digits, "}"));
   }
 
   void character_class() {
+    last_ = '\0';
     take(1, "[");
     if (at_ < in_.size() && in_[at_] == '^') take(1, "^");
     if (at_ < in_.size() && in_[at_] == ']') refuse("] as the first of a class");
@@ -162,6 +222,7 @@ class Translation {
       } else if (in_[at_] == '&' && next() == '&') {
         refuse("&& in a class");
       } else {
+        literal(static_cast<unsigned char>(in_[at_]), /*in_class=*/true);
         take(1, in_.substr(at_, 1));
       }
     }
@@ -171,13 +232,30 @@ class Translation {
 
   void group() {
     constexpr std::array<std::string_view, 8> kGroups = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?i)"};
-    if (next() != '?') return take(1, "(");
-    for (const std::string_view kind : kGroups) {
+    std::string_view kind = "(";
+    if (next() == '*') refuse("(*");
+    if (next() == '?') {
+      const auto found = std::find_if(kGroups.begin(), kGroups.end(),
+                                      [&](std::string_view group) { return in_.substr(at_).starts_with(group); });
       // A flag without a group holds up to the end of the alternation in one of them, and of the group in the other.
-      if (kind == "(?i)" && at_ != 0) continue;
-      if (in_.substr(at_).starts_with(kind)) return take(kind.size(), kind);
+      if (found == kGroups.end() || (*found == "(?i)" && at_ != 0)) refuse(in_.substr(at_, 4));
+      kind = *found;
     }
-    refuse(in_.substr(at_, 4));
+    if (kind == "(?i)") {
+      groups_.back().ignores_case = true;
+    } else {
+      groups_.push_back({groups_.back().ignores_case || kind == "(?i:", out_.size()});
+    }
+    take(kind.size(), kind);
+  }
+
+  void end_of_group() {
+    if (groups_.size() == 1) refuse(") without (");
+    take(1, ")");
+    // They end such repetitions at different times.
+    const std::string_view group = std::string_view(out_).substr(groups_.back().begin);
+    if (at_ < in_.size() && in_[at_] == '{' && may_match_nothing(group)) refuse("{ after a group that may be empty");
+    groups_.pop_back();
   }
 
   // {n,m} and what may follow it: in Ruby's syntax {n,m}+ repeats the repetition.
@@ -196,6 +274,12 @@ class Translation {
   const std::string& place_;
   std::string out_;
   size_t at_ = 0;
+  struct Group {
+    bool ignores_case;
+    size_t begin;  // in out_
+  };
+  std::vector<Group> groups_ = {{false, 0}};  // those that are open, in the whole
+  char last_ = '\0';  // the character before this one, where case is not regarded; groups do not count
 };
 
 }  // namespace
@@ -217,11 +301,7 @@ struct Pattern::Code {
 Pattern::Pattern(const std::string& expression, const std::string& place) : place_(place) {
   const std::string translated = pcre_of_oniguruma(expression, place);
   int error = 0;
-  PCRE2_SIZE offset = 0;
-  // ^ and $ are about lines in Ruby's syntax.
-  pcre2_code* code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  pcre2_code* code = compiled(translated, &error);
   base::require<DataError>(code != nullptr, place, ": the regular expression is wrong: ", message_of(error));
   code_ = std::make_unique<Code>(code);
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it (another kind of CPU) it is interpreted
