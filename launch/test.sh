@@ -122,13 +122,16 @@ run_cuda() {
   fi
 }
 
-# Lines of seeded mixed scripts, beside PyPI's tokenizers. ./launch/test.sh long compares a million.
+# Lines of seeded mixed scripts, and small tokenizers of every piece, beside PyPI's tokenizers. ./launch/test.sh long
+# compares a million lines.
 run_tokenizers() {
   local status=0
   say "Python: tokenizers"
   PYTHONPATH=$ROSA_TOKENIZERS timeout -k 5 600 python3 "$rosa_root/tests/text/tokenizer_parity.py" \
     "$(build_folder release)/tests/text/tokenizer_test" 10000 \
     "$rosa_root"/tests/data/tokenizer/*/tokenizer.json "$ROSA_QWEN3_TOKENIZER" || status=$?
+  PYTHONPATH=$ROSA_TOKENIZERS timeout -k 5 600 python3 "$rosa_root/tests/text/tokenizer_pieces.py" \
+    "$(build_folder release)/tests/text/tokenizer_answers" 100 || status=$?
   record "tokenizers" $status
 }
 

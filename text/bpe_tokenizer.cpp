@@ -31,9 +31,13 @@ class BpeTokenizer : public Tokenizer {
         bpe_(with_ids(file)) {
     for (const auto& [token, id] : file.vocabulary) put(id, bytes_of_token(token));
     for (const AddedToken& token : file.added_tokens) {
-      put(token.id, bytes_of_token(token.content));
+      const std::string decoded = written(token);
+      put(token.id, bytes_of_token(decoded));
       id_of_added_.emplace(token.content, token.id);
-      if (token.special) is_special_[static_cast<size_t>(token.id)] = true;
+      // As in the reference: where the normal form is another text, it is none of the special tokens' texts.
+      is_special_[static_cast<size_t>(token.id)] =
+          std::any_of(file.added_tokens.begin(), file.added_tokens.end(),
+                      [&](const AddedToken& other) { return other.special && other.content == decoded; });
     }
     for (const auto& [token, id] : file.vocabulary) {
       if (token == kEndOfText) end_of_text_ = id;
@@ -110,19 +114,19 @@ class BpeTokenizer : public Tokenizer {
     return std::move(file.bpe);
   }
 
-  // Special tokens come first: of two that are written alike the first counts.
+  // What an added token looks like in a text, and is decoded to.
+  std::string written(const AddedToken& token) const {
+    std::string buffer;
+    return std::string(token.normalized ? normalizer_(token.content, buffer) : std::string_view(token.content));
+  }
+
   AddedTokens chosen(const std::vector<AddedToken>& tokens, bool normalized) const {
     std::vector<AddedToken> found;
-    for (const bool special : {true, false}) {
-      std::copy_if(tokens.begin(), tokens.end(), std::back_inserter(found),
-                   [&](const AddedToken& token) { return token.normalized == normalized && token.special == special; });
-    }
-    std::vector<std::string> written;
-    for (const AddedToken& token : found) {
-      std::string buffer;
-      written.emplace_back(normalized ? normalizer_(token.content, buffer) : std::string_view(token.content));
-    }
-    return {std::move(found), written};
+    std::copy_if(tokens.begin(), tokens.end(), std::back_inserter(found),
+                 [&](const AddedToken& token) { return token.normalized == normalized; });
+    std::vector<std::string> texts;
+    for (const AddedToken& token : found) texts.push_back(written(token));
+    return {std::move(found), texts};
   }
 
   bool is_in_range(int64_t id) const { return id >= 0 && id < vocabulary_size(); }

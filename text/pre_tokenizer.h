@@ -90,13 +90,17 @@ void PreTokenizer::ranges(size_t step, std::string_view text, const Emit& emit) 
   std::string buffer;
   const std::string_view subject = with_stand_ins(text, buffer);
   size_t last = 0, begin = 0, end = 0;
+  bool has_match = false;
   for (size_t at = 0; at <= text.size() && matches_[step]->find(subject, at, &begin, &end);) {
+    // An empty match right behind a match is none; the search goes on with the next character.
+    if (begin == end && has_match && begin == last) {
+      for (++at; at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0u) == 0x80;) ++at;
+      continue;
+    }
     if (begin > last) emit(Range{last, begin, inverted});
     emit(Range{begin, end, !inverted});
-    last = end;
-    at = end > begin ? end : end + 1;
-    // An empty match goes on with the next character.
-    while (end == begin && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0u) == 0x80) ++at;
+    has_match = true;
+    at = last = end;
   }
   if (last < text.size()) emit(Range{last, text.size(), inverted});
 }

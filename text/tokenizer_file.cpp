@@ -258,6 +258,8 @@ class Reader {
     int64_t greatest_added = -1;
     const auto size = static_cast<int64_t>(file_.vocabulary.size());
     std::map<std::string, size_t> known;
+    std::map<std::string, std::string> normalized;
+    const Normalizer normalizer(file_.normal_forms);
     for (const JsonFields& fields : root_.objects("added_tokens")) {
       refuse_other_keys(fields, {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
       AddedToken token;
@@ -271,6 +273,14 @@ class Reader {
       if (token.content.empty()) fields.fail("content", "is empty");
       if (token.content.size() > kMaxTokenBytes) fields.fail("content", concat("is longer than ", kMaxTokenBytes));
       if (!known.emplace(token.content, 0).second) fields.fail("content", "is the content of another added token too");
+      if (token.normalized) {
+        std::string buffer;
+        const auto [other, is_new] = normalized.emplace(normalizer(token.content, buffer), token.content);
+        if (!is_new) {
+          fields.fail("content", concat("is the text of '", base::excerpt(other->second),
+                                        "' once it is normalised: the reference takes one of them by chance"));
+        }
+      }
       // The reference numbers them itself; where it would do so otherwise the file means something else than it says.
       const auto in_vocabulary = file_.vocabulary.find(token.content);
       const int64_t expected =
@@ -292,11 +302,15 @@ class Reader {
   void post_processor() {
     const auto field = root_.object("post_processor");
     if (!field) return;
+    bool has_template = false;
     for_each_piece(*field, "processors", [&](const JsonFields& piece) {
       const std::string type = piece.required_text("type");
       if (type == "ByteLevel") {
         refuse_other_keys(piece, {"type", "add_prefix_space", "trim_offsets", "use_regex"});  // about offsets alone
       } else if (type == "TemplateProcessing") {
+        if (has_template)
+          piece.fail("type", "is a second TemplateProcessing: not implemented, nor is it in the reference");
+        has_template = true;
         surround(piece);
       } else {
         refuse_type(piece, type, "ByteLevel, TemplateProcessing, Sequence");
@@ -327,8 +341,8 @@ class Reader {
       }
     }
     if (!has_text) piece.fail("single", "has no Sequence A: the text itself");
-    file_.ids_before.insert(file_.ids_before.begin(), before.begin(), before.end());
-    file_.ids_after.insert(file_.ids_after.end(), after.begin(), after.end());
+    file_.ids_before = std::move(before);
+    file_.ids_after = std::move(after);
   }
 
   void decoder() {

@@ -71,6 +71,8 @@ TEST_F(TokenizerFileTest, WhatIsNotImplementedIsRefusedByNameAndPlace) {
     json value;
     std::vector<const char*> words;
   };
+  const json around = {{"type", "TemplateProcessing"}, {"single", {{{"Sequence", {{"id", "A"}}}}}}};
+  const auto twice = [](const json& piece) { return json{{"type", "Sequence"}, {"processors", {piece, piece}}}; };
   const std::vector<Case> cases = {
       {"/normalizer", {{"type", "Lowercase"}}, {"'normalizer'", "'type'", "Lowercase"}},
       {"/normalizer", {{"type", "Sequence"}, {"normalizers", {{{"type", "Strip"}}}}}, {"'normalizers' 1", "Strip"}},
@@ -87,6 +89,7 @@ TEST_F(TokenizerFileTest, WhatIsNotImplementedIsRefusedByNameAndPlace) {
       {"/model/unk_token", "no such", {"'unk_token'", "no such"}},
       {"/model/surprise", 1, {"'model'", "'surprise'"}},
       {"/post_processor", {{"type", "BertProcessing"}}, {"'post_processor'", "BertProcessing"}},
+      {"/post_processor", twice(around), {"'processors' 2", "second TemplateProcessing"}},
       {"/decoder", {{"type", "WordPiece"}}, {"'decoder'", "WordPiece"}},
       {"/truncation", {{"max_length", 8}}, {"'truncation'"}},
       {"/padding", {{"length", 8}}, {"'padding'"}},
@@ -122,6 +125,37 @@ TEST_F(TokenizerFileTest, MergesAsTextAreMergesAsPairs) {
   const auto pairs = load(small_), text = load(as_text);
   EXPECT_EQ(text->fingerprint(), pairs->fingerprint());
   EXPECT_EQ(text->encode("the same words"), pairs->encode("the same words"));
+}
+
+// As the reference decodes it. Its normal form is not the text of a special token, so it is not skipped.
+TEST_F(TokenizerFileTest, AnAddedTokenIsDecodedToItsNormalForm) {
+  json changed = small_;
+  const int64_t id = small_["added_tokens"].back()["id"].get<int64_t>() + 1;
+  json token = small_["added_tokens"][0];
+  token.update({{"id", id}, {"content", "\u212a!"}, {"normalized", true}, {"special", true}});
+  changed["normalizer"] = {{"type", "NFC"}};
+  changed["added_tokens"].push_back(token);
+  const auto tokenizer = load(changed);
+  EXPECT_EQ(tokenizer->encode("K!"), std::vector<int64_t>{id});
+  EXPECT_EQ(tokenizer->decode(std::vector<int64_t>{id}), "K!");
+  EXPECT_EQ(tokenizer->decode(std::vector<int64_t>{id}, /*skip_special_tokens=*/true), "K!");
+}
+
+// Which of them the reference takes is not the same in every run.
+TEST_F(TokenizerFileTest, AddedTokensOfOneNormalFormAreRefused) {
+  json changed = small_;
+  changed["normalizer"] = {{"type", "NFC"}};
+  changed["added_tokens"] = json::array();
+  const auto size = static_cast<int64_t>(small_["model"]["vocab"].size());
+  for (const char* content : {"\u212a!", "K!"}) {
+    json token = small_["added_tokens"][0];
+    token.update({{"id", size + static_cast<int64_t>(changed["added_tokens"].size())}, {"content", content}});
+    token["normalized"] = true;
+    changed["added_tokens"].push_back(token);
+  }
+  EXPECT_THAT(refusal(changed.dump()), HasSubstr("'added_tokens' 2: 'content' is the text of '"));
+  changed["added_tokens"][0]["normalized"] = false;
+  EXPECT_EQ(refusal(changed.dump()), "");
 }
 
 TEST_F(TokenizerFileTest, TheFingerprintIsOfWhatTheFileMeans) {
