@@ -2,12 +2,12 @@
 
 #include <utf8proc.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
 
+#include "text/character_ranges.h"
 #include "text/utf8.h"
 
 namespace rosa::text {
@@ -46,11 +46,7 @@ constexpr std::array kSinceUnicode9 = std::to_array<CharacterRange>(
      {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef}, {0x1e6e3, 0x1e6e3}, {0x1e6e6, 0x1e6e6},
      {0x1e6ee, 0x1e6ef}, {0x1e6f5, 0x1e6f5}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}});
 
-bool came_since_unicode_9(uint32_t character) {
-  const auto after = std::upper_bound(kSinceUnicode9.begin(), kSinceUnicode9.end(), character,
-                                      [](uint32_t value, const CharacterRange& range) { return value < range.first; });
-  return after != kSinceUnicode9.begin() && character <= (after - 1)->last;
-}
+bool came_since_unicode_9(uint32_t character) { return range_of(kSinceUnicode9, character) != nullptr; }
 
 // Whether the character stays as it is and never joins the one before it. False may be wrong: it only costs time.
 bool is_stable(uint32_t character, NormalForm form) {

@@ -1,10 +1,10 @@
 #include "text/unicode_stand_ins.h"
 
-#include <algorithm>
 #include <array>
 #include <bitset>
 #include <cstdint>
 
+#include "text/character_ranges.h"
 #include "text/utf8.h"
 
 namespace rosa::text {
@@ -64,10 +64,8 @@ std::bitset<kNumBlocks> blocks_with_stand_ins() {
 
 // 0: none.
 uint32_t stand_in_for(uint32_t character) {
-  const auto after = std::upper_bound(kStandIns.begin(), kStandIns.end(), character,
-                                      [](uint32_t value, const StandIn& range) { return value < range.first; });
-  if (after == kStandIns.begin() || character > (after - 1)->last) return 0;
-  return (after - 1)->known;
+  const StandIn* found = range_of(kStandIns, character);
+  return found == nullptr ? 0 : found->known;
 }
 
 void overwrite(std::string& text, size_t begin, size_t end, uint32_t character) {
