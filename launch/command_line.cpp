@@ -397,6 +397,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_data_command(*program, action);
   add_tokenize_command(*program, action);
   add_experiment_command(*program, action);
+  add_metrics_command(*program, action);
   add_report_command(*program, action);
   add_config_command(*program, action);
   add_doctor_command(*program, action);

@@ -72,6 +72,8 @@ bool is_of_kind(OutputKind kind, const fs::path& path) {
              start.substr(0, start.find('\n')).find("\"ended_by\":") != std::string::npos;
     case OutputKind::session:
       return start.starts_with("ROSASESS");
+    case OutputKind::metrics:
+      return start.starts_with("step,") || start.starts_with("metrics of ");
     case OutputKind::adapter:
       break;
   }
@@ -94,6 +96,8 @@ const char* name_of(OutputKind kind) {
       return "file of continued prompts";
     case OutputKind::session:
       return "session of rosa generate";
+    case OutputKind::metrics:
+      return "file of rosa metrics";
   }
   return "";
 }
