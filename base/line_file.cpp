@@ -32,8 +32,10 @@ void LineFile::open() {
 
 void LineFile::close() { descriptor_ = FileDescriptor(-1); }
 
-void LineFile::write(std::string_view line) {
-  waiting_.push_back(std::string(line) + "\n");
+void LineFile::write(std::string_view line) { write_whole(std::string(line) + "\n"); }
+
+void LineFile::write_whole(std::string record) {
+  waiting_.push_back(std::move(record));
   waiting_bytes_ += static_cast<int64_t>(waiting_.back().size());
   if (flush()) return;
   while (waiting_bytes_ > max_waiting_bytes_ && !waiting_.empty()) {

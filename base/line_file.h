@@ -33,6 +33,8 @@ class LineFile {
   // Appends a line (without its end). When this returns the line is in the file, or waits. Makes file and folder where
   // they are missing. Never throws for what the file system does.
   void write(std::string_view line);
+  // The same with bytes as they are, for files of records that are no lines.
+  void write_whole(std::string record);
   // Tries to write what waits. False where something still does.
   bool flush();
 

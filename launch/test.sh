@@ -17,6 +17,7 @@ source "$launch_folder/setup.sh"
 clang_format_version=14.0.6  # another version formats differently
 transformers_version=5.23.0
 lm_eval_version=0.4.13
+tensorboard_version=2.21.0
 passed=0
 failed=0
 skipped=0
@@ -135,6 +136,21 @@ run_tokenizers() {
   record "tokenizers" $status
 }
 
+# The event files of a run, read by PyPI's tensorboard.
+run_tensorboard() {
+  local packages status=0
+  packages=$(cache_folder)/tensorboard-$tensorboard_version
+  if [ ! -d "$packages" ]; then
+    say "tensorboard $tensorboard_version from PyPI, into $packages (160 MB)"
+    (pip_install "$packages.partial" "$packages.log" "" "tensorboard==$tensorboard_version") &&
+      mv "$packages.partial" "$packages" || { record "tensorboard $tensorboard_version from PyPI" 1; return 0; }
+  fi
+  say "Python: event files in tensorboard"
+  PYTHONPATH=$packages timeout -k 5 600 python3 "$rosa_root/tests/training/tensorboard_test.py" \
+    "$(build_folder release)/bin/rosa" "$rosa_root/tests/data/goldens/qwen3_tied" || status=$?
+  record "event files in tensorboard" $status
+}
+
 # Exported students in transformers. It needs the whole torch, which only the CUDA build brings.
 run_python() {
   local torch packages status=0
@@ -187,6 +203,7 @@ else
   install_tokenizers || { record "PyPI's tokenizers and Qwen3's vocabulary" 1; has_tokenizers=0; }
   run_ctest release -LE '^slow$'
   if [ $has_tokenizers = 1 ]; then run_tokenizers; fi
+  run_tensorboard
   run_sanitizers
   run_cuda
   run_python

@@ -10,6 +10,8 @@
 #include "launch/run_config_file.h"
 #include "training/fault_injection.h"
 #include "training/metrics.h"
+#include "training/run_identity.h"
+#include "training/tensorboard/writer.h"
 
 namespace rosa::launch {
 
@@ -30,6 +32,15 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   if (session.is_main_rank()) {
     metrics.emplace(std::filesystem::path(config.run.folder) / "metrics.jsonl", config.logging.every);
     observers.add(*metrics);
+  }
+  std::optional<training::tensorboard::Writer> tensorboard;
+  if (session.is_main_rank() && config.logging.tensorboard) {
+    tensorboard.emplace(
+        training::tensorboard::WriterSettings{.folder = std::filesystem::path(config.run.folder) / "tensorboard",
+                                              .every = config.logging.every,
+                                              .recipe = training::recipe_values(config),
+                                              .configuration = loaded.text});
+    observers.add(*tensorboard);
   }
   std::map<std::string, base::Stateful*> states;
   if (metrics) states["metrics"] = &*metrics;

@@ -89,6 +89,8 @@ void describe(base::FieldVisitor& visitor, LoggingSection& config) {
   visitor.field("every", config.every, Role::place, "steps between lines of metrics.jsonl", {1, base::kMaxSteps});
   visitor.field("consumed_samples", config.consumed_samples, Role::place,
                 "write the numbers of the samples that each rank consumes to consumed/ in the run folder");
+  visitor.field("tensorboard", config.tensorboard, Role::place,
+                "write the numbers of metrics.jsonl for TensorBoard too, to tensorboard/ in the run folder");
 }
 
 void describe(base::FieldVisitor& visitor, ComputeSection& config) {

@@ -86,6 +86,7 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config);
 struct LoggingSection {
   int64_t every = 10;             // steps between lines of metrics.jsonl
   bool consumed_samples = false;  // see ConsumedLog
+  bool tensorboard = false;       // see tensorboard::Writer
 };
 void describe(base::FieldVisitor& visitor, LoggingSection& config);
 
