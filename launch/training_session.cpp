@@ -12,6 +12,7 @@
 #include "training/metrics.h"
 #include "training/run_identity.h"
 #include "training/tensorboard/writer.h"
+#include "training/tracker.h"
 
 namespace rosa::launch {
 
@@ -42,6 +43,11 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                               .configuration = loaded.text});
     observers.add(*tensorboard);
   }
+  std::optional<training::Tracker> tracker;
+  if (session.is_main_rank() && !config.logging.command.empty()) {
+    tracker.emplace(config.logging.command, config.run.folder, config.logging.every);
+    observers.add(*tracker);
+  }
   std::map<std::string, base::Stateful*> states;
   if (metrics) states["metrics"] = &*metrics;
   const training::RunContext context{.communicator = session.communicator(),
@@ -52,6 +58,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .states = states,
                                      .read_recipe = recorded_recipe};
   const training::RunOutcome outcome = training::train_run(config, objective, context);
+  if (tracker) tracker->finish();
   if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {
     base::log_info("stopped on request; the same command goes on from here");
   }

@@ -16,7 +16,7 @@ NAMED = r"(?:h|cpp|cu|inc|md|sh|py|cmake|sbatch)"
 FILE_NAME = re.compile(rf"(?<![\w.:$])(?:[\w{{}},*-]+/)*[\w{{}},*-]*[\w}}*]\.{NAMED}\b(?![\w/(]|\.\w)")
 # Examples of what a reader would write, and files of other projects and of the system.
 ELSEWHERE = {"collectives/gather.cpp", "tcp_communicator.h", "rosa/estimators/reinforce.cpp", "rosa-fast-grad-test1.py",
-             "mpi.h", "build/long_tests.md"}
+             "mpi.h", "build/long_tests.md", "tracker.py"}
 # FILE.in is where CMake gets FILE from.
 
 

@@ -91,6 +91,8 @@ void describe(base::FieldVisitor& visitor, LoggingSection& config) {
                 "write the numbers of the samples that each rank consumes to consumed/ in the run folder");
   visitor.field("tensorboard", config.tensorboard, Role::place,
                 "write the numbers of metrics.jsonl for TensorBoard too, to tensorboard/ in the run folder");
+  visitor.field("command", config.command, Role::place,
+                "a command for /bin/sh that gets each line of metrics.jsonl on its standard input (docs/trackers.md)");
 }
 
 void describe(base::FieldVisitor& visitor, ComputeSection& config) {

@@ -87,6 +87,7 @@ struct LoggingSection {
   int64_t every = 10;             // steps between lines of metrics.jsonl
   bool consumed_samples = false;  // see ConsumedLog
   bool tensorboard = false;       // see tensorboard::Writer
+  std::string command;            // gets the lines of metrics.jsonl; see Tracker
 };
 void describe(base::FieldVisitor& visitor, LoggingSection& config);
 

@@ -29,8 +29,7 @@ void ObserverList::on_end() {
   for (auto* observer : observers_) observer->on_end();
 }
 
-void MetricsFile::on_step(const StepMetrics& metrics) {
-  if (!is_logged_step(metrics.step, metrics.num_steps, every_)) return;
+std::string metrics_line(const StepMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "step"}, {"step", metrics.step}};
   add_fields(json, step_fields(), metrics);
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
@@ -42,14 +41,20 @@ void MetricsFile::on_step(const StepMetrics& metrics) {
     }
     json["sources"].push_back(std::move(entry));
   }
-  write(json.dump());
+  return json.dump();
 }
 
-void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
+std::string metrics_line(const EvaluationMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "evaluation"}, {"step", metrics.step}};
   add_fields(json, evaluation_fields(), metrics);
-  write(json.dump());
+  return json.dump();
 }
+
+void MetricsFile::on_step(const StepMetrics& metrics) {
+  if (is_logged_step(metrics.step, metrics.num_steps, every_)) write(metrics_line(metrics));
+}
+
+void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) { write(metrics_line(metrics)); }
 
 void MetricsFile::on_start(int64_t first_step, int64_t) { start(first_step); }
 void MetricsFile::on_checkpoint(int64_t, const std::filesystem::path&) {}

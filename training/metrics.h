@@ -83,6 +83,10 @@ class ObserverList : public TrainingObserver {
   std::vector<TrainingObserver*> observers_;
 };
 
+// The lines of metrics.jsonl, without their ends: {"kind":"step",...}, {"kind":"evaluation",...}.
+std::string metrics_line(const StepMetrics& metrics);
+std::string metrics_line(const EvaluationMetrics& metrics);
+
 // Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
 class MetricsFile : public TrainingObserver, public JsonLinesFile {
  public:
