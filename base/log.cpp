@@ -19,6 +19,7 @@ namespace rosa::base {
 namespace {
 
 std::atomic<bool> console_is_silent{false}, is_over{false};
+std::atomic<int64_t> warning_count{0};
 
 // As start_log() was given it.
 std::mutex question_mutex;
@@ -123,7 +124,10 @@ void log(spdlog::level::level_enum level, const std::string& text) {
 
 void log_info(const std::string& text) { log(spdlog::level::info, text); }
 
-void log_warning(const std::string& text) { log(spdlog::level::warn, text); }
+void log_warning(const std::string& text) {
+  ++warning_count;
+  log(spdlog::level::warn, text);
+}
 
 void log_error(const std::string& text) { log(spdlog::level::err, text); }
 
@@ -140,6 +144,8 @@ bool console_is_open() {
   if (!console_is_silent && console_is_closed && console_is_closed()) console_is_silent = true;
   return !console_is_silent;
 }
+
+int64_t num_warnings() { return warning_count; }
 
 void flush_log() { current_logger()->flush(); }
 

@@ -2,6 +2,7 @@
 // Before start_log() lines go to stderr without a rank.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -35,6 +36,9 @@ void log_last_words(const std::string& text);
 void silence_console();
 // Whether lines may still go to the console.
 bool console_is_open();
+
+// How many warnings this process has logged so far.
+int64_t num_warnings();
 
 // Writes what is buffered for the file.
 void flush_log();

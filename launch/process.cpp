@@ -18,6 +18,7 @@
 
 #include "base/activity.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/host_name.h"
 #include "launch/exit_code.h"
 #include "launch/guardian.h"
@@ -71,7 +72,7 @@ const char* name_of_signal(int signal) {
 }
 
 void begin_answer(SignalLine& line, int signal) {
-  if (speaker.clears_line) line << "\r\033[K";
+  if (speaker.clears_line) line << "\r\033[J";
   line << speaker.name.data() << name_of_signal(signal) << ": ";
 }
 
@@ -151,9 +152,14 @@ std::string launcher_output() {
   return std::filesystem::read_symlink(parent + "/fd/2", error).string();
 }
 
-int columns_of(int descriptor) {
+Terminal terminal_at(int descriptor) {
+  Terminal terminal;
+  terminal.is_terminal = isatty(descriptor) != 0;
   winsize size{};
-  return ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  if (!terminal.is_terminal || ioctl(descriptor, TIOCGWINSZ, &size) != 0) return terminal;
+  if (size.ws_col > 0) terminal.num_columns = size.ws_col;
+  if (size.ws_row > 0) terminal.num_rows = size.ws_row;
+  return terminal;
 }
 
 }  // namespace
@@ -170,20 +176,11 @@ int rank_of_process() {
 }
 
 Terminal find_terminal() {
-  Terminal terminal;
   const std::string launcher = launcher_output();
-  if (launcher.empty()) {
-    terminal.is_terminal = isatty(STDERR_FILENO) != 0;
-    if (terminal.is_terminal) terminal.num_columns = columns_of(STDERR_FILENO);
-    return terminal;
-  }
-  if (!launcher.starts_with("/dev/")) return terminal;
-  const int descriptor = open(launcher.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
-  if (descriptor < 0) return terminal;
-  terminal.is_terminal = isatty(descriptor) != 0;
-  if (terminal.is_terminal) terminal.num_columns = columns_of(descriptor);
-  close(descriptor);
-  return terminal;
+  if (launcher.empty()) return terminal_at(STDERR_FILENO);
+  if (!launcher.starts_with("/dev/")) return {};
+  const base::FileDescriptor descriptor(open(launcher.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC));
+  return descriptor.get() < 0 ? Terminal{} : terminal_at(descriptor.get());
 }
 
 void end_on_stop_signals(bool with_interrupts) {

@@ -9,10 +9,11 @@ namespace rosa::launch {
 // The rank that mpirun or srun gave this process; 0 without a launcher.
 int rank_of_process();
 
-// Where progress can be drawn: whether standard error ends in a terminal (mpirun's own, under mpirun), and its width.
+// Where progress can be drawn: whether standard error ends in a terminal (mpirun's own, under mpirun), and its size.
 struct Terminal {
   bool is_terminal = false;
   int num_columns = 80;
+  int num_rows = 24;
 };
 Terminal find_terminal();
 

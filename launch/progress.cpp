@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/printable.h"
+#include "launch/host_facts.h"
 #include "launch/terminal_line.h"
 
 namespace rosa::launch {
@@ -20,6 +21,8 @@ using training::StepMetrics;
 constexpr double kSecondsBetweenDraws = 0.1;
 constexpr double kStepMeanWeight = 0.1;  // of the newest step in the moving average behind the ETA
 constexpr int kMaxBarColumns = 30;
+// Below it the screen's lines would be cut, or leave too little of what scrolls above.
+constexpr int kMinScreenColumns = 100, kMinScreenRows = 12;
 
 __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
   std::array<char, 256> text{};
@@ -33,6 +36,22 @@ __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ..
 std::string counter_text(const StepMetrics& metrics) {
   const std::string total = std::to_string(metrics.num_steps);
   return format("%*lld/%s", static_cast<int>(total.size()), static_cast<long long>(metrics.step + 1), total.c_str());
+}
+
+// "12 ms (12%)"
+std::string part_text(double milliseconds, double whole) {
+  const double percent = whole > 0 ? 100 * milliseconds / whole : 0.0;
+  return format("%.*f ms (%.0f%%)", milliseconds < 10 ? 1 : 0, milliseconds, percent);
+}
+
+std::string evaluation_text(const EvaluationMetrics& metrics) {
+  return format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f", static_cast<long long>(metrics.step),
+                metrics.ce, metrics.perplexity);
+}
+
+// A line that wraps can't be redrawn.
+std::string cut_to(const std::string& line, int num_columns) {
+  return line.substr(0, static_cast<std::size_t>(std::max(0, num_columns - 1)));
 }
 
 }  // namespace
@@ -94,15 +113,34 @@ std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_col
     numbers = step_text(metrics, eta_seconds, /*with_parts=*/false);
   }
   line += numbers;
-  // A line that wraps can't be redrawn.
-  return line.substr(0, static_cast<std::size_t>(std::max(0, num_columns - 1)));
+  return cut_to(line, num_columns);
 }
 
-ProgressDisplay::ProgressDisplay(bool is_terminal, int num_columns, double seconds_between_lines)
-    : is_terminal_(is_terminal), num_columns_(num_columns), seconds_between_lines_(seconds_between_lines) {}
+bool fits_screen(const Terminal& terminal) {
+  return terminal.num_columns >= kMinScreenColumns && terminal.num_rows >= kMinScreenRows;
+}
+
+std::string screen_text(const StepMetrics& metrics, const RunNews& news, double eta_seconds, int num_columns,
+                        const std::string& sources) {
+  const double whole = metrics.step_ms;
+  const double rest = std::max(0.0, whole - metrics.match_wait_ms - metrics.communication_wait_ms);
+  const std::string time = format("  step %.0f ms: ", whole) + part_text(metrics.match_wait_ms, whole) +
+                           " waiting for automata, " + part_text(metrics.communication_wait_ms, whole) +
+                           " communication, " + part_text(rest, whole) + " rest;  memory " +
+                           bytes_text(metrics.memory_bytes);
+  std::string last = "  " + (news.last_evaluation ? evaluation_text(*news.last_evaluation) : "no evaluation yet") +
+                     (news.last_saved_step >= 0 ? base::concat(";  saved step ", news.last_saved_step)
+                                                : std::string(";  nothing saved yet"));
+  last += base::concat(";  ", news.num_warnings, news.num_warnings == 1 ? " warning" : " warnings");
+  return bar_text(metrics, eta_seconds, num_columns, sources) + "\n" + cut_to(time, num_columns) + "\n" +
+         cut_to(last, num_columns);
+}
+
+ProgressDisplay::ProgressDisplay(const Terminal& terminal, double seconds_between_lines)
+    : terminal_(terminal), seconds_between_lines_(seconds_between_lines) {}
 
 ProgressDisplay::~ProgressDisplay() {
-  if (is_terminal_) clear_terminal_line();
+  if (terminal_.is_terminal) clear_terminal_line();
 }
 
 void ProgressDisplay::on_start(int64_t first_step, int64_t num_steps) {
@@ -136,13 +174,16 @@ void ProgressDisplay::on_step(const StepMetrics& metrics) {
   const double eta_seconds = remaining_seconds(metrics);
   const bool is_last = metrics.step + 1 >= metrics.num_steps;
   const auto now = Clock::now();
-  const double pause = is_terminal_ ? kSecondsBetweenDraws : seconds_between_lines_;
+  const double pause = terminal_.is_terminal ? kSecondsBetweenDraws : seconds_between_lines_;
   if (has_shown_ && !is_last && std::chrono::duration<double>(now - last_shown_).count() < pause) return;
   has_shown_ = true;
   last_shown_ = now;
   const std::string sources = sources_text(sources_);
-  if (is_terminal_) {
-    draw_terminal_line(bar_text(metrics, eta_seconds, num_columns_, sources));
+  if (terminal_.is_terminal) {
+    news_.num_warnings = base::num_warnings();
+    const int num_columns = terminal_.num_columns;
+    draw_terminal_line(fits_screen(terminal_) ? screen_text(metrics, news_, eta_seconds, num_columns, sources)
+                                              : bar_text(metrics, eta_seconds, num_columns, sources));
   } else {
     base::log_info(base::concat("step ", counter_text(metrics), "  ", step_text(metrics, eta_seconds),
                                 sources.empty() ? "" : "  ", sources));
@@ -150,20 +191,21 @@ void ProgressDisplay::on_step(const StepMetrics& metrics) {
 }
 
 void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
-  base::log_info(
-      format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f (%lld tokens of %lld sequences)",
-             static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity,
-             static_cast<long long>(metrics.num_tokens), static_cast<long long>(metrics.num_sequences)));
+  news_.last_evaluation = metrics;
+  base::log_info(evaluation_text(metrics) + format(" (%lld tokens of %lld sequences)",
+                                                   static_cast<long long>(metrics.num_tokens),
+                                                   static_cast<long long>(metrics.num_sequences)));
 }
 
 void ProgressDisplay::on_checkpoint(int64_t step, const std::filesystem::path& folder) {
+  news_.last_saved_step = step;
   base::log_info(base::concat("saved step ", step, " in ", folder.string()));
 }
 
 void ProgressDisplay::on_notice(const std::string& text) { base::log_info(text); }
 
 void ProgressDisplay::on_end() {
-  if (is_terminal_) clear_terminal_line();
+  if (terminal_.is_terminal) clear_terminal_line();
 }
 
 }  // namespace rosa::launch

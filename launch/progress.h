@@ -1,13 +1,15 @@
-// Shows how a run goes: a bar that is redrawn on a terminal, lines from time to time elsewhere. The texts are plain
-// functions of the numbers of a step.
+// Shows how a run goes: a few lines that are redrawn on a terminal (one where it is small), lines from time to time
+// elsewhere. The texts are plain functions of the numbers of a step.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "launch/process.h"
 #include "training/metrics.h"
 
 namespace rosa::launch {
@@ -30,11 +32,26 @@ std::string sources_text(const std::vector<training::SourceMetrics>& sources);
 std::string bar_text(const training::StepMetrics& metrics, double eta_seconds, int num_columns,
                      const std::string& sources = "");
 
+// What the screen tells beside the step.
+struct RunNews {
+  std::optional<training::EvaluationMetrics> last_evaluation = {};
+  int64_t last_saved_step = -1;  // -1: none yet
+  int64_t num_warnings = 0;
+};
+
+// Whether a terminal has room for the screen.
+bool fits_screen(const Terminal& terminal);
+
+// bar_text, and below it where the time of the step goes and the memory, the last evaluation and checkpoint, and the
+// warnings. Every line is shorter than the terminal is wide.
+std::string screen_text(const training::StepMetrics& metrics, const RunNews& news, double eta_seconds, int num_columns,
+                        const std::string& sources = "");
+
 class ProgressDisplay : public training::TrainingObserver {
  public:
-  // Draws on standard error where `is_terminal`; else writes log lines at most every `seconds_between_lines`.
+  // Draws on standard error where that is a terminal; else writes log lines at most every `seconds_between_lines`.
   // Give `console()` to base::start_log so that log lines and the bar do not overwrite each other.
-  ProgressDisplay(bool is_terminal, int num_columns, double seconds_between_lines = 10.0);
+  explicit ProgressDisplay(const Terminal& terminal, double seconds_between_lines = 10.0);
   ~ProgressDisplay() override;
   ProgressDisplay(const ProgressDisplay&) = delete;
   ProgressDisplay& operator=(const ProgressDisplay&) = delete;
@@ -52,13 +69,13 @@ class ProgressDisplay : public training::TrainingObserver {
   double remaining_seconds(const training::StepMetrics& metrics);
   void remember_sources(const std::vector<training::SourceMetrics>& sources);
 
-  bool is_terminal_;
-  int num_columns_;
+  Terminal terminal_;
   double seconds_between_lines_;
   double mean_step_ms_ = 0.0;
   std::vector<training::SourceMetrics> sources_;  // of a mixture, as they were seen last
   Clock::time_point last_shown_;
   bool has_shown_ = false;
+  RunNews news_;
 };
 
 }  // namespace rosa::launch

@@ -1,14 +1,17 @@
 #include "launch/terminal_line.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <mutex>
 
+#include "base/error.h"
 #include "base/log.h"
 
 namespace rosa::launch {
 namespace {
 
-constexpr const char* kClear = "\r\033[K";
+// From the cursor to the end of the screen.
+constexpr const char* kClear = "\r\033[J";
 
 std::mutex mutex;
 std::string drawn;
@@ -18,13 +21,19 @@ void write(const std::string& text) {
   std::fflush(stderr);
 }
 
+// `text`, and the cursor back on its first line where there are several.
+std::string parked(const std::string& text) {
+  const auto num_ends = std::count(text.begin(), text.end(), '\n');
+  return num_ends == 0 ? text : base::concat(text, "\r\033[", num_ends, "A");
+}
+
 }  // namespace
 
 void draw_terminal_line(const std::string& text) {
   const std::lock_guard lock(mutex);
   if (!base::console_is_open()) return;
-  drawn = text;
-  write(kClear + text);
+  drawn = parked(text);
+  write(kClear + drawn);
 }
 
 void clear_terminal_line() {

@@ -26,7 +26,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   training::install_faults_of_environment(session.communicator().rank());
   session.start_watchdog(config.failures.watchdog, config.run.folder);
 
-  ProgressDisplay display(session.terminal().is_terminal, session.terminal().num_columns);
+  ProgressDisplay display(session.terminal());
   training::ObserverList observers;
   observers.add(display);
   std::optional<training::MetricsFile> metrics;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <sstream>
 
 #include "base/log.h"
 
@@ -76,12 +77,37 @@ TEST(Progress, TheBarFitsTheTerminalAndShrinksToNothing) {
   EXPECT_EQ(bar_text(example(), 30, 80), "300/600  50%  loss 1.2346  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:30");
 }
 
+TEST(Progress, TheScreenShowsTimeByPartMemoryAndWhatHappenedLast) {
+  training::StepMetrics metrics = example();
+  metrics.match_wait_ms = 12;
+  metrics.communication_wait_ms = 5.25;
+  metrics.memory_bytes = int64_t{512} << 20;
+  EXPECT_EQ(
+      screen_text(metrics, {}, 30, 140),
+      bar_text(metrics, 30, 140) +
+          "\n  step 100 ms: 12 ms (12%) waiting for automata, 5.2 ms (5%) communication, 83 ms (83%) rest;  memory "
+          "512 MiB\n  no evaluation yet;  nothing saved yet;  0 warnings");
+  const RunNews news{.last_evaluation = training::EvaluationMetrics{200, 1.5, 4.4817, 1000, 8},
+                     .last_saved_step = 250,
+                     .num_warnings = 1};
+  EXPECT_THAT(screen_text(metrics, news, 30, 140),
+              HasSubstr("\n  evaluation after step 200: cross-entropy 1.5000, perplexity 4.482;  saved step 250;  1 "
+                        "warning"));
+  for (const int columns : {140, 100, 40, 1}) {
+    std::istringstream lines(screen_text(metrics, news, 30, columns));
+    for (std::string line; std::getline(lines, line);) EXPECT_LT(line.size(), static_cast<std::size_t>(columns));
+  }
+  EXPECT_TRUE(fits_screen({.is_terminal = true, .num_columns = 120, .num_rows = 40}));
+  EXPECT_FALSE(fits_screen({.is_terminal = true, .num_columns = 80, .num_rows = 40}));
+  EXPECT_FALSE(fits_screen({.is_terminal = true, .num_columns = 120, .num_rows = 8}));
+}
+
 TEST(Progress, AFileGetsFewLines) {
   std::vector<std::string> lines;
   base::LogOptions options;
   options.console = [&lines](const std::string& line) { lines.push_back(line); };
   base::start_log(options);
-  ProgressDisplay display(false, 80, 3600);
+  ProgressDisplay display(Terminal{}, 3600);
   display.on_start(10, 600);
   for (int64_t step = 10; step < 600; ++step) {
     training::StepMetrics metrics = example();
@@ -106,7 +132,7 @@ TEST(Progress, ARunThatIsDoneSaysSoAndHowToTrainLonger) {
   base::LogOptions options;
   options.console = [&lines](const std::string& line) { lines.push_back(line); };
   base::start_log(options);
-  ProgressDisplay display(false, 80, 3600);
+  ProgressDisplay display(Terminal{}, 3600);
   display.on_start(60, 60);
   display.on_start(62, 60);
   display.on_start(59, 60);
