@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "base/error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace rosa::base {
@@ -57,7 +58,7 @@ class LineCommandTest : public ::testing::Test {
 TEST_F(LineCommandTest, GivesTheProgramEveryLineAndKeepsWhatItPrints) {
   {
     LineCommand command(options("echo out; echo err >&2; cat > $FOLDER/lines"));
-    for (int i = 0; i < 3; ++i) command.write("line " + std::to_string(i));
+    for (int i = 0; i < 3; ++i) command.write(concat("line ", i));
   }
   EXPECT_EQ(content("lines"), "line 0\nline 1\nline 2\n");
   EXPECT_EQ(content("log"), "out\nerr\n");
@@ -69,7 +70,7 @@ TEST_F(LineCommandTest, GivesASlowProgramWhatFitsIntoTheBound) {
   const std::string rest(90, 'x');
   {
     LineCommand command(options("while [ ! -e $FOLDER/go ]; do sleep 0.01; done; cat > $FOLDER/lines"));
-    for (int i = 0; i < kNumLines; ++i) command.write(std::to_string(i) + " " + rest);  // twice the bound; never blocks
+    for (int i = 0; i < kNumLines; ++i) command.write(concat(i, " ", rest));  // twice the bound; never blocks
     close(open((folder_ / "go").c_str(), O_CREAT | O_WRONLY, 0600));
   }
   std::istringstream lines(content("lines"));
@@ -84,7 +85,7 @@ TEST_F(LineCommandTest, GivesASlowProgramWhatFitsIntoTheBound) {
   const auto num_dropped = kNumLines - static_cast<int>(numbers.size());
   EXPECT_GT(num_dropped, 0);
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("takes its lines too slowly"),
-                                     HasSubstr(std::to_string(num_dropped) + " lines did not reach it")));
+                                     HasSubstr(concat(num_dropped, " lines did not reach it"))));
 }
 
 TEST_F(LineCommandTest, WarnsOnceOfAnEarlyEnd) {
@@ -149,7 +150,7 @@ TEST_F(LineCommandTest, InheritsNothing) {
   // The C library keeps signals 32 and 33 for itself.
   EXPECT_THAT(log, AllOf(HasSubstr("SigBlk:\t0000000000000000"), ContainsRegex("SigIgn:\t[0-9a-f]*[08]0000000\n"),
                          HasSubstr("\n0\n1\n2\n3\n"), Not(HasSubstr("\n4\n")), Not(HasSubstr("OMPI_")),
-                         HasSubstr("FOLDER=" + folder_.path().string())));
+                         HasSubstr(concat("FOLDER=", folder_.path().string()))));
   EXPECT_EQ(content("session"), content("pid")) << "a session of its own";
 }
 

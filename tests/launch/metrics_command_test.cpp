@@ -31,7 +31,7 @@ class MetricsCommand : public ::testing::Test {
   }
   JobResult metrics(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), {testing::rosa_program(), "metrics"});
-    return run_job(arguments, {.folder = folder_.path()});
+    return testing::run_job(arguments, {.folder = folder_.path()});
   }
 
   testing::TemporaryFolder folder_;

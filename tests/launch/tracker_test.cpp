@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ using testing::TinyRun;
 
 constexpr int kExitStopped = 75;
 
+int64_t num_lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
 class TrackerOfARun : public ::testing::Test {
  protected:
   JobResult train(const std::string& command, std::vector<std::string> overrides = {}, JobOptions options = {}) const {
@@ -48,7 +51,7 @@ constexpr const char* kKeepsLines = "echo hello; cat >> $ROSA_RUN_FOLDER/lines";
 TEST_F(TrackerOfARun, GetsTheLinesOfMetricsOnceForAllRanks) {
   const JobResult result = train(kKeepsLines, {"evaluation.every=4"}, {.num_ranks = 2});
   EXPECT_EQ(result.exit_code, 0) << result.output;
-  EXPECT_EQ(std::count(metrics().begin(), metrics().end(), '\n'), 10);
+  EXPECT_EQ(num_lines(metrics()), 10);
   EXPECT_EQ(lines(), metrics());
   EXPECT_EQ(text_of_file(run_.folder() / "logs/tracker.log"), "hello\n");
   EXPECT_THAT(result.output, Not(HasSubstr("hello")));
@@ -62,7 +65,7 @@ TEST_F(TrackerOfARun, GetsTheLinesFromTheStepThatIsResumedAgain) {
   ASSERT_EQ(train(kKeepsLines).exit_code, 0);
   ASSERT_THAT(lines(), StartsWith(first));
   EXPECT_THAT(lines().substr(first.size()), StartsWith("{\"kind\":\"step\",\"step\":6,"));
-  EXPECT_EQ(std::count(lines().begin(), lines().end(), '\n'), 10);
+  EXPECT_EQ(num_lines(lines()), 10);
 }
 
 TEST_F(TrackerOfARun, ThatDiesIsOneWarning) {

@@ -1,11 +1,13 @@
 // The wire format and the framing of event files, and what is made of damaged ones.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "training/tensorboard/protobuf.h"
 #include "training/tensorboard/record.h"
 
@@ -17,7 +19,7 @@ TEST(Protobuf, IsWrittenAsTheFormatSays) {
   EXPECT_EQ(ProtoWriter().integer(1, 150).message(), "\x08\x96\x01");
   EXPECT_EQ(ProtoWriter().bytes(2, "testing").message(), "\x12\x07testing");
   EXPECT_EQ(ProtoWriter().bytes(3, ProtoWriter().integer(1, 150)).message(), "\x1a\x03\x08\x96\x01");
-  EXPECT_EQ(ProtoWriter().integer(1, -1).message(), "\x08" + std::string(9, '\xff') + "\x01");
+  EXPECT_EQ(ProtoWriter().integer(1, -1).message(), base::concat("\x08", std::string(9, '\xff'), "\x01"));
   EXPECT_EQ(ProtoWriter().number(1, 1.0f).message(), std::string("\x0d\0\0\x80\x3f", 5));
   EXPECT_EQ(ProtoWriter().number(1, 1.0).message(), std::string("\x09\0\0\0\0\0\0\xf0\x3f", 9));
   EXPECT_EQ(ProtoWriter().integer(16, 0).message(), std::string("\x80\x01\0", 3));
@@ -54,8 +56,9 @@ TEST(Protobuf, NoticesAMessageThatIsCutOrDamaged) {
     const bool is_whole = std::find(ends.begin(), ends.end(), size) != ends.end();
     EXPECT_EQ(reader.is_damaged(), !is_whole) << size;
   }
-  for (const std::string& damaged : {std::string("\x0b"), std::string("\0", 1), "\x08" + std::string(11, '\xff'),
-                                     "\x12" + std::string(9, '\xff') + "\x01"}) {
+  for (const std::string& damaged :
+       {std::string("\x0b"), std::string("\0", 1), base::concat("\x08", std::string(11, '\xff')),
+        base::concat("\x12", std::string(9, '\xff'), "\x01")}) {
     ProtoReader reader(damaged);
     EXPECT_FALSE(reader.next());
     EXPECT_TRUE(reader.is_damaged());

@@ -27,7 +27,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 template <class Metrics>
 std::string names_of(std::span<const MetricField<Metrics>> fields) {
   std::string names;
-  for (const auto& field : fields) names += "," + std::string(field.name);
+  for (const auto& field : fields) names += base::concat(",", field.name);
   return names;
 }
 
@@ -40,7 +40,10 @@ class MetricTableOfARun : public ::testing::Test {
       StepMetrics metrics{.step = step, .num_steps = 3, .loss = 0.1 + static_cast<double>(step)};
       metrics.memory_bytes = (int64_t{1} << 60) + step;
       metrics.gradient_norm = step == 1 ? std::numeric_limits<double>::infinity() : 1e-7;
-      metrics.layers = {{.layer = 0, .matched_share = 0.25}, {.layer = 3, .max_match_length = 5 + step}};
+      metrics.layers.resize(2);
+      metrics.layers[0].matched_share = 0.25;
+      metrics.layers[1].layer = 3;
+      metrics.layers[1].max_match_length = 5 + step;
       metrics.sources = {{.name = "web, \"clean\"", .loss = 0.5, .num_sequences = 4}, {.name = "code"}};
       file.on_step(metrics);
     }
@@ -55,10 +58,10 @@ class MetricTableOfARun : public ::testing::Test {
 
 TEST_F(MetricTableOfARun, HasTheFieldsOfEachKind) {
   write_run();
-  EXPECT_EQ(csv(MetricKind::step)[0], "step" + names_of(step_fields()));
-  EXPECT_EQ(csv(MetricKind::evaluation)[0], "step" + names_of(evaluation_fields()));
-  EXPECT_EQ(csv(MetricKind::layer)[0], "step,layer" + names_of(layer_fields()));
-  EXPECT_EQ(csv(MetricKind::source)[0], "step,name" + names_of(source_fields()));
+  EXPECT_EQ(csv(MetricKind::step)[0], base::concat("step", names_of(step_fields())));
+  EXPECT_EQ(csv(MetricKind::evaluation)[0], base::concat("step", names_of(evaluation_fields())));
+  EXPECT_EQ(csv(MetricKind::layer)[0], base::concat("step,layer", names_of(layer_fields())));
+  EXPECT_EQ(csv(MetricKind::source)[0], base::concat("step,name", names_of(source_fields())));
   EXPECT_EQ(csv(MetricKind::step).size(), 4u);
   EXPECT_EQ(csv(MetricKind::layer).size(), 7u);
 }
@@ -111,7 +114,7 @@ TEST_F(MetricTableOfARun, NamesFileAndLineOfDamage) {
 
 TEST_F(MetricTableOfARun, IsItsHeaderAloneBeforeTheFirstLine) {
   append("");
-  EXPECT_THAT(csv(MetricKind::evaluation), ElementsAre("step" + names_of(evaluation_fields())));
+  EXPECT_THAT(csv(MetricKind::evaluation), ElementsAre(base::concat("step", names_of(evaluation_fields()))));
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ def check_texts_and_hyperparameters(events, run):
     values = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert values["train.num_steps"].number_value == NUM_STEPS
     assert values["run.seed"].number_value == 3
-    assert values["train.activation_checkpointing"].WhichOneof("kind") == "bool_value"
+    assert values["adapter.bias"].WhichOneof("kind") == "bool_value"
     assert values["adapter.estimator"].string_value
     assert "logging.every" not in values and "compute.automaton_threads" not in values, "only what decides"
 

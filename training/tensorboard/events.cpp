@@ -184,7 +184,6 @@ std::optional<EventPlace> place_of(std::string_view event) {
     ProtoReader values(field->bytes);
     while (const auto value = values.next()) {
       if (value->number != kValue) continue;
-      place.has_values = true;
       ProtoReader parts(value->bytes);
       while (const auto part = parts.next()) {
         if (part->number == kTag && part->bytes.starts_with(kEvaluationPrefix)) place.is_evaluation = true;

@@ -42,7 +42,6 @@ class MetricEvents {
 struct EventPlace {
   int64_t step = 0;
   bool is_evaluation = false;  // counted by the steps done before it
-  bool has_values = false;     // scalars, histograms or texts
 };
 // Nothing where the bytes are no event.
 std::optional<EventPlace> place_of(std::string_view event);

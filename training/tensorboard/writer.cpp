@@ -53,7 +53,6 @@ std::string new_name(const std::vector<fs::path>& files) {
 // What of a file stays, and what of the rest is written again.
 struct Cut {
   size_t kept_bytes = 0;
-  bool keeps_values = false;
   std::vector<std::string> again;
 };
 
@@ -67,7 +66,6 @@ Cut cut_of(const fs::path& path, std::string_view content, int64_t first_step) {
     is_kept = is_kept && place->step < first_step;
     if (is_kept) {
       cut.kept_bytes = records.position();
-      cut.keeps_values = cut.keeps_values || place->has_values;
     } else if (place->is_evaluation && place->step == first_step && first_step > 0) {
       cut.again.emplace_back(*record);
     }
@@ -88,11 +86,9 @@ std::vector<std::string> cut_event_files(const fs::path& folder, int64_t first_s
     Cut cut = cut_of(path, content, first_step);
     again.insert(again.end(), cut.again.begin(), cut.again.end());
     std::error_code error;
-    if (!cut.keeps_values) {
-      fs::remove(path, error);
-    } else if (cut.kept_bytes < content.size()) {
-      fs::resize_file(path, cut.kept_bytes, error);  // needs no space on a full disk
-    }
+    // Cutting needs no space on a full disk. A file of which nothing is left stays: a TensorBoard that has it open
+    // finds no later one without it.
+    if (cut.kept_bytes < content.size()) fs::resize_file(path, cut.kept_bytes, error);
     base::require<base::FileError>(!error, "can't cut '", path.string(), "': ", error.message());
   }
   return again;
