@@ -7,7 +7,7 @@ include(CMakePackageConfigHelpers)
 get_property(libraries GLOBAL PROPERTY rosa_libraries)
 list(FILTER libraries EXCLUDE REGEX "^rosa_launch")
 install(TARGETS ${libraries} EXPORT rosaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-foreach(room base text rosa models parallel training)
+foreach(room base report text rosa models parallel training)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rosa FILES_MATCHING PATTERN "*.h")
 endforeach()
 # The C interface stands alone: a shared library and one header, no package needed.

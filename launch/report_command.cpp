@@ -11,12 +11,10 @@
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
-#include "training/report/report.h"
+#include "report/experiment/page.h"
 
 namespace rosa::launch {
 namespace {
-
-namespace report = training::report;
 
 struct ReportOptions {
   std::vector<std::string> folders;
@@ -36,9 +34,9 @@ int run_report(const ReportOptions& options) {
   }
   std::vector<report::Experiment> experiments;
   for (const std::string& folder : options.folders) experiments.push_back(report::read_experiment(folder));
-  if (options.markdown) std::cout << report::report_markdown(experiments) << std::flush;
+  if (options.markdown) std::cout << report::experiment_markdown(experiments) << std::flush;
   if (!name.empty()) {
-    base::write_file_atomically(output, report::report_page(experiments));
+    base::write_file_atomically(output, report::experiment_page(experiments));
     // Markdown on standard output stays Markdown.
     (options.markdown ? std::cerr : messages_beside(output))
         << base::printable(output.string()) << ": " << experiments.size() << " experiments" << std::endl;
