@@ -42,11 +42,14 @@ void spread(std::vector<Label>& labels, double top, double bottom) {
 
 Curve placed_points(const LineChart& chart, const Curve& curve, const Scale& x, const Scale& y) {
   Curve points;
+  bool is_start = false;
   for (const PlotPoint& point : curve) {
+    is_start |= point.is_start;
     if (chart.x.kind == ScaleKind::logarithmic && point.x <= 0) continue;
     if (chart.y.kind == ScaleKind::logarithmic && point.y <= 0) continue;
     if (point.x < x.domain().low || point.x > x.domain().high) continue;
-    points.push_back({x(point.x), y(point.y), y.clamped(point.low), y.clamped(point.high)});
+    points.push_back({x(point.x), y(point.y), y.clamped(point.low), y.clamped(point.high), is_start});
+    is_start = false;
   }
   return points;
 }
@@ -54,20 +57,56 @@ Curve placed_points(const LineChart& chart, const Curve& curve, const Scale& x, 
 std::string path_of(const Curve& points) {
   std::string path;
   for (const PlotPoint& point : points) {
-    path += (path.empty() ? "M" : "L") + coordinate(point.x) + " " + coordinate(point.y);
+    path += (path.empty() || point.is_start ? "M" : "L") + coordinate(point.x) + " " + coordinate(point.y);
   }
   return path;
 }
 
+// The bands between the breaks of a curve.
 std::string band_of(const Curve& points) {
   std::string path;
-  for (const PlotPoint& point : points) {
-    path += (path.empty() ? "M" : "L") + coordinate(point.x) + " " + coordinate(point.high);
+  for (std::size_t begin = 0, end = 0; begin < points.size(); begin = end) {
+    for (end = begin; end < points.size() && (end == begin || !points[end].is_start); ++end) {
+      path += (end == begin ? "M" : "L") + coordinate(points[end].x) + " " + coordinate(points[end].high);
+    }
+    for (std::size_t i = end; i-- > begin;) path += "L" + coordinate(points[i].x) + " " + coordinate(points[i].low);
+    path += "Z";
   }
-  for (auto point = points.rbegin(); point != points.rend(); ++point) {
-    path += "L" + coordinate(point->x) + " " + coordinate(point->low);
+  return path;
+}
+
+std::string_view class_of_band(SeriesStyle style) {
+  switch (style) {
+    case SeriesStyle::faint:
+      return "band faint";
+    case SeriesStyle::area:
+      return "area";
+    case SeriesStyle::line:
+      break;
   }
-  return path + "Z";
+  return "band";
+}
+
+// Invisible, over the whole height: what a pointer finds there.
+void draw_hovers(Markup& out, const std::vector<Hover>& hovers, const Scale& x, const PlotArea& plot) {
+  if (hovers.empty()) return;
+  out.open("g", {{"class", "hover"}});
+  for (const Hover& hover : hovers) {
+    draw_hover(out, x.clamped(hover.part.low), x.clamped(hover.part.high), plot, hover.text);
+  }
+  out.close();
+}
+
+void draw_events(Markup& out, const std::vector<EventMark>& events, const Scale& x, const PlotArea& plot) {
+  for (const EventMark& event : events) {
+    out.open("g", {{"class", "event " + event.kind}});
+    out.element("title", {}, event.text);
+    const std::string place = coordinate(x.clamped(event.x));
+    out.leaf("path", {{"class", "event-line"},
+                      {"d", "M" + place + " " + coordinate(plot.top) + "V" + coordinate(plot.bottom)}});
+    out.leaf("path", {{"class", "event-mark"}, {"d", "M" + place + " " + coordinate(plot.top + 2) + "l-4.5 -8l9 0z"}});
+    out.close();
+  }
 }
 
 void draw_curve(Markup& out, const Placed& placed, std::size_t order, const Appearance& appearance) {
@@ -76,7 +115,12 @@ void draw_curve(Markup& out, const Placed& placed, std::size_t order, const Appe
   out.open("g", {{"class", appearance.colour_class(series.marker)}});
   out.element("title", {}, series.name);
   const bool has_band = std::any_of(points.begin(), points.end(), [](const auto& p) { return p.low != p.high; });
-  if (has_band) out.leaf("path", {{"class", "band"}, {"d", band_of(points)}});
+  if (has_band) out.leaf("path", {{"class", class_of_band(series.style)}, {"d", band_of(points)}});
+  if (series.style != SeriesStyle::line) {
+    if (series.style == SeriesStyle::faint) out.leaf("path", {{"class", "line faint"}, {"d", path_of(points)}});
+    out.close();
+    return;
+  }
   Attributes attributes = {{"class", series.marker == "none" ? "line control" : "line"}, {"d", path_of(points)}};
   if (!series.dash.empty()) attributes.emplace_back("stroke-dasharray", std::string_view(series.dash));
   out.leaf("path", attributes);
@@ -112,9 +156,14 @@ void draw_label(Markup& out, const Label& label, double plot_right, double label
 
 Markup LineChart::svg(const Appearance& appearance) const {
   double label_width = 0;
-  for (const Series& one : series) label_width = std::max(label_width, text_width(one.name));
+  std::size_t num_labels = 0;
+  for (const Series& one : series) {
+    if (one.style == SeriesStyle::faint) continue;
+    label_width = std::max(label_width, text_width(one.name));
+    ++num_labels;
+  }
   const double right = std::min(label_width, kMaxLabelWidth) + kLabelGap + 6;
-  const double labels_height = static_cast<double>(series.size()) * kLabelHeight;
+  const double labels_height = static_cast<double>(num_labels) * kLabelHeight;
   SvgFrame frame;
   frame.width = kWidth;
   frame.plot = {kLeft, kTop, kWidth - right, kTop + std::max(kPlotHeight, labels_height)};
@@ -138,8 +187,11 @@ Markup LineChart::svg(const Appearance& appearance) const {
   open_clip(out, frame, id);
   for (std::size_t i = 0; i < placed.size(); ++i) draw_curve(out, placed[i], i, appearance);
   out.close();
+  draw_hovers(out, hovers, x_scale, frame.plot);
+  draw_events(out, events, x_scale, frame.plot);
   std::vector<Label> labels;
   for (Placed& one : placed) {
+    if (one.series->style == SeriesStyle::faint) continue;
     PlotPoint& end = one.points.back();
     end.y = std::clamp(end.y, frame.plot.top, frame.plot.bottom);
     labels.push_back({&one, end.y});

@@ -23,6 +23,7 @@ double quantile(std::vector<double> values, double share);
 struct PlotPoint {
   double x = 0, y = 0;
   double low = 0, high = 0;  // the band: mean -/+ deviation; equal to y without one
+  bool is_start = false;     // the line is broken before it
 };
 using Curve = std::vector<PlotPoint>;
 using Samples = std::vector<std::pair<double, double>>;  // x ascending

@@ -116,8 +116,33 @@ mark { background: var(--tint); color: var(--wrong); font-weight: 700; text-deco
 @media print { .scroll { overflow: visible; border: 0; } figure, .panel, tr { break-inside: avoid; } }
 )css";
 
+constexpr std::string_view kRunStyle = R"css(
+.line.faint { stroke-width: 0.9; opacity: 0.55; }
+.band.faint { opacity: 0.14; }
+.area { fill: var(--c); opacity: 0.62; stroke: var(--c); stroke-width: 0.5; }
+.hover path { fill: transparent; pointer-events: all; }
+.hover path:hover { fill: var(--ink); fill-opacity: 0.07; }
+.event { --e: var(--c5); }
+.event.skip { --e: var(--c4); } .event.back { --e: var(--c3); } .event.failure { --e: var(--c1); }
+.event-mark { fill: var(--e); stroke: var(--paper); stroke-width: 0.8; }
+.event-line { stroke: var(--e); stroke-width: 0.9; stroke-dasharray: 2 3; fill: none; }
+.heat { fill: var(--c0); }
+.h0 { fill-opacity: 0.05; } .h1 { fill-opacity: 0.14; } .h2 { fill-opacity: 0.24; } .h3 { fill-opacity: 0.34; } .h4 { fill-opacity: 0.44; }
+.h5 { fill-opacity: 0.55; } .h6 { fill-opacity: 0.66; } .h7 { fill-opacity: 0.77; } .h8 { fill-opacity: 0.88; } .h9 { fill-opacity: 1; }
+.cross { fill: none; stroke: var(--c1); stroke-width: 1.6; }
+.texts td { text-align: left; white-space: normal; min-width: 140px; max-width: 72ch; overflow-wrap: anywhere; vertical-align: top; }
+.texts thead th { text-align: left; }
+.texts tbody th { vertical-align: top; }
+.texts tbody tr:first-child > * { border-top: 1px solid var(--grid); }
+section > details { margin: 14px 0 0; }
+@media (min-width: 641px) { th.name { min-width: 90px; } }
+@media (max-width: 640px) { .chart text { font-size: 13px; } }
+)css";
+
 }  // namespace
 
 std::string_view style_sheet() { return kStyle; }
+
+std::string run_style_sheet() { return std::string(kStyle) + std::string(kRunStyle); }
 
 }  // namespace rosa::report

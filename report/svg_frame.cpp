@@ -65,6 +65,12 @@ void draw_x_reference(Markup& out, const SvgFrame& frame, double x, const std::s
   out.element("text", {{"class", "label"}, {"x", place}, {"y", plot.top - 11}, {"text-anchor", "middle"}}, name);
 }
 
+void draw_hover(Markup& out, double left, double right, const PlotArea& plot, const std::string& text) {
+  out.open("path", {{"d", "M" + coordinate(left) + " " + coordinate(plot.top) + "H" + coordinate(right) + "V" +
+                              coordinate(plot.bottom) + "H" + coordinate(left) + "Z"}});
+  out.element("title", {}, text).close();
+}
+
 void draw_y_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,
                  const std::string& title) {
   const PlotArea& plot = frame.plot;

@@ -37,6 +37,8 @@ void draw_x_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const s
                  const std::string& title);
 // A dashed line from the top of the plot to its bottom at the coordinate x, its name above it.
 void draw_x_reference(Markup& out, const SvgFrame& frame, double x, const std::string& name);
+// Nothing to see: what a pointer between two x finds, over the whole height of the plot.
+void draw_hover(Markup& out, double left, double right, const PlotArea& plot, const std::string& text);
 void draw_y_axis(Markup& out, const SvgFrame& frame, const Scale& scale, const std::vector<Tick>& ticks,
                  const std::string& title);
 

@@ -100,7 +100,12 @@ Markup Table::html(const Appearance& appearance) const {
   Markup out;
   // A box that scrolls must be reachable by keyboard, and then needs a name.
   out.open("div", {{"class", "scroll"}, {"tabindex", "0"}, {"role", "region"}, {"aria-label", caption_}});
-  out.open("table").open("caption").element("span", {}, caption_).close().add(head()).open("tbody");
+  out.open("table", holds_texts_ ? Attributes{{"class", "texts"}} : Attributes{})
+      .open("caption")
+      .element("span", {}, caption_)
+      .close()
+      .add(head())
+      .open("tbody");
   for (const Row& row : rows_) {
     out.open("tr", {{"class", row.is_control ? "control" : ""}});
     out.open("th", {{"scope", "row"}, {"class", "name"}});

@@ -44,7 +44,11 @@ class Table {
   // Columns without any value go.
   void drop_empty_columns();
 
+  // Its cells are texts: they begin at the left and may be broken.
+  void set_holds_texts() { holds_texts_ = true; }
+
   bool empty() const { return rows_.empty() || columns_.empty(); }
+  const std::string& caption() const { return caption_; }
   // In a box of its own that scrolls sideways; the names stay in sight.
   Markup html(const Appearance& appearance) const;
   std::string markdown() const;
@@ -55,6 +59,7 @@ class Table {
   std::string caption_, heading_;
   std::vector<Column> columns_;
   std::vector<Row> rows_;
+  bool holds_texts_ = false;
 };
 
 }  // namespace rosa::report

@@ -8,6 +8,7 @@
 #include "report/experiment/sample_lines.h"
 #include "report/experiment/tables.h"
 #include "report/numbers.h"
+#include "report/page_head.h"
 #include "report/style.h"
 
 namespace rosa::report {
@@ -172,18 +173,6 @@ std::string page_title(const std::vector<Experiment>& experiments) {
   return experiments.size() == 1 ? experiments[0].title : "Comparison of gradient estimators";
 }
 
-void write_head(Markup& out, const std::string& title) {
-  out.open("head").leaf("meta", {{"charset", "utf-8"}});
-  out.leaf("meta", {{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}});
-  out.leaf("meta", {{"name", "color-scheme"}, {"content", "light dark"}});
-  // The page asks for nothing and runs nothing, whatever the experiment's texts hold.
-  out.leaf("meta", {{"http-equiv", "Content-Security-Policy"},
-                    {"content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}});
-  out.leaf("meta", {{"name", "generator"}, {"content", "rosa report"}});
-  out.leaf("link", {{"rel", "icon"}, {"href", "data:,"}});
-  out.element("title", {}, title).style_sheet(style_sheet()).close();
-}
-
 }  // namespace
 
 std::string experiment_page(const std::vector<Experiment>& experiments) {
@@ -191,7 +180,7 @@ std::string experiment_page(const std::vector<Experiment>& experiments) {
   const std::string title = page_title(experiments);
   Markup out;
   out.open("html", {{"lang", "en"}});
-  write_head(out, title);
+  write_page_head(out, {.title = title, .style = std::string(style_sheet())});
   out.open("body").open("header").element("h1", {}, title);
   if (experiments.size() > 1) {
     out.open("nav", {{"aria-label", "Experiments"}}).open("ul");

@@ -3,15 +3,18 @@
 Exit code 77: skipped. ROSA_BUILD names the build folder; report_page_test.py FOLDER also keeps pictures of the page there."""
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 source = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(source / "tests/support"), str(source / "tests/launch")]
 import check_report_page  # noqa: E402
 import chromium  # noqa: E402
 import experiment_folders  # noqa: E402
+import run_folders  # noqa: E402
 
 ROSA = pathlib.Path(os.environ.get("ROSA_BUILD", source / "build")) / "bin/rosa"
 BLANK_PNG_BYTES = 12000  # a window of one colour takes 3000 to 8000
@@ -83,12 +86,64 @@ def test_command(folders, work):
     return page
 
 
-def test_browser(page, pictures):
+def test_runs(runs, experiment, work):
+    """Returns pages of one run and of two."""
+    pages = []
+    for name, folders in (("run.html", runs[:1]), ("runs.html", runs)):
+        pages.append(work / name)
+        made = rosa("report", *folders, "-o", pages[-1])
+        check("rosa report of runs", made.returncode == 0 and f"{len(folders)} run" in made.stdout, made.stderr)
+        check(f"the structure of {name}", not (wrong := check_report_page.problems(pages[-1].read_text())), wrong[:5])
+    tables = rosa("report", *runs, "--markdown")
+    for part in ("## Loss", "| run.seed | 1 | 2 |", "failed"):
+        check(f"--markdown of runs: {part}", tables.returncode == 0 and part in tables.stdout, tables.stderr)
+    check("only what differs", "adapter.name" not in tables.stdout)
+    check("a value with a # in it", '| adapter.name | a # b | run.yaml:5 |' in rosa("report", runs[0], "--markdown").stdout)
+
+    for what, folders, part in (("a run and an experiment", [runs[0], experiment], "make a page of each kind"),
+                                ("a run twice", [runs[0], runs[0]], "is given twice")):
+        refused = rosa("report", *folders, "-o", work / "refused.html")
+        check(what, refused.returncode == 2 and part in refused.stderr and not (work / "refused.html").exists(), refused.stderr)
+    kept = (pathlib.Path(runs[0]) / "metrics.jsonl").read_bytes()
+    refused = rosa("report", runs[0], "-o", pathlib.Path(runs[0]) / "metrics.jsonl", "--force")
+    check("an output that is an input", refused.returncode == 2 and (pathlib.Path(runs[0]) / "metrics.jsonl").read_bytes() == kept, refused.stderr)
+    refused = rosa("report", runs[0], "-o", "-", "--follow")
+    check("--follow into a stream", refused.returncode == 2 and "--follow" in refused.stderr, refused.stderr)
+    return pages
+
+
+def until(holds):
+    deadline = time.monotonic() + 120
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+def test_follow(run, work):
+    page = work / "follow.html"
+    program = subprocess.Popen([str(ROSA), "report", run, "-o", str(page), "--follow", "1"], stdout=subprocess.PIPE, text=True)
+    try:
+        check("--follow writes a page", until(page.exists))
+        check("it loads itself anew", 'http-equiv="refresh" content="1"' in page.read_text())
+        check("it shows no failure to come", "the moon" not in page.read_text())
+        with open(pathlib.Path(run) / "logs/rank_0000.log", "a") as log:
+            log.write("10:00:00.000 error [rank 0] the moon is full\n")
+        check("it is written anew", until(lambda: "the moon is full" in page.read_text()))
+        program.send_signal(signal.SIGINT)
+        check("Ctrl-C ends it", program.wait(120) == 0)
+        check("the last page stays as it is", 'http-equiv="refresh"' not in page.read_text())
+        check("and leaves nothing else", sorted(work.glob("*follow*")) == [page], list(work.glob("*follow*")))
+    finally:
+        program.kill()
+        program.wait()
+
+
+def test_browser(page, least, pictures):
     with chromium.Chromium() as browser:
         shots = {}
         for width in (390, 1280):
             for scheme in ("light", "dark"):
-                name = f"{width} px, {scheme}"
+                name = f"{page.stem}, {width} px, {scheme}"
                 asked, complaints = browser.open(page, width, 900, scheme)
                 check(f"{name}: requests", not asked, asked)
                 check(f"{name}: console", not complaints, complaints)
@@ -98,14 +153,14 @@ def test_browser(page, pictures):
                 check(f"{name}: no sideways scrolling", scroll <= width, f"it is {scroll} px wide")
                 # Thick enough to see: charts and tables have a size.
                 seen = browser.evaluate("[...document.querySelectorAll('svg.chart, table')].filter(e => e.getBoundingClientRect().height > 40).length")
-                check(f"{name}: charts and tables", seen > 40, seen)
+                check(f"{name}: charts and tables", seen > least, seen)
                 shots[name] = browser.screenshot()
                 check(f"{name}: not blank", len(shots[name]) > BLANK_PNG_BYTES, f"{len(shots[name])} bytes")
                 if pictures:
                     height = browser.evaluate("document.documentElement.scrollHeight")
                     for top in range(0, height, 1600):
                         picture = browser.screenshot(top, min(1600, height - top))
-                        (pictures / f"{width}-{scheme}-{top // 1600:02d}.png").write_bytes(picture)
+                        (pictures / f"{page.stem}-{width}-{scheme}-{top // 1600:02d}.png").write_bytes(picture)
         check("light and dark differ", len(set(shots.values())) == 4)
 
 
@@ -117,10 +172,15 @@ def main():
     with tempfile.TemporaryDirectory(prefix="rosa_test.") as folder:
         work = pathlib.Path(folder)
         os.chdir(work)
-        page = test_command(experiment_folders.make(str(work)), work)
+        experiments = experiment_folders.make(str(work))
+        pages = [(test_command(experiments, work), 40)]
+        runs = run_folders.make(work / "runs")
+        pages += zip(test_runs(runs, experiments[0], work), (25, 35))
+        test_follow(runs[1], work)
         if failures or chromium.find():
             if not failures:
-                test_browser(page, pictures)
+                for page, least in pages:
+                    test_browser(page, least, pictures)
             print("failed: " + ", ".join(failures) if failures else "passed")
             return 1 if failures else 0
     print("skipped: there is no Chromium to look at the page with; its structure and the command were checked")
