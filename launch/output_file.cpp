@@ -65,6 +65,8 @@ bool is_of_kind(OutputKind kind, const fs::path& path) {
       return holds_scores(nlohmann::json::parse(start, nullptr, /*allow_exceptions=*/false));
     case OutputKind::report_page:
       return start.starts_with("<!DOCTYPE html>") && start.find("content=\"rosa report\"") != std::string::npos;
+    case OutputKind::picture:
+      return start.starts_with("<svg") && start.find("Made by rosa report.") != std::string::npos;
     case OutputKind::trace:
       return start.starts_with("[\n{") && start.find("\"ph\":\"M\"") != std::string::npos;
     case OutputKind::continuations:
@@ -88,6 +90,8 @@ const char* name_of(OutputKind kind) {
       return "JSON file of scores";
     case OutputKind::report_page:
       return "page of rosa report";
+    case OutputKind::picture:
+      return "picture of rosa report";
     case OutputKind::trace:
       return "trace";
     case OutputKind::adapter:

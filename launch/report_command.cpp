@@ -1,4 +1,5 @@
-// `rosa report`: what `rosa train` or `rosa experiment` left, as one page to look at or as Markdown tables.
+// `rosa report`: what `rosa train`, `rosa experiment` or `rosa demo` left, as one page (of a demo: a picture) to look
+// at or as Markdown tables.
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <ctime>
@@ -15,6 +16,7 @@
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
 #include "launch/run_settings.h"
+#include "report/demo/demo_summary.h"
 #include "report/experiment/page.h"
 #include "report/run/page.h"
 
@@ -32,29 +34,33 @@ struct ReportOptions {
   bool markdown = false, force = false;
 };
 
-bool is_experiment_folder(const std::string& folder) {
-  std::error_code ignored;
-  return fs::exists(fs::path(folder) / "experiment.json", ignored);
+enum class FolderKind { run, experiment, demo };
+
+const char* name_of(FolderKind kind) {
+  return kind == FolderKind::run ? "a run" : kind == FolderKind::experiment ? "an experiment" : "a demo";
 }
 
-// Whether the folders are those of runs; else they are those of experiments.
-bool are_runs(const std::vector<std::string>& folders) {
-  const std::string* runs = nullptr;
-  const std::string* experiments = nullptr;
+FolderKind kind_of(const std::string& folder) {
+  std::error_code ignored;
+  if (fs::exists(fs::path(folder) / "experiment.json", ignored)) return FolderKind::experiment;
+  if (report::is_run_folder(folder)) return FolderKind::run;
+  base::require<base::DataError>(
+      report::is_demo_folder(folder), "'", folder, "' holds no experiment.json, and no ",
+      "run.json, metrics.jsonl or summary.json either; expected a folder that `rosa train`, ",
+      "`rosa experiment` or `rosa demo` made");
+  return FolderKind::demo;
+}
+
+FolderKind kind_of(const std::vector<std::string>& folders) {
+  const FolderKind kind = kind_of(folders[0]);
   for (const std::string& folder : folders) {
-    if (is_experiment_folder(folder)) {
-      experiments = &folder;
-    } else {
-      base::require<base::DataError>(report::is_run_folder(folder), "'", folder, "' holds no experiment.json, and no ",
-                                     "run.json or metrics.jsonl either; expected a folder that `rosa train` or `rosa ",
-                                     "experiment` made");
-      runs = &folder;
-    }
+    const FolderKind other = kind_of(folder);
+    base::require<base::ConfigError>(other == kind, "'", folders[0], "' is of ", name_of(kind), " and '", folder,
+                                     "' of ", name_of(other), "; make a page of each kind");
   }
-  base::require<base::ConfigError>(runs == nullptr || experiments == nullptr, "'", runs == nullptr ? "" : *runs,
-                                   "' is of a run and '", experiments == nullptr ? "" : *experiments,
-                                   "' of an experiment; make a page of each kind");
-  return runs != nullptr;
+  base::require<base::ConfigError>(kind != FolderKind::demo || folders.size() == 1, "a picture is of one demo, got ",
+                                   folders.size());
+  return kind;
 }
 
 struct Report {
@@ -83,8 +89,21 @@ Report report_of_experiments(const ReportOptions& options) {
           base::concat(experiments.size(), " experiments")};
 }
 
+Report report_of_demo(const ReportOptions& options) {
+  const std::vector<report::DemoPart> parts = report::read_demo(options.folders[0]);
+  return {report::demo_picture(parts), report::demo_table(parts).markdown(), "1 demo"};
+}
+
 Report make_report(const ReportOptions& options, int refresh_s = 0) {
-  return are_runs(options.folders) ? report_of_runs(options, refresh_s) : report_of_experiments(options);
+  switch (kind_of(options.folders)) {
+    case FolderKind::run:
+      return report_of_runs(options, refresh_s);
+    case FolderKind::experiment:
+      return report_of_experiments(options);
+    case FolderKind::demo:
+      break;
+  }
+  return report_of_demo(options);
 }
 
 // Ctrl-C and SIGTERM wait until they are asked for, so that none of them finds a page half-written.
@@ -132,12 +151,14 @@ void follow(const ReportOptions& options, const fs::path& output) {
 }
 
 int run_report(const ReportOptions& options) {
-  const std::string name = options.output.empty() && !options.markdown ? "report.html" : options.output;
+  const bool is_picture = kind_of(options.folders) == FolderKind::demo;
+  const std::string usual_name = options.markdown ? "" : is_picture ? "demo.svg" : "report.html";
+  const std::string name = options.output.empty() ? usual_name : options.output;
   const fs::path output = output_path(name);
   if (!name.empty()) {
     check_output({.option = "-o",
                   .path = output,
-                  .kind = OutputKind::report_page,
+                  .kind = is_picture ? OutputKind::picture : OutputKind::report_page,
                   .folders = {options.folders.begin(), options.folders.end()},
                   .force = options.force});
   }
@@ -165,8 +186,11 @@ void add_report_command(CLI::App& program, Action& action) {
   CLI::App* command =
       program.add_subcommand("report", "Shows runs, or experiments, as one HTML page; also while they run.");
   const auto options = std::make_shared<ReportOptions>();
-  command->add_option("FOLDER", options->folders, "run folders, or folders of rosa experiment")->required();
-  command->add_option("-o,--output", options->output, "page to write (default report.html); - is standard output")
+  command->add_option("FOLDER", options->folders, "run folders, folders of rosa experiment, or one of rosa demo")
+      ->required();
+  command
+      ->add_option("-o,--output", options->output,
+                   "page to write (default report.html; of a demo demo.svg); - is standard output")
       ->check(refuse_empty_name);
   command
       ->add_option("--follow", options->follow_s,
@@ -182,7 +206,8 @@ void add_report_command(CLI::App& program, Action& action) {
       "  rosa report runs/a -o a.html                 a run\n"
       "  rosa report runs/a runs/b -o ab.html         two of them compared\n"
       "  rosa report runs/a -o a.html --follow 30     while it runs\n"
-      "  rosa report runs/gate runs/counting --markdown");
+      "  rosa report runs/gate runs/counting --markdown\n"
+      "  rosa report runs/demo -o demo.svg            what the demo closed of the gap, as a picture");
   command->callback([&action, options] { action = [options] { return run_report(*options); }; });
 }
 
