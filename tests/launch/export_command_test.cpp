@@ -15,6 +15,7 @@
 #include "base/safetensors.h"
 #include "tests/support/job.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/texts.h"
 #include "tests/support/tiny_run.h"
 
 namespace rosa {
@@ -24,12 +25,11 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using testing::JobResult;
 using ::testing::Not;
-using testing::rosa_program;
 using testing::run_job;
+using testing::run_rosa;
 using testing::text_of_file;
 using testing::TinyRun;
-
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+using testing::write_text;
 
 nlohmann::json json_of(const fs::path& path) { return nlohmann::json::parse(text_of_file(path)); }
 
@@ -56,8 +56,8 @@ class Export : public ::testing::Test {
 
   // rosa export RUN ARGUMENTS, in this test's folder.
   JobResult exported(std::vector<std::string> arguments, const fs::path& run_folder = run()) const {
-    arguments.insert(arguments.begin(), {rosa_program(), "export", run_folder.string()});
-    return run_job(arguments, {.folder = work_.path()});
+    arguments.insert(arguments.begin(), {"export", run_folder.string()});
+    return run_rosa(arguments, {.folder = work_.path()});
   }
   void expect_refused(const std::vector<std::string>& arguments, const std::string& message, int code = 2) const {
     const std::set<std::string> before = names_in(work_.path());
@@ -142,12 +142,12 @@ TEST_F(Export, AnAdapterAloneNamesItsBase) {
 
 TEST_F(Export, NothingOfOthersIsReplaced) {
   fs::create_directory(work_ / "mine");
-  write(work_ / "mine/notes.txt", "mine");
+  write_text(work_ / "mine/notes.txt", "mine");
   expect_refused({"-o", "mine"}, "holds 'notes.txt', which this command did not write");
   fs::create_directory(work_ / "other");
-  write(work_ / "other/config.json", "{}");  // a name of ours, and nothing else
+  write_text(work_ / "other/config.json", "{}");  // a name of ours, and nothing else
   expect_refused({"-o", "other"}, "was not made by this command");
-  write(work_ / "file", "text");
+  write_text(work_ / "file", "text");
   expect_refused({"-o", "file"}, "is no folder");
   expect_refused({"-o", "no/such/place"}, "there is no folder", 7);
   expect_refused({"-o", (run() / "checkpoints").string()}, "is a folder that is read");
@@ -155,7 +155,7 @@ TEST_F(Export, NothingOfOthersIsReplaced) {
   expect_refused({"-o", run().string()}, "which is read");
   // An export with somebody's own file in it stays, too.
   ASSERT_EQ(exported({"-o", "out"}).exit_code, 0);
-  write(work_ / "out/eval.txt", "mine");
+  write_text(work_ / "out/eval.txt", "mine");
   expect_refused({"-o", "out"}, "holds 'eval.txt'");
   EXPECT_EQ(text_of_file(work_ / "out/eval.txt"), "mine");
   // An empty folder and a link to one are taken.
@@ -173,14 +173,14 @@ TEST_F(Export, WrongOptionsAreSaidBeforeAnyWork) {
   expect_refused({"-o", "out", "--max-shard-size", "many"}, "many");
   expect_refused({"-o", "out", "--max-shard-size", "0"}, "--max-shard-size");
   expect_refused({"-o", "out", "--adapter-only", "--dtype", "float32"}, "adapters are float32");
-  write(work_ / "scores.json", "{\"teacher\": {}}");
+  write_text(work_ / "scores.json", "{\"teacher\": {}}");
   expect_refused({"-o", "out", "--scores", "scores.json"}, "holds no scores of 'rosa'");
   expect_refused({"-o", "out", "--scores", "scores.json", "--evaluate"}, "--evaluate");
   expect_refused({"-o", "out", "--checkpoint", "77"}, "77", 4);
 }
 
 TEST_F(Export, ScoresOfAFileStandInTheCard) {
-  write(
+  write_text(
       work_ / "scores.json",
       R"({"rosa": {"ce": 1.25, "ppl": 3.49, "num_tokens": 77}, "window": {"ce": 2.5, "ppl": 12.2}, "gap_closed": 0.5})");
   ASSERT_EQ(exported({"-o", "out", "--scores", "scores.json"}).exit_code, 0);

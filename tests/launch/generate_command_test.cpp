@@ -20,6 +20,7 @@
 #include "models/qwen3.h"
 #include "tests/support/job.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/texts.h"
 #include "tests/support/tiny_run.h"
 #include "text/tokenizer.h"
 
@@ -34,11 +35,10 @@ using testing::rosa_program;
 using testing::run_job;
 using testing::text_of_file;
 using testing::TinyRun;
+using testing::write_text;
 
 const fs::path kTokenizer = ROSA_SOURCE_DIR "/tests/data/tokenizer/qwen_small/tokenizer.json";
 constexpr int64_t kVocabulary = 1040;
-
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 // A run whose model has a tokenizer, and one without.
 class GenerateCommand : public ::testing::Test {
@@ -73,7 +73,7 @@ class GenerateCommand : public ::testing::Test {
   JobResult generate(const std::vector<std::string>& arguments, const std::string& input = "") {
     std::string line = base::concat("exec ", rosa_program(), " generate ", run().string());
     for (const std::string& argument : arguments) line += base::concat(" '", argument, "'");
-    write(work_ / "in", input);
+    write_text(work_ / "in", input);
     line += base::concat(" <", (work_ / "in").string(), " >", (work_ / "out").string());
     const JobResult result = run_job({"/bin/sh", "-c", line}, {.folder = work_.path()});
     out_ = text_of_file(work_ / "out");
@@ -109,7 +109,7 @@ TEST_F(GenerateCommand, TextGoesThroughTheTokenizer) {
   const std::vector<int64_t> rest(all.begin() + static_cast<std::ptrdiff_t>(own.size()), all.end());
   const std::string expected = base::concat(prompt, tokenizer_->decode(rest, /*skip_special_tokens=*/true), "\n");
   EXPECT_EQ(out({"--prompt", prompt, "-n", "40"}), expected);
-  write(work_ / "prompt.txt", prompt);
+  write_text(work_ / "prompt.txt", prompt);
   EXPECT_EQ(out({"--prompt-file", (work_ / "prompt.txt").string(), "-n", "40"}), expected);
 }
 
@@ -145,7 +145,7 @@ TEST_F(GenerateCommand, AFileOfPromptsGivesWhatEachGivesAlone) {
   for (const std::string& prompt : prompts) lines += base::concat(nlohmann::json{{"prompt", prompt}}.dump(), "\n");
   lines += "\n{\"ids\": [5, 6, 7], \"max_new_tokens\": 4}\n";
   lines += R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}], "seed": 3})";
-  write(work_ / "prompts.jsonl", lines);
+  write_text(work_ / "prompts.jsonl", lines);
   for (const std::string temperature : {"0", "0.9"}) {
     for (const std::string batch : {"2", "8"}) {
       out({"--prompts", (work_ / "prompts.jsonl").string(), "-o", (work_ / "out.jsonl").string(), "-n", "25",
@@ -203,11 +203,11 @@ TEST_F(GenerateCommand, ASessionOfOtherWeightsIsRefusedByName) {
   EXPECT_NE(result.exit_code, 0) << result.output;
   EXPECT_EQ(text_of_file(file), before);
   for (const size_t size : {size_t{4}, before.size() / 2, before.size() - 1}) {
-    write(file, before.substr(0, size));
+    write_text(file, before.substr(0, size));
     EXPECT_EQ(generate({"-n", "3", "--session", file.string()}).exit_code, size == 4 ? 2 : 3);
     EXPECT_EQ(out_, "");
   }
-  write(file, "mine");
+  write_text(file, "mine");
   EXPECT_EQ(generate({"--prompt", "a", "--session", file.string()}).exit_code, 2);
   EXPECT_EQ(text_of_file(file), "mine");
   EXPECT_EQ(generate({"--session", (work_ / "none.session").string()}).exit_code, 2);
@@ -235,8 +235,8 @@ TEST_F(GenerateCommand, DraftsChangeNoToken) {
 }
 
 TEST_F(GenerateCommand, WhatIsWrongIsSaidBeforeTheFirstToken) {
-  write(work_ / "good.jsonl", "{\"prompt\": \"a\"}\n");
-  write(work_ / "late.jsonl", "{\"prompt\": \"a\"}\n{\"ids\": [4000]}\n");
+  write_text(work_ / "good.jsonl", "{\"prompt\": \"a\"}\n");
+  write_text(work_ / "late.jsonl", "{\"prompt\": \"a\"}\n{\"ids\": [4000]}\n");
   const std::string good = (work_ / "good.jsonl").string(), out_file = (work_ / "o").string();
   const std::vector<std::vector<std::string>> wrong = {
       {"--prompt", "a", "--min-p", "1.5"},
@@ -271,7 +271,7 @@ TEST_F(GenerateCommand, WhatIsWrongIsSaidBeforeTheFirstToken) {
         "{\"messages\": []}", "{\"prompt\": \"a\", \"temperature\": 1}",
         R"({"messages": [{"role": "tool", "content": "x"}]})",
         R"({"messages": [{"role": "user", "content": [{"type": "image"}]}]})"}) {
-    write(work_ / "bad.jsonl", base::concat("{\"prompt\": \"a\"}\n", line, "\n"));
+    write_text(work_ / "bad.jsonl", base::concat("{\"prompt\": \"a\"}\n", line, "\n"));
     const JobResult result = generate({"--prompts", (work_ / "bad.jsonl").string(), "-o", out_file});
     EXPECT_EQ(result.exit_code, 3) << line << result.output;
     EXPECT_THAT(result.output, HasSubstr("bad.jsonl:2")) << line;

@@ -18,6 +18,7 @@
 #include "base/mapped_file.h"
 #include "launch/failure.h"
 #include "tests/support/job.h"
+#include "tests/support/texts.h"
 #include "tests/support/tiny_run.h"
 
 namespace rosa {
@@ -25,6 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using testing::count_of;
 using ::testing::HasSubstr;
 using testing::JobResult;
 using ::testing::Not;
@@ -32,8 +34,7 @@ using testing::rosa_program;
 using testing::run_job;
 using testing::text_of_file;
 using testing::TinyRun;
-
-void write_text(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+using testing::write_text;
 
 std::string repeated(int count, const std::string& piece) {
   std::string text;
@@ -57,12 +58,6 @@ std::string replaced(std::string text, const std::string& old_part, const std::s
 }
 
 constexpr const char* kLfsPointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
-
-int count_of(const std::string& whole, const std::string& text) {
-  int count = 0;
-  for (size_t at = 0; (at = whole.find(text, at)) != std::string::npos; at += text.size()) ++count;
-  return count;
-}
 
 // One line besides warnings, no control characters, and a documented way to end.
 void expect_one_line(const JobResult& result, int exit_code) {

@@ -18,11 +18,6 @@ using ::testing::HasSubstr;
 using testing::JobResult;
 using testing::TinyRun;
 
-JobResult rosa(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), testing::rosa_program());
-  return testing::run_job(std::move(arguments));
-}
-
 class TrainedRunTest : public ::testing::Test {
  protected:
   TrainedRunTest() : run_(folder_ / "run", 4) {
@@ -38,11 +33,11 @@ class TrainedRunTest : public ::testing::Test {
 
   JobResult eval(std::vector<std::string> arguments = {}) const {
     arguments.insert(arguments.begin(), {"eval", run_.folder(), "--variants", "window"});
-    return rosa(std::move(arguments));
+    return testing::run_rosa(std::move(arguments));
   }
   JobResult generate(std::vector<std::string> arguments = {}) const {
     arguments.insert(arguments.begin(), {"generate", run_.folder(), "-n", "2", "--print-ids"});
-    return rosa(std::move(arguments));
+    return testing::run_rosa(std::move(arguments));
   }
   void replace_model() const {
     std::fstream weights(folder_ / "model/model.safetensors", std::ios::in | std::ios::out | std::ios::binary);

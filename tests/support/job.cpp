@@ -237,4 +237,14 @@ JobResult run_job(std::vector<std::string> command, JobOptions options, Seconds 
 
 std::string rosa_program() { return ROSA_BINARY_DIR "/bin/rosa"; }
 
+JobResult run_rosa(std::vector<std::string> arguments, JobOptions options, Seconds deadline) {
+  arguments.insert(arguments.begin(), rosa_program());
+  return run_job(std::move(arguments), std::move(options), deadline);
+}
+
+JobResult run_shell(const std::string& line, JobOptions options, Seconds deadline) {
+  options.environment["R"] = rosa_program();
+  return run_job({"/bin/bash", "-c", line}, std::move(options), deadline);
+}
+
 }  // namespace rosa::testing

@@ -90,5 +90,9 @@ JobResult run_job(std::vector<std::string> command, JobOptions options = {}, Sec
 
 // The program under test, build/bin/rosa.
 std::string rosa_program();
+// rosa ARGUMENTS
+JobResult run_rosa(std::vector<std::string> arguments, JobOptions options = {}, Seconds deadline = kJobDeadline);
+// A line of bash, in which $R is the program.
+JobResult run_shell(const std::string& line, JobOptions options = {}, Seconds deadline = kJobDeadline);
 
 }  // namespace rosa::testing
