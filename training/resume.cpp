@@ -1,6 +1,7 @@
 #include "training/resume.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -9,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "training/lineage.h"
 #include "training/save_fault.h"
 
 namespace rosa::training {
@@ -32,10 +34,13 @@ json to_json(const RunRecord& record) {
   json text = {{"run_id", record.run_id}, {"last_saved_step", record.last_saved_step}};
   if (record.origin) {
     text["resumed_from"] = {{"path", base::bytes_to_json(record.origin->path.string())},
-                            {"checksum", record.origin->checksum}};
+                            {"checksum", record.origin->checksum},
+                            {"step", record.origin->step}};
   }
   if (record.setting_aside) {
-    text["setting_aside"] = {{"after_step", record.setting_aside->step}, {"folder", record.setting_aside->name}};
+    text["setting_aside"] = {{"after_step", record.setting_aside->step},
+                             {"folder", record.setting_aside->name},
+                             {"taken_up", base::bytes_to_json(record.setting_aside->taken_up)}};
   }
   return text;
 }
@@ -46,13 +51,18 @@ RunRecord record_from_json(const json& text, const std::string& place) {
   if (const auto origin = fields.object("resumed_from")) {
     const auto path = origin->has("path") ? base::bytes_from_json(origin->value().at("path")) : std::nullopt;
     if (!path) origin->fail("path", "is no text");
-    record.origin = {*path, origin->required_text("checksum")};
+    record.origin = {*path, origin->required_text("checksum"), origin->integer("step").value_or(-1)};
   }
   if (const auto aside = fields.object("setting_aside")) {
     record.setting_aside = {aside->required_integer("after_step", -1), aside->required_text("folder")};
     const bool is_plain =
         record.setting_aside->name.starts_with("after_") && record.setting_aside->name.find('/') == std::string::npos;
     if (!is_plain) aside->fail("folder", "is no name that this program gives");
+    if (aside->has("taken_up")) {
+      record.setting_aside->taken_up = base::bytes_from_json(aside->value().at("taken_up")).value_or("");
+      const bool is_name = record.setting_aside->taken_up.find('/') == std::string::npos;
+      if (!is_name) aside->fail("taken_up", "is no name of a folder");
+    }
   }
   return record;
 }
@@ -84,6 +94,13 @@ fs::path origin_path(const fs::path& run_folder, const RunRecord::Origin& origin
   return absolute_path(origin.path.is_relative() ? run_folder / origin.path : origin.path);
 }
 
+fs::path path_to_record(const fs::path& run_folder, const fs::path& checkpoint) {
+  const fs::path path = absolute_path(checkpoint);
+  const fs::path relative = path.lexically_relative(absolute_path(run_folder));
+  const bool is_inside = !relative.empty() && *relative.begin() != "..";
+  return is_inside ? relative : path;
+}
+
 // Whether the run went on from the checkpoint before. Retention may have removed it since.
 bool went_on_from(const fs::path& run_folder, const std::optional<RunRecord>& record, const fs::path& named) {
   if (!record || !record->origin) return false;
@@ -91,16 +108,42 @@ bool went_on_from(const fs::path& run_folder, const std::optional<RunRecord>& re
   return absolute_path(named) == origin_path(run_folder, *record->origin);
 }
 
+// The lines of each step: a file, and a folder of files.
+constexpr std::array kLineFiles = {"metrics.jsonl", "consumed"};
+
+// Copies file or folder; what is at `to` already stays. Whole or not at all, also where it is interrupted. A failure is
+// a warning, and false: the lines are not worth a checkpoint.
+bool copy_whole(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  if (!fs::exists(from, error) || fs::exists(to, error)) return true;
+  const fs::path temporary = to.parent_path() / concat(".", to.filename().string());
+  fs::remove_all(temporary, error);
+  if (!error) fs::copy(from, temporary, fs::copy_options::recursive, error);
+  if (!error) fs::rename(temporary, to, error);
+  if (error) base::log_warning(concat("can't copy '", from.string(), "' to '", to.string(), "': ", error.message()));
+  return !error;
+}
+
+// The lines of the present line of history go to `folder`, and those of the line that is taken up come back.
+void exchange_lines(const fs::path& run_folder, const fs::path& folder, const std::string& taken_up) {
+  for (const char* name : kLineFiles) {
+    const bool is_safe = copy_whole(run_folder / name, folder / name);
+    const fs::path earlier = folder.parent_path() / taken_up / name;
+    std::error_code error;
+    if (!is_safe || taken_up.empty() || !fs::exists(earlier, error)) continue;
+    fs::remove_all(run_folder / name, error);
+    copy_whole(earlier, run_folder / name);
+  }
+}
+
 // Moves what the record says, and takes the mark off. Returns where it is now.
 fs::path finish_setting_aside(const fs::path& run_folder, RunRecord& record) {
   CheckpointStore store = store_of(run_folder);
   store.set_observer(save_faults_of_environment(/*rank=*/0));
-  const fs::path folder = store.set_aside(record.setting_aside->step, record.setting_aside->name);
-  std::error_code error;
-  const fs::path metrics = run_folder / "metrics.jsonl";
-  if (fs::exists(metrics)) fs::copy_file(metrics, folder / "metrics.jsonl", fs::copy_options::skip_existing, error);
-  if (error)
-    base::log_warning(concat("can't copy '", metrics.string(), "' to '", folder.string(), "': ", error.message()));
+  const RunRecord::SettingAside& aside = *record.setting_aside;
+  const fs::path folder = store.set_aside(aside.step, aside.name);
+  record_common_ancestor(store, aside.step, folder);
+  exchange_lines(run_folder, folder, aside.taken_up);
   record.setting_aside.reset();
   write_run_record(run_folder, record);
   return folder;
@@ -131,7 +174,12 @@ Candidates find_candidates(const ResumeRequest& request) {
   if (request.mode != "auto" && request.mode != "none") {
     const fs::path named = named_checkpoint(request);
     if (!went_on_from(request.run_folder, record, named)) {
-      require<CheckpointError>(fs::is_directory(named), "checkpoint.resume: ", named.string(), " does not exist");
+      const std::string newest =
+          own.empty() ? "holds none" : concat("has ", own.back().filename().string(), " as newest");
+      require<CheckpointError>(
+          fs::is_directory(named), "checkpoint.resume is '", request.mode,
+          "', but there is no such checkpoint; expected auto, none, the folder of a checkpoint, or ",
+          "the name of one in ", store.folder().string(), ", which ", newest);
       candidates.paths = {named.string()};
       candidates.is_new_line = true;
       return candidates;
@@ -149,7 +197,11 @@ Candidates find_candidates(const ResumeRequest& request) {
   // The first of the line, where it lies elsewhere.
   if (record && record->origin) {
     const fs::path origin = origin_path(request.run_folder, *record->origin);
-    if (!store.holds(origin)) candidates.paths.push_back(origin.string());
+    // After what was saved since, before what both lines share.
+    const auto older = std::find_if(candidates.paths.begin(), candidates.paths.end(), [&](const std::string& path) {
+      return CheckpointStore::step_of(path) <= record->origin->step;
+    });
+    if (!store.holds(origin)) candidates.paths.insert(older, origin.string());
   }
   const bool lost = candidates.paths.empty() && record && record->last_saved_step >= 0;
   require<CheckpointError>(!lost, "the run saved step ", lost ? record->last_saved_step : 0, ", but ",
@@ -265,15 +317,20 @@ fs::path begin_line(const ResumeRequest& request, ResumePoint& point) {
   // Where the key is gone, the next one that names a checkpoint is a new wish.
   const bool forget = request.mode == "auto" && is_own && record.origin.has_value();
   if (forget) record.origin.reset();
+  std::string taken_up;
   if (point.is_new_line) {
-    const fs::path path = absolute_path(checkpoint.folder());
-    record.origin = {is_own ? fs::path("checkpoints") / path.filename() : path, checkpoint.manifest().checksum};
+    const CheckpointInfo& info = checkpoint.manifest().info;
+    record.origin = {path_to_record(request.run_folder, checkpoint.folder()), checkpoint.manifest().checksum,
+                     info.step};
+    const auto aside = set_aside_folder_of(store, checkpoint.folder());
+    if (aside) taken_up = aside->filename().string();
   }
 
-  const int64_t last_own_step = is_own ? checkpoint.manifest().info.step : -1;
-  if (!store.later_than(last_own_step).empty()) {
-    record.setting_aside = {last_own_step, store.name_to_set_aside(last_own_step)};
-    record.last_saved_step = checkpoint.manifest().info.step;
+  const int64_t shared_step = is_own ? checkpoint.manifest().info.step : newest_common_step(store, checkpoint);
+  const bool has_later = !store.later_than(shared_step).empty();
+  if (has_later) record.last_saved_step = checkpoint.manifest().info.step;
+  if (has_later || !taken_up.empty()) {
+    record.setting_aside = {shared_step, store.name_to_set_aside(shared_step), taken_up};
   } else if (!forget && !point.is_new_line) {
     return {};
   }

@@ -17,11 +17,14 @@ struct RunRecord {
   struct Origin {
     std::filesystem::path path;  // of a checkpoint of the run itself relative to its folder, else absolute
     std::string checksum;        // of its manifest
+    int64_t step = -1;           // -1: not recorded; no checkpoint of the run is older then
   };
   // Checkpoints of steps after `step` are on their way to the folder `name` (CheckpointStore::set_aside).
   struct SettingAside {
     int64_t step = 0;
     std::string name;
+    // The folder that an earlier line was set aside in, whose metrics and consumed samples come back; empty: none.
+    std::string taken_up = {};
   };
 
   std::string run_id;
@@ -60,9 +63,10 @@ struct ResumePoint {
 // where mode is none and there are.
 ResumePoint find_resume_point(const ResumeRequest& request, parallel::Communicator& communicator);
 
-// Makes the run's history one line that ends at the checkpoint of `point`: later checkpoints of the run folder, and all
-// of them where that checkpoint is not among them, are set aside with a copy of metrics.jsonl, and the record remembers
-// the checkpoint that `mode` named. Nothing is removed. A process that is killed in here is made up for by the next
+// Makes the run's history one line that ends at the checkpoint of `point`: the checkpoints of the run folder that it
+// does not descend from (training/lineage.h) are set aside with a copy of metrics.jsonl and of consumed/, and the
+// record remembers the checkpoint that `mode` named. A line that was set aside and is taken up again brings its metrics
+// and consumed samples back. Nothing is removed. A process that is killed in here is made up for by the next
 // find_resume_point(). Returns the folder where they are now; empty: there were none. To be called when the states of
 // the checkpoint are loaded, before anything of the run folder is written. On rank 0 only. Throws FileError.
 std::filesystem::path begin_line(const ResumeRequest& request, ResumePoint& point);

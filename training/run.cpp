@@ -236,17 +236,18 @@ class Run {
   void go_on_from(const ResumeRequest& request, ResumePoint& point) {
     const Checkpoint& checkpoint = *point.checkpoint;
     const CheckpointStore store(checkpoints_folder());
-    saved_step_ = store.holds(checkpoint.folder()) ? progress_.num_steps_done : -1;
     parent_ = ParentCheckpoint{checkpoint.manifest().info.step, checkpoint.manifest().checksum};
     if (communicator_.rank() == 0) {
       const fs::path folder = begin_line(request, point);
       if (!folder.empty()) {
-        context_.observer.on_notice(base::concat("set aside what this run had saved after step ",
-                                                 progress_.num_steps_done, ": it is in ", folder.string(),
-                                                 " now, and only you remove it"));
+        context_.observer.on_notice(base::concat("set aside what this run had saved of another line: it is in ",
+                                                 folder.string(), " now, and only you remove it"));
       }
     }
-    communicator_.barrier();
+    // One of the same step that is still in its place is the same one.
+    const bool is_there = store.holds(checkpoint.folder()) ||
+                          fs::exists(store.folder() / CheckpointStore::folder_name(progress_.num_steps_done));
+    saved_step_ = any_rank(communicator_, communicator_.rank() == 0 && is_there) ? progress_.num_steps_done : -1;
   }
 
   fs::path checkpoints_folder() const { return fs::path(config_.run.folder) / "checkpoints"; }

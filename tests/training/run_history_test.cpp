@@ -172,25 +172,91 @@ TEST_F(RunHistoryTest, GoingBackToAnOlderPointTwiceNeedsTheLaterOnesMovedAway) {
   EXPECT_EQ(set_aside(run).size(), 3u);
 }
 
+// Only what comes after the point where the lines part is set aside. Retention may have removed checkpoints between.
 TEST_F(RunHistoryTest, AnAbandonedLineCanBeTakenUpAgain) {
-  RunConfig run = config();
-  Recorder recorder, branch, back;
-  ASSERT_EQ(train(run, recorder, 10), RunOutcome::stopped);
-  const std::string at_10 = weights(checkpoint(run, 10));
-  run.checkpoint.resume = checkpoint(run, 4).string();
-  ASSERT_EQ(train(run, branch, 2), RunOutcome::stopped);
-  ASSERT_EQ(set_aside(run).size(), 1u);
-  run.checkpoint.resume = (set_aside(run)[0] / "step_00000010").string();
-  ASSERT_EQ(train(run, back, 1), RunOutcome::stopped);
-  EXPECT_EQ(back.first_steps, (std::vector<int64_t>{10}));
-  EXPECT_THAT(steps_in(checkpoints(run)), ElementsAre(11));
-  ASSERT_EQ(set_aside(run).size(), 2u);
-  // Before the line has a checkpoint of its own, the one that it began with counts.
-  fs::remove_all(checkpoint(run, 11));
-  run.checkpoint.resume = "auto";
-  Recorder again;
-  ASSERT_EQ(train(run, again), RunOutcome::finished);
-  EXPECT_EQ(again.first_steps, (std::vector<int64_t>{10}));
+  for (const bool is_thinned : {false, true}) {
+    SCOPED_TRACE(is_thinned ? "with gaps in both lines" : "all checkpoints are there");
+    RunConfig run = config(is_thinned ? "thinned" : "full");
+    run.logging.consumed_samples = true;
+    const fs::path metrics = fs::path(run.run.folder) / "metrics.jsonl";
+    const fs::path consumed = fs::path(run.run.folder) / "consumed" / "rank_0000.jsonl";
+    Recorder recorder, branch, back;
+    ASSERT_EQ(train(run, recorder, 10), RunOutcome::stopped);
+    base::write_file_atomically(metrics, "{\"kind\":\"step\",\"step\":8}\n");
+    if (is_thinned) fs::remove_all(checkpoint(run, 8));
+    run.checkpoint.resume = checkpoint(run, 4).string();
+    run.optimizer.weight_decay += 0.1;
+    ASSERT_EQ(train(run, branch, 4, nullptr, {"optimizer"}), RunOutcome::stopped);
+    run.optimizer.weight_decay -= 0.1;
+    ASSERT_EQ(set_aside(run).size(), 1u);
+    base::write_file_atomically(metrics, "{\"kind\":\"step\",\"step\":7}\n");
+    base::write_file_atomically(consumed.parent_path() / "rank_0001.jsonl", "{\"step\":7,\"samples\":[]}\n");
+    if (is_thinned) fs::remove_all(checkpoint(run, 6));
+
+    run.checkpoint.resume = (set_aside(run)[0] / "step_00000010").string();
+    ASSERT_EQ(train(run, back, 1), RunOutcome::stopped);
+    EXPECT_EQ(back.first_steps, (std::vector<int64_t>{10}));
+    EXPECT_THAT(steps_in(checkpoints(run)), ElementsAre(2, 4, 11)) << "both lines share 2 and 4";
+    ASSERT_EQ(set_aside(run).size(), 2u);
+    EXPECT_EQ(set_aside(run)[1].filename(), "after_step_00000004_2");
+    EXPECT_EQ(steps_in(set_aside(run)[1]), is_thinned ? std::vector<int64_t>{8} : (std::vector<int64_t>{6, 8}));
+    EXPECT_THAT(steps_of_metrics(metrics), ElementsAre(8)) << "each line has its own metrics";
+    EXPECT_THAT(steps_of_metrics(set_aside(run)[1] / "metrics.jsonl"), ElementsAre(7));
+    EXPECT_THAT(steps_of_metrics(consumed), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+    EXPECT_FALSE(fs::exists(consumed.parent_path() / "rank_0001.jsonl"));
+    EXPECT_TRUE(fs::exists(set_aside(run)[1] / "consumed" / "rank_0001.jsonl"));
+
+    // Before the line has a checkpoint of its own, the one that it began with counts, and not an older one that both
+    // lines share; also where the folder is moved.
+    fs::remove_all(checkpoint(run, 11));
+    const fs::path moved = run.run.folder + "_moved";
+    fs::rename(run.run.folder, moved);
+    run.run.folder = moved.string();
+    run.checkpoint.resume = "auto";
+    Recorder again;
+    ASSERT_EQ(train(run, again), RunOutcome::finished);
+    EXPECT_EQ(again.first_steps, (std::vector<int64_t>{10}));
+    EXPECT_THAT(steps_in(checkpoints(run)), ElementsAre(2, 4, 12));
+  }
+}
+
+TEST_F(RunHistoryTest, TakingUpAnAbandonedLineMayBeInterrupted) {
+  RunConfig whole = config("whole");
+  Recorder recorder, branch;
+  ASSERT_EQ(train(whole, recorder, 10), RunOutcome::stopped);
+  whole.checkpoint.resume = checkpoint(whole, 4).string();
+  whole.optimizer.weight_decay += 0.1;
+  ASSERT_EQ(train(whole, branch, 4, nullptr, {"optimizer"}), RunOutcome::stopped);
+  whole.optimizer.weight_decay -= 0.1;
+  for (const char* point :
+       {"setting_aside:step_00000008", "setting_aside:step_00000006", "set_aside", "snapshot", "renamed"}) {
+    for (const bool by_key : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << point << (by_key ? ", the same key again" : ", then auto"));
+      RunConfig run = config(std::string("interrupted_") + point + (by_key ? "_key" : "_auto"));
+      fs::copy(whole.run.folder, run.run.folder, fs::copy_options::recursive);
+      run.checkpoint.max_failed_saves = 0;
+      run.checkpoint.resume = (set_aside(run)[0] / "step_00000008").string();
+      {
+        const Environment fault("ROSA_SAVE_FAULT", std::string("fail at ") + point);
+        Recorder interrupted;
+        EXPECT_THROW(train(run, interrupted), base::Error);
+      }
+      if (!by_key) run.checkpoint.resume = "auto";
+      Recorder again;
+      ASSERT_EQ(train(run, again, /*stop_after=*/2), RunOutcome::stopped);
+      const int64_t begin = std::string(point) == "renamed" ? 10 : 8;  // by then the first new one stood
+      EXPECT_EQ(again.first_steps, (std::vector<int64_t>{begin}));
+      std::multiset<int64_t> all;
+      for (const int64_t step : steps_in(checkpoints(run))) all.insert(step);
+      EXPECT_THAT(steps_in(checkpoints(run)).front(), 2);
+      for (const fs::path& folder : set_aside(run)) {
+        for (const int64_t step : steps_in(folder)) all.insert(step);
+      }
+      std::multiset<int64_t> expected = {2, 4, 6, 6, 8, 8, 10, 10};
+      if (begin == 10) expected.insert(12);
+      EXPECT_EQ(all, expected) << "nothing is lost";
+    }
+  }
 }
 
 TEST_F(RunHistoryTest, ARollBackStaysInItsLine) {

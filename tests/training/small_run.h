@@ -55,13 +55,15 @@ inline RunConfig tiny_config(const std::filesystem::path& folder) {
 
 // Trains until `stop_after` steps are done (0: to the end).
 inline RunOutcome train(const RunConfig& config, Recorder& recorder, int64_t stop_after = 0,
-                        parallel::Communicator* communicator = nullptr) {
+                        parallel::Communicator* communicator = nullptr,
+                        const std::set<std::string>& accept_changed = {}) {
   const auto single = parallel::make_single_communicator();
   const RunContext context{
       .communicator = communicator ? *communicator : *single,
       .observer = recorder,
       .stop_requested = [&] { return stop_after > 0 && static_cast<int64_t>(recorder.losses.size()) >= stop_after; },
-      .resolved_config = "text"};
+      .resolved_config = "text",
+      .accept_changed = accept_changed};
   return train_run(config, Objective::distill, context);
 }
 
