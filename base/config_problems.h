@@ -6,6 +6,7 @@
 // the values come from; whoever has none calls `throw_if_any`.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,27 @@
 #include "base/error.h"
 
 namespace rosa::base {
+
+// Everything wrong with a configuration at once. what() has it on one line.
+class ConfigErrorList : public ConfigError {
+ public:
+  ConfigErrorList(const std::string& title, const std::vector<std::string>& items);
+
+  // The same with each on a line of its own, and everything in it printable.
+  const std::string& list() const { return list_; }
+
+ private:
+  std::string list_;
+};
+
+// Full key ("adapter.value_bits") to where its value comes from: "default", "configs/demo.yaml:12", "--set".
+using ConfigSources = std::map<std::string, std::string>;
+
+// Where a whole configuration comes from. Without a name: made by a program, not read.
+struct ConfigOrigin {
+  std::string name;  // of its file, on one line
+  ConfigSources sources;
+};
 
 struct ConfigProblem {
   std::vector<std::string> keys;  // full keys; the first is the one to change
@@ -54,19 +76,26 @@ class ConfigProblems {
   bool empty() const { return all_.empty(); }
   const std::vector<ConfigProblem>& all() const { return all_; }
 
-  // Throws one ConfigError with every problem, in one line.
-  void throw_if_any() const {
-    std::string text;
-    for (const ConfigProblem& problem : all_) {
-      text += concat(text.empty() ? "" : "; ", problem.keys.front(), ": ", problem.text);
-    }
-    base::require<ConfigError>(all_.empty(), text);
-  }
+  // Throws one ConfigError with every problem: a list with places where `origin` has a name, else in one line.
+  void throw_if_any(const ConfigOrigin& origin = {}) const;
 
  private:
   std::string prefix_;  // "data." or ""
   std::vector<ConfigProblem> all_;
 };
+
+// A problem as a user reads it, in the line (0: none) that it belongs to.
+struct PlacedProblem {
+  int line = 0;
+  std::string text;
+};
+
+// At the place of the key that somebody gave last: one of an override (--set), else the key to change, else any other
+// of the problem's that is no default.
+PlacedProblem placed(const ConfigProblem& problem, const ConfigSources& sources);
+
+// Throws a ConfigErrorList with the first problems, by line. `name` is that of the file.
+[[noreturn]] void throw_sorted(const std::string& name, std::vector<PlacedProblem> problems);
 
 // Throws one ConfigError with every rule that `config` breaks; `more` is what its `check` needs beside it.
 template <class Config, class... More>

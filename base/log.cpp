@@ -58,7 +58,8 @@ class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
 class FileSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit FileSink(const std::filesystem::path& path)
-      : lines_(path, [](const std::string& text) { std::fprintf(stderr, "rosa: log: %s\n", text.c_str()); }) {
+      : lines_(path,
+               [](const std::string& text) { std::fprintf(stderr, "rosa: log: %s\n", printable(text).c_str()); }) {
     lines_.open();
   }
 
@@ -66,9 +67,7 @@ class FileSink : public spdlog::sinks::base_sink<std::mutex> {
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t buffer;
     formatter_->format(message, buffer);
-    std::string_view line(buffer.data(), buffer.size());
-    while (line.ends_with('\n')) line.remove_suffix(1);
-    lines_.write(line);
+    lines_.write(one_line(std::string_view(buffer.data(), buffer.size())));
   }
   void flush_() override { lines_.flush(); }
 
@@ -117,22 +116,22 @@ namespace {
 // The text is an argument, never the format: braces in it stay as they are. Names from files are in many texts, and
 // none may look like a line of its own or reach the terminal's controls.
 void log(spdlog::level::level_enum level, const std::string& text) {
-  if (!is_over) current_logger()->log(level, spdlog::string_view_t(one_line(text)));
+  if (!is_over) current_logger()->log(level, spdlog::string_view_t(text));
 }
 
 }  // namespace
 
-void log_info(const std::string& text) { log(spdlog::level::info, text); }
+void log_info(const std::string& text) { log(spdlog::level::info, printable(text)); }
 
 void log_warning(const std::string& text) {
   ++warning_count;
-  log(spdlog::level::warn, text);
+  log(spdlog::level::warn, printable(text));
 }
 
-void log_error(const std::string& text) { log(spdlog::level::err, text); }
+void log_error(const std::string& text) { log(spdlog::level::err, printable(text)); }
 
 void log_last_words(const std::string& text) {
-  log(spdlog::level::critical, text);
+  log(spdlog::level::critical, printable_lines(text));
   is_over = true;
   flush_log();
 }

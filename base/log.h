@@ -24,13 +24,13 @@ struct LogOptions {
 // Sets where lines go from now on; may be called again. Throws FileError where the file can't be opened.
 void start_log(const LogOptions& options);
 
-// A text is one line: a line end in it becomes "; ", and control characters are written visibly (base/printable.h).
+// A text is one line: line ends and control characters in it are written visibly (base/printable.h).
 void log_info(const std::string& text);
 void log_warning(const std::string& text);
 void log_error(const std::string& text);
 
-// The last words of a program that fails: the console gets `text` alone, the file an error line, and whatever is logged
-// afterwards is dropped.
+// The last words of a program that fails: the console gets `text` alone, which may be a list of several lines, the file
+// one error line, and whatever is logged afterwards is dropped.
 void log_last_words(const std::string& text);
 // From now on nothing goes to the console; the file gets everything. For when another rank has said its last words.
 void silence_console();

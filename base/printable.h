@@ -15,7 +15,8 @@ std::string printable(std::string_view text);
 // The same, cut after about `max_bytes`; the whole length is said then.
 std::string excerpt(std::string_view text, size_t max_bytes = 160);
 
-// A whole message on one line: a line end (with the blanks around it) becomes "; ", everything else as in printable().
+// What was made as several lines, a library's message or a list, on one line: a line end (with the blanks around it)
+// becomes "; ", everything else as in printable(). Not for names and what holds them: a line end in those is escaped.
 std::string one_line(std::string_view text);
 
 // The same as printable(), but line ends and tabs stay: for a whole text of several lines.

@@ -90,7 +90,7 @@ int run_list(const std::string& folder) {
     if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
     std::cout << padded(std::to_string(CheckpointStore::step_of(path)), kStepColumn)
               << padded(size_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
-              << (damage.empty() ? "whole" : base::one_line(damage)) << "\n";
+              << (damage.empty() ? "whole" : base::printable(damage)) << "\n";
   }
   if (!is_checkpoint(folder)) list_set_aside(paths.front().parent_path());
   std::cout << std::flush;
@@ -102,7 +102,7 @@ int run_verify(const std::vector<std::string>& arguments) {
   for (const fs::path& path : checkpoint_paths(arguments)) {
     const std::string damage = damage_of(path);
     all_whole = all_whole && damage.empty();
-    std::cout << base::one_line(damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
+    std::cout << base::printable(damage.empty() ? concat(path.string(), ": whole") : damage) << std::endl;
   }
   return all_whole ? kExitOk : kExitCheckpoint;
 }

@@ -404,6 +404,21 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   return program;
 }
 
+namespace {
+
+// CLI11 says "--set: 1 required KEY=VALUE missing" where nothing follows an option.
+std::string with_missing_value_explained(const std::string& reason) {
+  constexpr std::string_view kBegin = ": 1 required ", kEnd = " missing";
+  const std::size_t begin = reason.find(kBegin);
+  if (begin == std::string::npos || !reason.ends_with(kEnd)) return reason;
+  const std::string option = reason.substr(0, begin);
+  const std::string value = reason.substr(begin + kBegin.size(), reason.size() - begin - kBegin.size() - kEnd.size());
+  return concat(option, " needs ", value, " after it, but the line ends there",
+                option == "--set" ? ", for instance --set train.num_steps=10" : "");
+}
+
+}  // namespace
+
 std::string explain_usage_error(const CLI::App& program, const Words& arguments, const std::string& reason) {
   const CLI::App* command = &program;
   std::string path = "rosa";
@@ -436,7 +451,8 @@ std::string explain_usage_error(const CLI::App& program, const Words& arguments,
   if (const auto below = subcommands(*command); !below.empty()) {
     return concat(path, ": name a subcommand: ", joined(names_of(below), ", "), " (", path, " --help explains them)");
   }
-  return concat(path, ": ", base::one_line(reason), " (", path, " --help shows what it takes)");
+  return concat(path, ": ", base::printable(with_missing_value_explained(reason)), " (", path,
+                " --help shows what it takes)");
 }
 
 }  // namespace rosa::launch

@@ -10,6 +10,7 @@
 #include "launch/config_text.h"
 #include "launch/exit_code.h"
 #include "launch/experiment_config_file.h"
+#include "launch/failure.h"
 #include "launch/run_config_file.h"
 #include "launch/suite_file.h"
 #include "training/metric_fields.h"
@@ -41,7 +42,7 @@ int check(const ConfigOptions& options) {
       std::cout << base::printable(file) << ": good" << std::endl;
     } catch (const base::ConfigError& error) {
       // One wrong file does not hide what is wrong with the next.
-      std::cerr << base::printable_lines(error.what()) << std::endl;
+      std::cerr << message_of(error) << std::endl;
       status = kExitConfiguration;
     }
   }

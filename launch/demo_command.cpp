@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/printable.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
@@ -103,7 +104,7 @@ void print_sample(const DemoOptions& options, Session& session) {
 }
 
 void print_next_steps(const DemoOptions& options) {
-  const std::string run = (fs::path(options.folder) / kParts.front().name).string();
+  const std::string run = base::printable((fs::path(options.folder) / kParts.front().name).string());
   std::cout << "\nTo try next (the program is build/bin/rosa):\n"
             << "  rosa generate " << run << " --held-out 200 -n 100 --temperature 0.8\n"
             << "  rosa eval " << run << " --set evaluation.num_sequences=256\n"
@@ -149,7 +150,8 @@ int run_demo(const DemoOptions& options) {
   if (session.is_main_rank()) {
     base::write_file_atomically(path, summary.dump(2) + "\n");
     std::cout << "\nCross-entropy (nats a token) and perplexity on held-out text; closed: share of the gap between\n"
-              << "window only and teacher that is closed. The same figures are in " << path.string() << "\n\n"
+              << "window only and teacher that is closed. The same figures are in " << base::printable(path.string())
+              << "\n\n"
               << tables;
   }
   if (std::find(options.parts.begin(), options.parts.end(), kParts.front().name) != options.parts.end()) {

@@ -173,7 +173,7 @@ class DryRun {
   // Against model and data, before anything is built.
   std::vector<Finding> configuration() {
     const std::vector<std::string> warnings =
-        training::check_before_training(config_, objective_, communicator_.world_size());
+        training::check_before_training(config_, objective_, communicator_.world_size(), loaded_.origin);
     std::vector<Finding> findings = {{"rules", "kept, with the model and the data", ""}};
     for (const std::string& warning : warnings) findings.push_back({"hardly meant", "", warning});
     return findings;

@@ -50,7 +50,7 @@ std::vector<ExperimentArm> make_arms(const ExperimentConfig& config, base::Confi
     try {
       arms.push_back(make_arm(config, text));
     } catch (const base::ConfigError& error) {
-      problems.add({"experiment.estimators", "experiment.task"}, base::one_line(error.what()));
+      problems.add({"experiment.estimators", "experiment.task"}, error.what());
     }
   }
   return arms;

@@ -13,15 +13,18 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <new>
 #include <string_view>
 #include <system_error>
 #include <thread>
 
+#include "base/config_problems.h"
 #include "base/error.h"
 #include "base/host_name.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "launch/exit_code.h"
 #include "launch/guardian.h"
 #include "launch/last_word.h"
@@ -94,7 +97,8 @@ void say(const std::string& what) {
   const bool has_launcher = parallel::MpiSession::started_by_launcher();
   if (may_speak(text.c_str())) {
     base::log_last_words(text);
-    if (has_launcher) end_speech();
+    // What MPI says of its end is not said.
+    has_launcher ? end_speech() : be_silent();
   } else if (has_launcher) {
     be_silent();
     // The rank that speaks ends this one.
@@ -109,9 +113,10 @@ void handle_bus_error(int, siginfo_t* info, void*) {
     signal(SIGBUS, SIG_DFL);  // not ours: the same instruction ends the process
     return;
   }
-  _exit(report_failure(base::concat("'", path, "' was shortened while it was in use, or can't be read any more; ",
-                                    "write a new version beside it and rename it, then start again"),
-                       kExitFileSystem));
+  _exit(report_failure(
+      base::concat("'", base::printable(path), "' was shortened while it was in use, or can't be read any more; ",
+                   "write a new version beside it and rename it, then start again"),
+      kExitFileSystem));
 }
 
 void on_terminate() {
@@ -135,6 +140,10 @@ void set_local_ranks(const std::vector<int>& pids) {
 }
 
 std::string message_of(const std::exception& error) {
+  if (const auto* list = dynamic_cast<const base::ConfigErrorList*>(&error)) return list->list();
+  // A line end in a message of our own stands in a name.
+  if (dynamic_cast<const base::Error*>(&error) != nullptr) return base::printable(error.what());
+  if (dynamic_cast<const std::filesystem::filesystem_error*>(&error) != nullptr) return base::printable(error.what());
   std::string text = error.what();
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
     text = "the system gave no more memory (std::bad_alloc); see ulimit -v, the container's limit, and what else runs";
@@ -144,9 +153,7 @@ std::string message_of(const std::exception& error) {
              system != nullptr && system->code() == std::errc::resource_unavailable_try_again) {
     text = base::concat("the system gave no thread (", text, "); see ulimit -u and -v, and the container's limits");
   }
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
+  return base::one_line(text);
 }
 
 int report_failure(const std::string& what, int exit_code) noexcept {

@@ -11,10 +11,11 @@ namespace rosa::launch {
 // The processes of the other ranks on this host: they are killed, also stopped ones, when MPI can't end the job.
 void set_local_ranks(const std::vector<int>& pids);
 
-// What a user reads of an exception, on one line: also where it is a library's.
+// What a user reads of an exception: printable, and on one line also where it is a library's. Only a list of everything
+// wrong with a configuration (base::ConfigErrorList) has a line for each.
 std::string message_of(const std::exception& error);
 
-// Writes `what` with rank and host to standard error and to the log of this rank, unless another rank or thread has
+// Writes `what`, which is printable (message_of), with rank and host to standard error and to the log of this rank, unless another rank or thread has
 // spoken, then ends every rank with `exit_code`. Returns the code only where there are no other ranks to end. Any
 // thread may call it; it throws nothing and needs no other thread.
 int report_failure(const std::string& what, int exit_code) noexcept;

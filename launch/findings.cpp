@@ -21,7 +21,7 @@ int print_findings(const std::string& title, const std::vector<Finding>& finding
     if (finding.warning.empty()) continue;
     ++num_warnings;
     std::cout << "  " << (has_value ? std::string(num_columns, ' ') : name)
-              << "WARNING: " << base::one_line(finding.warning) << '\n';
+              << "WARNING: " << base::printable(finding.warning) << '\n';
   }
   std::cout << std::flush;
   return num_warnings;

@@ -47,6 +47,7 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   const auto recipe_values = flatten_config(describe_run(loaded.config));
   ConfigSources sources = fill_config(input, describe_run(loaded.config),
                                       [&](base::ConfigProblems& problems) { check(problems, loaded.config, use); });
+  loaded.origin = {input.name(), sources};
   for (auto& [key, source] : sources) {
     const bool is_of_recipe = source == "default" && recipe_values.at(key) != plain_values.at(key);
     if (is_of_recipe) source = "recipe rosa_soft";

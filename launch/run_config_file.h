@@ -13,7 +13,8 @@ namespace rosa::launch {
 
 struct LoadedConfig {
   training::RunConfig config;
-  std::string text;  // the resolved configuration as YAML, with the source of each value as a comment
+  std::string text;                // the resolved configuration as YAML, with the source of each value as a comment
+  base::ConfigOrigin origin = {};  // for messages about what the file or --set gave
 };
 
 // What a configuration is wanted for, and so which rules it must keep: to be trained in one of two ways, in either, or,

@@ -54,6 +54,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .observer = observers,
                                      .stop_requested = stop_requested,
                                      .resolved_config = loaded.text,
+                                     .origin = loaded.origin,
                                      .accept_changed = accept_changed,
                                      .states = states,
                                      .read_recipe = recorded_recipe};

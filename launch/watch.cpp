@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/host_name.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "base/stack_trace.h"
 #include "launch/exit_code.h"
 #include "launch/failure.h"
@@ -65,7 +66,8 @@ std::unique_ptr<parallel::Watchdog> make_watchdog(const parallel::WatchdogConfig
   };
   options.on_verdict = [logs](parallel::Trouble, const std::string& text) {
     std::this_thread::sleep_for(kTimeForStacks);
-    report_failure(base::concat(text, ". Stack traces: ", logs.string(), "/rank_*.stacks.txt"), kExitWatchdog);
+    report_failure(base::printable(base::concat(text, ". Stack traces: ", logs.string(), "/rank_*.stacks.txt")),
+                   kExitWatchdog);
     std::_Exit(kExitWatchdog);
   };
   auto watchdog = std::make_unique<parallel::Watchdog>(communicator, std::move(options));

@@ -34,11 +34,6 @@ struct Found {
   bool is_override() const { return line == 0; }
 };
 
-struct Problem {
-  int line;  // 0: not in the file
-  std::string text;
-};
-
 std::string shown(std::string_view text) { return base::excerpt(text, kMaxShownBytes); }
 
 std::string node_kind(const YamlNode& node) {
@@ -49,31 +44,6 @@ std::string node_kind(const YamlNode& node) {
 }
 
 YamlNodePtr null_node() { return std::make_shared<YamlNode>(); }
-
-[[noreturn]] void throw_sorted(const std::string& name, std::vector<Problem> problems) {
-  std::stable_sort(problems.begin(), problems.end(),
-                   [](const Problem& a, const Problem& b) { return a.line < b.line; });
-  std::ostringstream message;
-  message << "the configuration " << name << " has " << problems.size()
-          << (problems.size() == 1 ? " error:" : " errors:");
-  for (std::size_t i = 0; i < std::min(problems.size(), kMaxProblems); ++i) message << "\n  " << problems[i].text;
-  if (problems.size() > kMaxProblems) message << "\n  and " << problems.size() - kMaxProblems << " more";
-  throw base::ConfigError(message.str());
-}
-
-// The problem at the place of the first of its keys that somebody wrote.
-Problem placed(const base::ConfigProblem& problem, const ConfigSources& sources) {
-  for (const std::string& key : problem.keys) {
-    const auto source = sources.find(key);
-    if (source == sources.end() || source->second == "default") continue;
-    // "run.yaml:12" and "--set"
-    const std::size_t colon = source->second.rfind(':');
-    const bool is_line = colon != std::string::npos && colon + 1 < source->second.size();
-    const int line = is_line ? std::stoi(source->second.substr(colon + 1)) : 0;
-    return {line, concat(source->second, is_line ? ": " : " ", problem.keys.front(), ": ", problem.text)};
-  }
-  return {0, concat(problem.keys.front(), ": ", problem.text)};
-}
 
 }  // namespace
 
@@ -240,7 +210,7 @@ class ConfigFiller : public base::FieldVisitor {
   KnownKeys known_;                 // keys and sections with their help
   std::set<std::string> sections_;  // full keys
   std::set<std::string> wrong_;     // full keys with a problem of their own
-  std::vector<Problem> problems_;
+  std::vector<base::PlacedProblem> problems_;
   std::vector<Unknown> unknowns_;
 };
 
@@ -472,7 +442,7 @@ void ConfigFiller::apply(const Check& check) {
   for (const base::ConfigProblem& problem : found.all()) {
     const bool is_told = std::any_of(problem.keys.begin(), problem.keys.end(),
                                      [this](const std::string& key) { return wrong_.contains(key); });
-    if (!is_told) problems_.push_back(placed(problem, sources_));
+    if (!is_told) problems_.push_back(base::placed(problem, sources_));
   }
 }
 
@@ -481,7 +451,7 @@ ConfigSources ConfigFiller::finish(const Check& check) {
   report_unknown_keys();
   report_overrides();
   apply(check);
-  if (!problems_.empty()) throw_sorted(input_.name(), std::move(problems_));
+  if (!problems_.empty()) base::throw_sorted(input_.name(), std::move(problems_));
   return sources_;
 }
 
@@ -489,13 +459,6 @@ ConfigSources fill_config(const ConfigInput& input, const Describe& describe, co
   ConfigFiller filler(input);
   describe(filler);
   return filler.finish(check);
-}
-
-void throw_problems(const std::string& name, const std::vector<base::ConfigProblem>& problems,
-                    const ConfigSources& sources) {
-  std::vector<Problem> found;
-  for (const base::ConfigProblem& problem : problems) found.push_back(placed(problem, sources));
-  throw_sorted(name, std::move(found));
 }
 
 }  // namespace rosa::launch

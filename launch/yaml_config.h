@@ -16,8 +16,7 @@
 
 namespace rosa::launch {
 
-// Full key ("adapter.value_bits") to where its value comes from: "default", "configs/demo.yaml:12", "--set".
-using ConfigSources = std::map<std::string, std::string>;
+using base::ConfigSources;
 
 // A struct's `describe` bound to the struct, and its `check`.
 using Describe = std::function<void(base::FieldVisitor&)>;
@@ -57,10 +56,6 @@ class ConfigInput {
 // "default". Then `check`, where there is one, judges the whole. Returns the source of every key. Throws one
 // ConfigError that lists everything wrong.
 ConfigSources fill_config(const ConfigInput& input, const Describe& describe, const Check& check = {});
-
-// One ConfigError with `problems`, each with the place that its key comes from where `sources` knows one.
-[[noreturn]] void throw_problems(const std::string& name, const std::vector<base::ConfigProblem>& problems,
-                                 const ConfigSources& sources);
 
 template <class Config>
 ConfigSources load_config(const ConfigInput& input, Config& config) {

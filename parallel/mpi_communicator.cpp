@@ -125,7 +125,7 @@ class MpiCommunicator final : public Communicator {
   std::string backend_name() const override { return "MPI"; }
 
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
-    std::fprintf(stderr, "%s\n", base::one_line(message).c_str());
+    std::fprintf(stderr, "%s\n", base::printable(message).c_str());
     std::fflush(nullptr);
     MPI_Abort(comm_, exit_code);
     std::_Exit(exit_code);

@@ -15,7 +15,7 @@ class SingleCommunicator final : public Communicator {
   std::string backend_name() const override { return "one rank"; }
 
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
-    std::fprintf(stderr, "%s\n", base::one_line(message).c_str());
+    std::fprintf(stderr, "%s\n", base::printable(message).c_str());
     std::fflush(nullptr);
     std::_Exit(exit_code);
   }

@@ -397,7 +397,8 @@ RunOutcome train_run(const RunConfig& config, Objective objective, const RunCont
   parallel::compare_across_ranks(context.communicator, "configuration", context.resolved_config);
   parallel::compare_across_ranks(context.communicator, "program version", ROSA_VERSION);
   parallel::compare_across_ranks(context.communicator, "CPU capability", at::get_cpu_capability());
-  for (const std::string& warning : check_before_training(config, objective, context.communicator.world_size())) {
+  for (const std::string& warning :
+       check_before_training(config, objective, context.communicator.world_size(), context.origin)) {
     if (context.communicator.rank() == 0) base::log_warning(warning);
   }
   return Run(config, objective, context).run();

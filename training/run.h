@@ -20,6 +20,7 @@ struct RunContext {
   TrainingObserver& observer;            // told on rank 0 only
   std::function<bool()> stop_requested;  // asked on every rank between steps; one yes stops all
   std::string resolved_config;           // saved as config.yaml in run folder and checkpoints; compared across ranks
+  base::ConfigOrigin origin = {};        // where the configuration was read, for messages
   std::set<std::string> accept_changed = {};           // what may differ from the checkpoint (run_identity.h)
   std::map<std::string, base::Stateful*> states = {};  // the caller's own, saved with the run's; values are rank 0's
   RecipeReader read_recipe = {};  // for checkpoints of earlier versions, which record less than their configuration

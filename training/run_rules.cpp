@@ -115,6 +115,24 @@ std::string same_file_warning(const RunConfig& config) {
                 "): evaluations will not show what the model makes of unseen text");
 }
 
+// A file or folder that a key names can't be used.
+struct TroubleWithFile {
+  base::ConfigProblem problem;
+  std::exception_ptr error;
+};
+
+// The error as it is, with the place of the key before its text.
+[[noreturn]] void rethrow(const TroubleWithFile& trouble, const base::ConfigOrigin& origin) {
+  const std::string text = base::placed(trouble.problem, origin.sources).text;
+  try {
+    std::rethrow_exception(trouble.error);
+  } catch (const base::DataError&) {
+    throw base::DataError(text);
+  } catch (const base::FileError&) {
+    throw base::FileError(text);
+  }
+}
+
 }  // namespace
 
 void check_objective(base::ConfigProblems& problems, const RunConfig& config, Objective objective) {
@@ -169,11 +187,14 @@ void check_with_model(base::ConfigProblems& problems, const RunConfig& config, O
   check_memory(problems, config, objective, model, num_adapter_weights);
 }
 
-void check_with_data(base::ConfigProblems& problems, const DataSource& data, const char* key,
+void check_with_data(base::ConfigProblems& problems, const DataConfig& config, const DataSource& data, const char* key,
                      const models::Qwen3Config& model) {
-  problems.require(data.vocabulary_size() <= model.vocab_size, {key, "data.vocabulary_size"},
-                   "the data has a vocabulary of ", data.vocabulary_size(), " tokens, but the model knows only ",
-                   model.vocab_size);
+  // The key that decides the size stands first.
+  std::vector<std::string> keys = {key, "data.vocabulary_size"};
+  if (config.vocabulary_size > 0) keys = {"data.vocabulary_size", key};
+  if (config.vocabulary_size == 0 && config.kind == DataKind::phrases) keys = {"data.alphabet_size"};
+  problems.require(data.vocabulary_size() <= model.vocab_size, keys, "the data has a vocabulary of ",
+                   data.vocabulary_size(), " tokens, but the model knows only ", model.vocab_size);
 }
 
 void require_finite(const std::map<std::string, at::Tensor>& parameters, const std::string& where) {
@@ -237,13 +258,14 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
   return warnings;
 }
 
-std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size) {
+std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size,
+                                               const base::ConfigOrigin& origin) {
   base::ConfigProblems problems;
   check(problems, config);
   check_objective(problems, config, objective);
   const bool is_loaded = objective == Objective::distill || !config.model.from_scratch;
   // What these throw is told after the rest, or by itself with its own exit code.
-  std::exception_ptr trouble;
+  std::optional<TroubleWithFile> trouble;
   std::optional<models::Qwen3Config> model;
   std::unique_ptr<DataSource> training_data;
   const auto attempt = [&](const char* key, const auto& act) {
@@ -252,7 +274,7 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
     } catch (const base::ConfigError&) {
       // Of a rule that is among the problems.
     } catch (const base::Error& error) {
-      if (!trouble) trouble = std::current_exception();
+      if (!trouble) trouble = TroubleWithFile{{{key}, error.what()}, std::current_exception()};
       if (!problems.empty()) problems.add({key}, error.what());
     }
   };
@@ -269,7 +291,7 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   if (model) tokenizer.emplace(config, is_loaded, model->vocab_size);
   const auto check_data = [&](const DataSource& source, const char* key) {
     if (!model) return;
-    check_with_data(problems, source, key, *model);
+    check_with_data(problems, config.data, source, key, *model);
     const std::string trouble_of_tokenizer = tokenizer->trouble_with(source);
     problems.require(trouble_of_tokenizer.empty(), {key, "model.folder", "data.accept_other_tokenizer"},
                      trouble_of_tokenizer);
@@ -285,9 +307,9 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
       check_data(*held_out, "data.held_out_path");
     });
   }
-  if (trouble && problems.empty()) std::rethrow_exception(trouble);
+  if (trouble && problems.empty()) rethrow(*trouble, origin);
   check_data_paths(problems, config);
-  problems.throw_if_any();
+  problems.throw_if_any(origin);
   return run_warnings(config, objective, *model, *training_data);
 }
 

@@ -33,7 +33,7 @@ std::vector<std::string> trainable_names(const RunConfig& config, Objective obje
 // Adapters, patterns and memory against the model's sizes, and micro-batches against the ranks: all without a weight.
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
                       const models::Qwen3Config& model, int world_size);
-void check_with_data(base::ConfigProblems& problems, const DataSource& data, const char* key,
+void check_with_data(base::ConfigProblems& problems, const DataConfig& config, const DataSource& data, const char* key,
                      const models::Qwen3Config& model);
 
 // Throws NumericError, naming tensors and places, where a weight of `parameters` is not finite. `where` is the file or
@@ -47,7 +47,8 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
 
 // All of the above, before anything is built: opens config.json and the data (without the checksum of its tokens), no
 // weights. Returns the warnings. Throws one ConfigError with everything that is wrong; where it is only that a file
-// can't be used, its FileError or DataError.
-std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size);
+// can't be used, its FileError or DataError, with the key that names the file. `origin` tells where keys were read.
+std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size,
+                                               const base::ConfigOrigin& origin = {});
 
 }  // namespace rosa::training

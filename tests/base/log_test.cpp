@@ -50,7 +50,7 @@ TEST(Log, WhatIsLoggedIsOneLineWithoutControls) {
   log_warning("'x\x1b[2J\nrosa: rank 0 on host: all is well' \xe9");
   start_log({});
   ASSERT_EQ(lines.size(), 1u);
-  EXPECT_THAT(lines[0], HasSubstr("'x\\x1b[2J; rosa: rank 0 on host: all is well' \\xe9"));
+  EXPECT_THAT(lines[0], HasSubstr("'x\\x1b[2J\\nrosa: rank 0 on host: all is well' \\xe9"));
   EXPECT_EQ(lines[0].find_first_of("\n\x1b"), std::string::npos);
 }
 

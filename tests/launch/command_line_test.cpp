@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "tests/support/job.h"
+#include "tests/support/tiny_run.h"
 
 namespace rosa::launch {
 namespace {
@@ -291,6 +292,86 @@ TEST(CommandLine, TheProgramSaysItOnOneLineWithExitCode2) {
     const testing::JobResult result = testing::run_job(command);
     EXPECT_EQ(result.exit_code, 2) << line;
     EXPECT_EQ(result.output, complaint(line) + "\n");
+  }
+}
+
+TEST(CommandLine, AnOptionWithNothingBehindItIsToldWhatItNeeds) {
+  for (const auto& [line, expected] : std::vector<Case>{
+           {"train run.yaml --set", "--set needs KEY=VALUE after it, but the line ends there, for instance --set "},
+           {"config check run.yaml --set", "--set needs KEY=VALUE after it"},
+           {"eval / --checkpoint", "--checkpoint needs TEXT after it, but the line ends there (rosa eval --help"},
+           {"generate / -n", "-n needs INT after it"},
+       }) {
+    EXPECT_THAT(complaint(line), HasSubstr(expected)) << line;
+  }
+}
+
+// A line end or control character in what a user gave is escaped wherever it is said, and what is said is one line.
+TEST(CommandLine, NamesWithLineEndsAreEscaped) {
+  const testing::TemporaryFolder folder;
+  const testing::TinyRun run(folder / "run", 2);
+  const std::string config = run.config().string();
+  const std::string odd = "no\nsuch\x1b[2J";
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"train", odd},
+           {"train", config, "--dry-run", "--set", "model.folder=" + odd},
+           {"train", config, "--set", "model.folder=" + odd},
+           {"train", config, "--set", "data.kind=" + odd},
+           {"train", config, "--set", "run.seed=" + odd},
+           {"train", config, "--set", odd + "=1"},
+           {"train", config, "--set", odd},
+           {"train", config, "--set", "data.kind=crops", "data.train_path=" + odd, "data.held_out_path=" + odd},
+           {"train", config, "--set", "checkpoint.resume=" + odd},
+           {"train", config, "--set", "train.init_from=" + odd},
+           {"train", config, "--accept-changed", odd},
+           {"pretrain", odd},
+           {"eval", odd},
+           {"eval", folder.path().string(), "--checkpoint", odd},
+           {"eval", folder.path().string(), "--variants", odd},
+           {"generate", odd, "--prompt", "x"},
+           {"config", "check", odd},
+           {"config", "dump", odd},
+           {"checkpoint", "list", odd},
+           {"checkpoint", "verify", odd},
+           {"checkpoint", "average", odd, "-o", "x"},
+           {"data", "show", odd},
+           {"data", "verify", odd},
+           {"data", "pack", odd, "--bytes", "-o", (folder / "x").string()},
+           {"export", odd, "-o", (folder / "x").string()},
+           {"report", odd},
+           {"experiment", odd},
+           {"tokenize", odd},
+           {odd},
+           {"train", "--" + odd},
+       }) {
+    const testing::JobResult result = testing::run_rosa(words, {.folder = folder.path()});
+    const std::string line = ::testing::PrintToString(words) + "\n" + result.output;
+    EXPECT_NE(result.exit_code, 0) << line;
+    EXPECT_THAT(result.output, HasSubstr("no\\nsuch\\x1b[2J")) << line;
+    EXPECT_THAT(result.output, Not(HasSubstr("\x1b"))) << line;
+    std::istringstream lines(result.output);
+    int num_messages = 0;
+    for (std::string each; std::getline(lines, each);) {
+      const bool is_log = each.find(" info ") != std::string::npos || each.find(" warning ") != std::string::npos;
+      if (!is_log && !each.starts_with("  ")) ++num_messages;  // a list of errors is indented
+    }
+    EXPECT_EQ(num_messages, 1) << line;
+  }
+}
+
+// The reader's list looks the same whoever reads.
+TEST(CommandLine, SeveralErrorsStandOnLinesOfTheirOwn) {
+  const testing::TemporaryFolder folder;
+  const testing::TinyRun run(folder / "run", 2);
+  const std::string config = run.config().string();
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"train"}, {"pretrain"}, {"config", "check"}, {"config", "dump"}}) {
+    std::vector<std::string> words = command;
+    words.insert(words.end(), {config, "--set", "train.num_steps=0", "run.sede=1"});
+    const testing::JobResult result = testing::run_rosa(words);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.output, AllOf(HasSubstr("has 2 errors:\n  --set train.num_steps: "),
+                                     HasSubstr("\n  --set run.sede: unknown key")));
   }
 }
 

@@ -395,11 +395,28 @@ TEST_F(ConfigRules, NoExperimentTakesAnAbsurdNumber) {
   }
 }
 
+// Whoever set a key is told of that key, also where another one is what disagrees with it.
+TEST_F(ConfigRules, TheKeyThatWasSetIsBlamed) {
+  const std::string yaml = distill() + "optimizer: {rate_patterns: [\"*\"], rate_factors: [0.5]}\n";
+  for (const auto& [overrides, parts] : std::vector<Case>{
+           {{"adapter.query_key_bits=5"},
+            {"--set adapter.query_key_bits: does not fit adapter.sufa_head_dim: sufa_head_dim is "}},
+           {{"optimizer.rate_patterns=[]"},
+            {"--set optimizer.rate_patterns: does not fit optimizer.rate_factors: has 1 entries"}},
+           {{"optimizer.rate_factors=[]"}, {"--set optimizer.rate_factors: has 0 entries"}},
+           {{"data.max_phrase_length=2"}, {"--set data.max_phrase_length: does not fit data.min_phrase_length: is 3"}},
+           {{"adapter.num_heads=3", "adapter.num_key_value_heads=2"}, {"--set adapter.num_key_value_heads: is 2"}},
+       }) {
+    const std::string errors = errors_of(yaml, overrides);
+    EXPECT_THAT(errors, AllOf(HasSubstr("has 1 error"), HasSubstr(parts.front())));
+  }
+}
+
 // ---- model and data
 
-std::string refusal_of(const training::RunConfig& config, int world_size = 1) {
+std::string refusal_of(const training::RunConfig& config, int world_size = 1, const base::ConfigOrigin& origin = {}) {
   try {
-    training::check_before_training(config, training::Objective::distill, world_size);
+    training::check_before_training(config, training::Objective::distill, world_size, origin);
     return "";
   } catch (const base::ConfigError& error) {
     return error.what();
@@ -412,7 +429,7 @@ TEST_F(ConfigRules, WhatNeedsModelAndDataIsFoundTogetherBeforeAnythingIsBuilt) {
   const std::string errors =
       refusal_of(with({"adapter.layers=[7]", "data.alphabet_size=1000", "train.micro_batches=3"}), 2);
   EXPECT_THAT(errors, AllOf(HasSubstr("adapter.layers: holds 7; the model has layers 0 to 2"),
-                            HasSubstr("data.train_path: the data has a vocabulary of 1001"),
+                            HasSubstr("data.alphabet_size: the data has a vocabulary of 1001"),
                             HasSubstr("train.micro_batches: a global batch of 3")));
   EXPECT_THAT(errors, Not(HasSubstr("\n")));
   EXPECT_THAT(refusal_of(with({"train.trainable=[\"*.q_prj.*\"]", "optimizer.rate_patterns=[\"*.none\"]",
@@ -429,6 +446,39 @@ TEST_F(ConfigRules, WhatNeedsModelAndDataIsFoundTogetherBeforeAnythingIsBuilt) {
   training::RunConfig both = with({"model.folder=/no/such"});
   both.optimizer.rate_factors = {1};
   EXPECT_THAT(refusal_of(both), AllOf(HasSubstr("/no/such"), HasSubstr("optimizer.rate_factors")));
+}
+
+TEST_F(ConfigRules, WhatNeedsModelAndDataNamesThePlaceOfItsKey) {
+  const auto refusal = [this](const Overrides& overrides, const std::string& more = "") {
+    const LoadedConfig loaded = load(distill() + more, overrides);
+    return refusal_of(loaded.config, 1, loaded.origin);
+  };
+  EXPECT_THAT(refusal({"adapter.layers=[7]", "data.alphabet_size=1000"}),
+              AllOf(HasSubstr("run.yaml has 2 errors"), HasSubstr("--set adapter.layers: holds 7"),
+                    HasSubstr("--set data.alphabet_size: the data has a vocabulary of 1001")));
+  EXPECT_THAT(refusal({"data.vocabulary_size=1000"}),
+              HasSubstr("--set data.vocabulary_size: the data has a vocabulary"));
+  EXPECT_THAT(refusal({}, "optimizer: {rate_factors: [0.5], rate_patterns: [none]}\n"),
+              HasSubstr("run.yaml:11: optimizer.rate_patterns: 'none' matches no parameter"));
+  // A file's own kind of error keeps its kind.
+  std::string yaml = distill();
+  yaml.replace(yaml.find(kModel), std::string(kModel).size(), "/no/such");
+  const LoadedConfig no_model = load(yaml);
+  try {
+    training::check_before_training(no_model.config, training::Objective::distill, 1, no_model.origin);
+    ADD_FAILURE() << "was taken";
+  } catch (const base::FileError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("run.yaml:2: model.folder: "), HasSubstr("/no/such")));
+  }
+  std::ofstream(folder_ / "text.txt") << "short";
+  const LoadedConfig no_data = load(distill(), {"data.kind=crops", "data.train_path=" + (folder_ / "text.txt").string(),
+                                                "data.held_out_path=" + (folder_ / "text.txt").string()});
+  try {
+    training::check_before_training(no_data.config, training::Objective::distill, 1, no_data.origin);
+    ADD_FAILURE() << "was taken";
+  } catch (const base::DataError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("--set data.train_path: "));
+  }
 }
 
 TEST_F(ConfigRules, TheNamesOfWeightsAreKnownBeforeTheyAreMade) {

@@ -14,6 +14,7 @@
 
 #include "tests/support/job.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/texts.h"
 #include "tests/support/tiny_run.h"
 
 namespace rosa {
@@ -25,13 +26,13 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using testing::JobResult;
 using ::testing::Not;
-using testing::rosa_program;
 using testing::run_job;
+using testing::run_rosa;
+using testing::run_shell;
 using ::testing::StartsWith;
 using testing::text_of_file;
 using testing::TinyRun;
-
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+using testing::write_text;
 
 // One finished run for all tests, which none may change.
 class Outputs : public ::testing::Test {
@@ -51,14 +52,12 @@ class Outputs : public ::testing::Test {
   static fs::path checkpoint() { return run() / "checkpoints/step_00000002"; }
 
   // In this test's folder.
-  JobResult rosa(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), rosa_program());
-    return run_job(arguments, {.folder = work_.path()});
+  JobResult rosa(const std::vector<std::string>& arguments) const {
+    return run_rosa(arguments, {.folder = work_.path()});
   }
   // The same with a shell around it: $R is the program, $RUN the run.
   JobResult shell(const std::string& line) const {
-    return run_job({"/bin/bash", "-c", line},
-                   {.environment = {{"R", rosa_program()}, {"RUN", run().string()}}, .folder = work_.path()});
+    return run_shell(line, {.environment = {{"RUN", run().string()}}, .folder = work_.path()});
   }
   // Exit code 2 with this text, and the file keeps its content.
   void expect_kept(const std::vector<std::string>& arguments, const fs::path& file, const std::string& message) const {
@@ -76,7 +75,7 @@ class Outputs : public ::testing::Test {
 };
 
 TEST_F(Outputs, AnInputIsNeverReplacedWhateverItIsCalled) {
-  write(work_ / "a.txt", "my only copy");
+  write_text(work_ / "a.txt", "my only copy");
   fs::create_directory(work_ / "folder");
   fs::create_symlink("a.txt", work_ / "link");
   fs::create_symlink(work_.path(), work_ / "folder/link");
@@ -90,16 +89,16 @@ TEST_F(Outputs, AnInputIsNeverReplacedWhateverItIsCalled) {
               EndsWith("code 2\nmy only copy"));
   // The output of the first time is among the inputs of the second.
   fs::create_directory(work_ / "c");
-  write(work_ / "c/a.txt", "text");
+  write_text(work_ / "c/a.txt", "text");
   EXPECT_EQ(rosa({"data", "pack", "--bytes", "c/a.txt", "-o", "c/all.tokens"}).exit_code, 0);
   expect_kept({"data", "pack", "--bytes", "c/a.txt", "c/all.tokens", "-o", "c/all.tokens"}, work_ / "c/all.tokens",
               "does a * among the inputs stand for it too?");
 }
 
 TEST_F(Outputs, FilesOfAnotherKindNeedForce) {
-  write(work_ / "a.txt", "text");
-  write(work_ / "foreign.json", "{\"teacher\": 1}");
-  write(work_ / "foreign.html", "<!DOCTYPE html>\n<html><head><style></style></head></html>");
+  write_text(work_ / "a.txt", "text");
+  write_text(work_ / "foreign.json", "{\"teacher\": 1}");
+  write_text(work_ / "foreign.html", "<!DOCTYPE html>\n<html><head><style></style></head></html>");
   fs::copy(ROSA_SOURCE_DIR "/tests/data/goldens/qwen3_tied/model.safetensors", work_ / "model.safetensors");
   const std::string run = this->run().string(), checkpoint = this->checkpoint().string();
   const std::vector<std::pair<std::vector<std::string>, std::string>> commands = {
@@ -116,7 +115,7 @@ TEST_F(Outputs, FilesOfAnotherKindNeedForce) {
   // With it, and the own kind and an empty file without it.
   EXPECT_EQ(rosa({"data", "pack", "--bytes", "a.txt", "-o", "foreign.json", "--force"}).exit_code, 0);
   EXPECT_THAT(text_of_file(work_ / "foreign.json"), StartsWith("ROSATOK\n"));
-  write(work_ / "empty", "");
+  write_text(work_ / "empty", "");
   for (const auto& [command, name] : commands) {
     for (int i = 0; i < 2; ++i) {
       std::vector<std::string> arguments = command;
@@ -157,7 +156,7 @@ TEST_F(Outputs, ATraceTakesNoOtherFilesPlace) {
   command.push_back("--trace=" + tiny.config().string());
   expect_kept(command, tiny.config(), "is the file that is read");
   EXPECT_FALSE(fs::exists(tiny.folder() / "checkpoints"));
-  write(work_ / "notes.txt", "notes");
+  write_text(work_ / "notes.txt", "notes");
   command.back() = "--trace=" + (work_ / "notes.txt").string();
   expect_kept(command, work_ / "notes.txt", "is no trace");
   // Ranks' files have names that can be foreseen.
@@ -172,7 +171,7 @@ TEST_F(Outputs, ARunLeavesFilesOfOthersAlone) {
   const TinyRun tiny(work_ / "run", 1);
   fs::create_directory(tiny.folder());
   for (const char* name : {"config.yaml", "metrics.jsonl"}) {
-    write(tiny.folder() / name, "{\"mine\": 1}\n");
+    write_text(tiny.folder() / name, "{\"mine\": 1}\n");
     expect_kept({"train", tiny.config().string()}, tiny.folder() / name, "choose another run folder");
     fs::remove(tiny.folder() / name);
   }
@@ -184,7 +183,7 @@ TEST_F(Outputs, ARunLeavesFilesOfOthersAlone) {
 }
 
 TEST_F(Outputs, LinksAreFollowedAndStreamsWrittenTo) {
-  write(work_ / "a.txt", "text");
+  write_text(work_ / "a.txt", "text");
   ASSERT_EQ(rosa({"data", "pack", "--bytes", "a.txt", "-o", "plain"}).exit_code, 0);
   const std::string expected = text_of_file(work_ / "plain");
   fs::create_symlink("target", work_ / "link");
@@ -207,8 +206,8 @@ TEST_F(Outputs, LinksAreFollowedAndStreamsWrittenTo) {
 
 // Every subcommand that prints: a disk that is full, no standard output at all, a pipe that nobody reads.
 TEST_F(Outputs, AStandardOutputThatFailsIsAnErrorOfEverySubcommand) {
-  write(work_ / "a.txt", "text");
-  write(work_ / "b.yaml", "train: {num_steps: 2}\n");
+  write_text(work_ / "a.txt", "text");
+  write_text(work_ / "b.yaml", "train: {num_steps: 2}\n");
   const auto expect_failure = [this](const std::string& line) {
     const JobResult result = shell(line);
     EXPECT_EQ(result.exit_code, 7) << line << "\n" << result.output;
@@ -216,6 +215,7 @@ TEST_F(Outputs, AStandardOutputThatFailsIsAnErrorOfEverySubcommand) {
     const size_t first = result.output.find(message);
     EXPECT_NE(first, std::string::npos) << line << "\n" << result.output;
     EXPECT_EQ(result.output.find(message, first + 1), std::string::npos) << line << "\n" << result.output;
+    EXPECT_THAT(result.output, Not(HasSubstr("MPI_ABORT"))) << line;
   };
   for (const std::string command :
        {"--help", "--version", "config check $RUN.yaml", "config dump b.yaml", "config reference",

@@ -80,14 +80,15 @@ void require_same_experiment(const fs::path& folder, const Settings& now) {
   const auto compare = [&](const Settings& mine, const Settings& other, const std::string& where) {
     for (const auto& [key, value] : mine) {
       const auto found = other.find(key);
-      if (found == other.end() || found->second != value) changes += base::concat("\n  ", key, ": ", value, where);
+      if (found == other.end() || found->second != value)
+        changes += base::concat(changes.empty() ? "" : "; ", key, ": ", value, where);
     }
   };
   compare(now, before, "");
-  compare(before, now, "   (in " + path.string() + ")");
+  compare(before, now, " (in " + path.string() + ")");
   base::require<base::ConfigError>(changes.empty(), "experiment.folder: ", folder.string(),
                                    " holds the runs of an experiment with other settings; choose another folder, or "
-                                   "remove it to start anew. What differs:",
+                                   "remove it to start anew. What differs: ",
                                    changes);
 }
 
