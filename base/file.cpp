@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 #include <random>
+#include <regex>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -245,6 +246,21 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
   write_file_atomically(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+void remove_temporaries(const std::filesystem::path& folder,
+                        const std::function<bool(const std::string& name)>& is_of) {
+  static const std::regex temporary("(.+)\\.tmp-[0-9]+-[0-9a-f]+");
+  std::vector<std::filesystem::path> left;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::smatch parts;
+    std::error_code ignored;
+    const bool is_file = entry->symlink_status(ignored).type() == std::filesystem::file_type::regular;
+    if (is_file && std::regex_match(name, parts, temporary) && is_of(parts[1])) left.push_back(entry->path());
+  }
+  for (const std::filesystem::path& path : left) std::filesystem::remove(path, error);
 }
 
 void sync_folder(const std::filesystem::path& path) { sync_path(path, O_RDONLY | O_DIRECTORY); }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,6 +93,10 @@ class AtomicFile {
 // One AtomicFile with this content.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Removes what killed writers left in `folder` of the files for whose names `is_of` says yes: to be called by whoever
+// alone may write these files. What can't be removed stays.
+void remove_temporaries(const std::filesystem::path& folder, const std::function<bool(const std::string& name)>& is_of);
 
 // "open failed for 'a/b': No such file or directory", as a FileError.
 [[noreturn]] void throw_file_error(std::string_view call, const std::filesystem::path& path, int error_number);

@@ -8,7 +8,6 @@
 
 #include "base/activity.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "models/export.h"
 #include "parallel/replicas.h"
@@ -17,6 +16,7 @@
 #include "training/consumed_log.h"
 #include "training/fault_injection.h"
 #include "training/resume.h"
+#include "training/run_folder.h"
 #include "training/run_identity.h"
 #include "training/save_fault.h"
 #include "training/trainer.h"
@@ -25,8 +25,6 @@ namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kMaxConfigBytes = int64_t{1} << 24;
 
 // Where a resumed run goes on: the step, and with it the place in the data.
 class Progress : public base::Stateful {
@@ -172,6 +170,7 @@ class Run {
       fs::create_directories(config_.run.folder, error);
       base::require<base::FileError>(!error, "can't create ", config_.run.folder, ": ", error.message());
       remove_leftovers_of_saves(CheckpointStore(checkpoints_folder()));
+      remove_files_of_killed_writers(config_.run.folder);
     }
     communicator_.barrier();
   }
@@ -196,21 +195,7 @@ class Run {
       }
     }
     record_ = point.record;
-    if (communicator_.rank() == 0) write_resolved_config();
-  }
-
-  // A run that goes on may do so on a full disk.
-  void write_resolved_config() const {
-    const fs::path path = fs::path(config_.run.folder) / "config.yaml";
-    const bool is_new = !fs::exists(path);
-    try {
-      if (is_new || base::read_file(path, kMaxConfigBytes) != context_.resolved_config) {
-        base::write_file_atomically(path, context_.resolved_config);
-      }
-    } catch (const base::FileError& error) {
-      if (is_new) throw;
-      base::log_warning(base::concat("config.yaml stays as it was: ", error.what()));
-    }
+    if (communicator_.rank() == 0) write_resolved_config(config_.run.folder, context_.resolved_config);
   }
 
   void resume(ResumePoint& point) {
@@ -260,6 +245,7 @@ class Run {
     options.on_commit = [this](const CheckpointInfo& info) {
       record_.last_saved_step = info.step;
       write_run_record(config_.run.folder, record_);
+      make_resolved_config_anew(config_.run.folder, context_.resolved_config);
     };
     writer_ = std::make_unique<CheckpointWriter>(communicator_, checkpoints_folder(), options,
                                                  save_faults_of_environment(communicator_.rank()));

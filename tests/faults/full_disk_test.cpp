@@ -13,6 +13,7 @@
 
 #include "base/folder_lock.h"
 #include "tests/support/job.h"
+#include "tests/support/texts.h"
 #include "tests/support/tiny_run.h"
 
 namespace rosa::testing {
@@ -23,13 +24,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr int kExitOk = 0, kExitCheckpoint = 4, kExitFileSystem = 7;
-
-// How often `text` stands in `whole`.
-int count_of(const std::string& whole, const std::string& text) {
-  int count = 0;
-  for (size_t at = 0; (at = whole.find(text, at)) != std::string::npos; at += text.size()) ++count;
-  return count;
-}
 
 // Every step of a file of one JSON object a line stands there once.
 void expect_each_step_once(const fs::path& file, int num_steps) {
@@ -139,6 +133,42 @@ TEST(VanishingFiles, MetricsThatAreRemovedUnderARunAreMadeAnew) {
   EXPECT_EQ(result.exit_code, kExitOk) << result.output;
   EXPECT_THAT(text_of_file(run.folder() / "metrics.jsonl"), HasSubstr("\"step\":399,"));
   EXPECT_THAT(run.log(0), HasSubstr("saved step 400"));
+}
+
+TEST(VanishingFiles, AWholeRunFolderThatIsRemovedUnderARunIsMadeAnew) {
+  const TemporaryFolder folder;
+  const TinyRun run(folder / "run", 400);
+  Job job(run.train_command({"checkpoint.every=20", "evaluation.every=400"}));
+  ASSERT_TRUE(job.wait_for_output("saved step")) << job.output();
+  std::error_code error;  // the run writes meanwhile
+  for (int i = 0; i < 100 && fs::exists(run.folder() / "config.yaml"); ++i) fs::remove_all(run.folder(), error);
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.exit_code, kExitOk) << result.output;
+  EXPECT_THAT(text_of_file(run.folder() / "config.yaml"), HasSubstr("num_steps: 400"));
+  const JobResult eval = run_rosa({"eval", run.folder().string(), "--variants", "rosa"});
+  EXPECT_EQ(eval.exit_code, kExitOk) << eval.output;
+}
+
+TEST(Leftovers, OfKilledWritersAreRemovedByTheNextStart) {
+  const TemporaryFolder folder;
+  const TinyRun run(folder / "run", 2);
+  ASSERT_EQ(run_job(run.train_command({"logging.consumed_samples=true"})).exit_code, kExitOk);
+  const std::vector<std::string> ours = {"config.yaml.tmp-12-ab34", "run.json.tmp-1-0", "metrics.jsonl.tmp-77-1f",
+                                         "consumed/rank_0003.jsonl.tmp-5-c"};
+  const std::vector<std::string> others = {"scores.json.tmp-12-ab34", "config.yaml.tmp-mine", "run.json.tmp"};
+  for (const auto& names : {ours, others}) {
+    for (const std::string& name : names) write_text(run.folder() / name, "x");
+  }
+  fs::create_directory(run.folder() / "config.yaml.tmp-1-1");
+  {
+    const base::FolderLock lock(run.folder(), std::chrono::milliseconds(0));
+    EXPECT_EQ(run_job(run.train_command()).exit_code, kExitFileSystem);
+    EXPECT_TRUE(fs::exists(run.folder() / ours.front())) << "another job may be writing it";
+  }
+  EXPECT_EQ(run_job(run.train_command()).exit_code, kExitOk);
+  for (const std::string& name : ours) EXPECT_FALSE(fs::exists(run.folder() / name)) << name;
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(run.folder() / name)) << name;
+  EXPECT_TRUE(fs::exists(run.folder() / "config.yaml.tmp-1-1")) << "a folder is nobody's temporary file";
 }
 
 TEST(SecondJob, IsKeptOutBeforeItTouchesAnything) {

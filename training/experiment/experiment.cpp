@@ -169,6 +169,8 @@ class Experiment {
     if (is_main_rank()) {
       fs::create_directories(folder_);
       require_same_experiment(folder_, deciding(context_.settings));
+      // What this program writes here, killed before it was whole. Pages of `rosa report` are somebody else's.
+      base::remove_temporaries(folder_, [](const std::string& name) { return !name.ends_with(".html"); });
       base::write_file_atomically(folder_ / kConfigFile, context_.resolved_config);
       base::write_file_atomically(folder_ / kExperimentFile,
                                   describe_experiment(config_, arms_, context_).dump(1) + "\n");
@@ -181,6 +183,7 @@ class Experiment {
     ++num_runs_begun_;
     const fs::path run_folder = folder_ / run_folder_name(arm, seed);
     if (agreed(fs::exists(run_folder / kResultFile))) return true;
+    if (is_main_rank()) base::remove_temporaries(run_folder, [](const std::string&) { return true; });
     ExperimentRun run(config_, arm, seed, run_folder, context_.communicator, context_.executor);
     const bool is_studied = arm.label == config_.study.arm && seed == config_.experiment.seeds.front();
     if (!run.run(context_.stop_requested, is_studied ? study() : ExperimentRun::BeforeStep())) return false;
