@@ -9,13 +9,16 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
 #include "base/safetensors.h"
+#include "launch/accept_changed.h"
 #include "launch/checkpoint_path.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
@@ -24,6 +27,7 @@
 #include "launch/run_config_file.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "training/checkpoint_store.h"
+#include "training/run_identity.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -164,7 +168,7 @@ int run_show(const std::vector<std::string>& arguments) {
 
 struct AverageOptions {
   std::vector<std::string> inputs;
-  std::string output;
+  std::string output, accept_changed;
   bool force = false;
 };
 
@@ -193,8 +197,29 @@ void add_weights(const Checkpoint& checkpoint, std::map<std::string, at::Tensor>
   }
 }
 
+// Weights that another recipe has made have no mean that is any model's.
+void require_same_recipe(const Checkpoint& checkpoint, const Checkpoint& first, const std::set<std::string>& accepted) {
+  const std::map<std::string, std::string> changed = training::changed_identity(
+      first.contains("identity") ? first.state("identity") : base::StateDict(),
+      checkpoint.contains("identity") ? checkpoint.state("identity") : base::StateDict(), accepted);
+  std::string keys, texts;
+  for (const auto& [key, text] : changed) {
+    keys += (keys.empty() ? "" : ",") + key;
+    texts += (texts.empty() ? "" : "; ") + text;
+  }
+  base::require<base::CheckpointError>(changed.empty(), "'", checkpoint.folder().string(),
+                                       "' is of another recipe than '", first.folder().string(), "': ", texts,
+                                       ". To average them all the same, add --accept-changed ", keys);
+}
+
 int run_average(const AverageOptions& options) {
+  const std::set<std::string> accepted = parse_accepted(options.accept_changed);
   const std::vector<fs::path> paths = checkpoint_paths(options.inputs);
+  std::set<fs::path> different;
+  for (const fs::path& path : paths) {
+    base::require<base::ConfigError>(different.insert(fs::weakly_canonical(path)).second, "'", path.string(),
+                                     "' is named twice, and would count twice");
+  }
   const fs::path output = output_path(options.output);
   std::vector<fs::path> folders = paths;  // and what is beside checkpoints/ in their runs
   for (const fs::path& path : paths) folders.push_back(fs::weakly_canonical(path).parent_path().parent_path());
@@ -202,7 +227,13 @@ int run_average(const AverageOptions& options) {
       {.option = "-o", .path = output, .kind = OutputKind::adapter, .folders = folders, .force = options.force});
   std::map<std::string, at::Tensor> sums;
   std::map<std::string, at::ScalarType> dtypes;
-  for (const fs::path& path : paths) add_weights(training::open_checkpoint(path), sums, dtypes);
+  std::optional<Checkpoint> first;
+  for (const fs::path& path : paths) {
+    Checkpoint checkpoint = training::open_checkpoint(path);
+    if (first) require_same_recipe(checkpoint, *first, accepted);
+    add_weights(checkpoint, sums, dtypes);
+    if (!first) first = std::move(checkpoint);
+  }
   std::map<std::string, base::TensorView> views;
   for (auto& [name, sum] : sums) {
     sum = sum.div(static_cast<double>(paths.size())).to(dtypes.at(name));
@@ -246,6 +277,7 @@ void add_checkpoint_command(CLI::App& program, Action& action) {
   const auto options = std::make_shared<AverageOptions>();
   average->add_option("PATH", options->inputs, kPathsHelp)->required();
   average->add_option("-o,--output", options->output, "adapter.safetensors to write; - is standard output")->required();
+  add_accept_changed_option(*average, options->accept_changed);
   average->add_flag("--force", options->force, "replaces a file that does not hold adapter weights");
   average->footer(
       "Use the file as train.init_from, or score it:\n"

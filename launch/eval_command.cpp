@@ -118,6 +118,10 @@ Findings score_suite(const TrainedRun& run, const EvalOptions& options, const Lo
 
 int run_eval(const EvalOptions& options) {
   const std::set<std::string> accepted = parse_accepted(options.accept_changed);
+  std::set<std::string> variants;
+  for (const std::string& name : options.variants) {
+    base::require<base::ConfigError>(variants.insert(name).second, "--variants names ", name, " twice");
+  }
   const std::optional<LoadedSuite> suite =
       options.suite.empty() ? std::nullopt : std::optional(load_suite(options.suite));
   if (!options.output.empty()) check_output_of(options);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -161,6 +162,11 @@ int run_report(const ReportOptions& options) {
                   .kind = is_picture ? OutputKind::picture : OutputKind::report_page,
                   .folders = {options.folders.begin(), options.folders.end()},
                   .force = options.force});
+  }
+  std::set<std::filesystem::path> different;
+  for (const std::string& folder : options.folders) {
+    base::require<base::ConfigError>(different.insert(std::filesystem::weakly_canonical(folder)).second, "'", folder,
+                                     "' is named twice");
   }
   if (options.follow_s > 0) {
     base::require<base::ConfigError>(!options.markdown && !base::output_target(output).is_stream,

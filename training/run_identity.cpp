@@ -3,101 +3,24 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <sstream>
-#include <type_traits>
 
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/printable.h"
+#include "training/field_values.h"
 
 namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
 using base::concat;
-using base::Range;
 using base::require;
 using base::Role;
 using Values = std::map<std::string, std::string>;
 
-// Every field of a described struct as text, by full key; `roles` tells which of them are kept.
-class FieldTexts : public base::FieldVisitor {
- public:
-  explicit FieldTexts(std::set<Role> roles) : roles_(std::move(roles)) {}
-
-  void field(std::string_view name, bool& value, Role role, std::string_view) override { add(name, role, value); }
-  void field(std::string_view name, int64_t& value, Role role, std::string_view, Range<int64_t>) override {
-    add(name, role, value);
-  }
-  void field(std::string_view name, double& value, Role role, std::string_view, Range<double>) override {
-    add(name, role, value);
-  }
-  void field(std::string_view name, std::string& value, Role role, std::string_view,
-             const std::vector<std::string>&) override {
-    add(name, role, value);
-  }
-  void field(std::string_view name, std::vector<int64_t>& value, Role role, std::string_view, Range<int64_t>) override {
-    add(name, role, value);
-  }
-  void field(std::string_view name, std::vector<double>& value, Role role, std::string_view, Range<double>) override {
-    add(name, role, value);
-  }
-  void field(std::string_view name, std::vector<std::string>& value, Role role, std::string_view) override {
-    add(name, role, value);
-  }
-  // A list is one text, "[{weight=3 name="web"} {weight=1 name="code"}]": another length is another value.
-  size_t begin_list(std::string_view name, size_t size, Role role, std::string_view) override {
-    list_ = List{prefix_ + std::string(name), roles_.contains(role), "["};
-    return size;
-  }
-  void end_list() override {
-    if (list_->is_kept) values[list_->name] = list_->text + "]";
-    list_.reset();
-  }
-  void begin_section(std::string_view name, std::string_view) override {
-    prefix_ += concat(name, ".");
-    if (list_) list_->text += list_->text == "[" ? "{" : " {";
-  }
-  void end_section() override {
-    prefix_.erase(prefix_.rfind('.', prefix_.size() - 2) + 1);
-    if (list_) list_->text += "}";
-  }
-
-  Values values;
-
- private:
-  template <class Value>
-  void add(std::string_view name, Role role, const Value& value) {
-    if (!roles_.contains(role)) return;
-    if (list_) {
-      const char* gap = list_->text.back() == '{' ? "" : " ";
-      list_->text +=
-          concat(gap, name, "=", nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    } else if constexpr (std::is_same_v<Value, std::string>) {
-      values[prefix_ + std::string(name)] = base::as_utf8(value);
-    } else {  // numbers in the fewest digits that read back as the same
-      values[prefix_ + std::string(name)] =
-          nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    }
-  }
-
-  struct List {
-    std::string name;
-    bool is_kept = false;
-    std::string text;
-  };
-
-  std::set<Role> roles_;
-  std::string prefix_;
-  std::optional<List> list_;  // while its entries are visited
-};
-
-Values values_of(RunConfig config, std::set<Role> roles) {
-  FieldTexts texts(std::move(roles));
-  describe(texts, config);
-  return std::move(texts.values);
+Values values_of(RunConfig config, const std::set<Role>& roles) {
+  return field_values([&config](base::FieldVisitor& visitor) { describe(visitor, config); }, roles);
 }
 
 constexpr const char* kRun = "run";  // the run's id, not the section
@@ -191,6 +114,14 @@ bool are_equal(const std::string& left, const std::string& right) {
   return !left.empty() && !right.empty() && *left_end == '\0' && *right_end == '\0' && a == b;
 }
 
+Values texts_of(const base::StateDict& state) {
+  Values texts;
+  for (const auto& [name, value] : state.values) {
+    if (const auto* text = std::get_if<std::string>(&value)) texts[name] = *text;
+  }
+  return texts;
+}
+
 std::string change_text(const std::string& name, const std::string& saved, const std::string& now) {
   const auto meaning = content_names().find(name);
   return concat(name, meaning == content_names().end() ? "" : concat(" (", meaning->second, ")"),
@@ -266,10 +197,7 @@ base::StateDict RunIdentity::save_state() const {
 }
 
 void RunIdentity::load_state(const base::StateDict& state) {
-  Values saved, now = fields_.values;
-  for (const auto& [name, value] : state.values) {
-    if (const auto* text = std::get_if<std::string>(&value)) saved[name] = *text;
-  }
+  Values saved = texts_of(state), now = fields_.values;
   if (saved.contains("seed")) {  // of the first versions
     saved = from_earlier_form(std::move(saved));
     for (const auto& [name, value] : fields_.earlier_form) now[name] = value;
@@ -303,6 +231,18 @@ void RunIdentity::load_state(const base::StateDict& state) {
   }
   require<base::CheckpointError>(refused.empty(), "something changed since the checkpoint was written: ", refused,
                                  ". To go on all the same, add --accept-changed ", names, "; ", advice_);
+}
+
+Values changed_identity(const base::StateDict& before, const base::StateDict& after,
+                        const std::set<std::string>& accepted) {
+  const Values first = texts_of(before), second = texts_of(after);
+  Values changed;
+  for (const auto& [name, value] : second) {
+    const auto found = first.find(name);
+    if (found == first.end() || are_equal(found->second, value) || covers(accepted, name)) continue;
+    changed[name] = concat(name, " is '", value, "', before it was '", found->second, "'");
+  }
+  return changed;
 }
 
 Values recipe_values(RunConfig config) { return values_of(std::move(config), {Role::recipe}); }

@@ -68,6 +68,11 @@ class RunIdentity : public base::Stateful {
   std::vector<std::string> unrecorded_;
 };
 
+// The names in which two saved identities differ and that `accepted` does not cover, each with a sentence that tells
+// how. What only one of them records is not compared.
+std::map<std::string, std::string> changed_identity(const base::StateDict& before, const base::StateDict& after,
+                                                    const std::set<std::string>& accepted);
+
 // Reads the recipe that a checkpoint's config.yaml tells, by key; empty where it can't be read. The reader of YAML is
 // launch/.
 using RecipeReader = std::function<std::map<std::string, std::string>(const std::filesystem::path& config_file)>;

@@ -114,5 +114,25 @@ TEST_F(CheckpointCommandTest, AChangeIsRefusedAndAcceptedByItsFlag) {
   EXPECT_THAT(misspelt.output, HasSubstr("did you mean num_steps?"));
 }
 
+TEST_F(CheckpointCommandTest, AverageRefusesOtherRecipesByName) {
+  const std::string mean = folder_ / "mean.safetensors";
+  const testing::TinyRun other(folder_ / "other", 4);
+  ASSERT_EQ(testing::run_job(other.train_command({"optimizer.weight_decay=0.5"})).exit_code, 0);
+  const std::vector<std::string> both = {"average", run_.checkpoint(4), other.checkpoint(4), "-o", mean};
+  const JobResult refused = rosa_checkpoint(both);
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.output,
+              AllOf(HasSubstr("is of another recipe than"), HasSubstr("optimizer.weight_decay is '0.5'"),
+                    HasSubstr("add --accept-changed optimizer.weight_decay\n")));
+  EXPECT_FALSE(fs::exists(mean));
+  auto accepted = both;
+  accepted.insert(accepted.end(), {"--accept-changed", "optimizer"});
+  const JobResult result = rosa_checkpoint(accepted);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  const JobResult twice = rosa_checkpoint({"average", run_.folder(), run_.checkpoint(4), "-o", mean, "--force"});
+  EXPECT_EQ(twice.exit_code, 2);
+  EXPECT_THAT(twice.output, HasSubstr("is named twice, and would count twice"));
+}
+
 }  // namespace
 }  // namespace rosa

@@ -20,6 +20,7 @@
 #include "models/generation_config.h"
 #include "tests/support/job.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/texts.h"
 #include "tests/support/tiny_run.h"
 #include "training/evaluation.h"
 #include "training/scoreboard.h"
@@ -33,13 +34,12 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::JobResult;
 using ::testing::Not;
-using testing::rosa_program;
 using testing::run_job;
+using testing::run_rosa;
 using testing::text_of_file;
 using ::testing::ThrowsMessage;
 using testing::TinyRun;
-
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+using testing::write_text;
 
 // One finished run for all tests, on a copy of the model that a test may add files to.
 class Counts : public ::testing::Test {
@@ -59,9 +59,8 @@ class Counts : public ::testing::Test {
   static fs::path run() { return *shared_ / "run"; }
   static fs::path model() { return *shared_ / "model"; }
 
-  JobResult rosa(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), rosa_program());
-    return run_job(arguments, {.folder = work_.path()});
+  JobResult rosa(const std::vector<std::string>& arguments) const {
+    return run_rosa(arguments, {.folder = work_.path()});
   }
   JobResult generate(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), {"generate", run().string(), "--print-ids"});
@@ -75,7 +74,7 @@ class Counts : public ::testing::Test {
 
   // A token file in the test's folder, a document a line.
   fs::path token_file(const std::string& name, const std::string& lines) const {
-    write(work_ / (name + ".jsonl"), lines);
+    write_text(work_ / (name + ".jsonl"), lines);
     const JobResult packed = rosa({"data", "pack", name + ".jsonl", "-o", name, "--ids", "--vocabulary-size", "211"});
     EXPECT_EQ(packed.exit_code, 0) << packed.output;
     return work_ / name;
@@ -140,7 +139,7 @@ TEST_F(Counts, AFileIsScoredOnceAndTheCountSaysSo) {
 
 // A text of three sequences and a rest is cut; a crop of one of five would count bytes twice.
 TEST_F(Counts, ATextIsScoredOnce) {
-  write(work_ / "short.txt", "Some of the words that stand in this text stand here once, no more. And a rest.");
+  write_text(work_ / "short.txt", "Some of the words that stand in this text stand here once, no more. And a rest.");
   std::vector<std::string> command = {"eval", run().string(), "--variants", "window"};
   for (const std::string& one :
        settings({"data.kind=crops", "data.min_phrase_length=0", "data.max_phrase_length=0",
@@ -171,7 +170,7 @@ TEST_F(Counts, FiguresThatAreNotFiniteAreAnError) {
 }
 
 TEST_F(Counts, WrongPromptsAndOptionsAreRefusedBeforeTheFirstToken) {
-  write(work_ / "empty", "");
+  write_text(work_ / "empty", "");
   const std::vector<std::vector<std::string>> wrong = {
       {"--prompt", ""},
       {"--prompt-file", "empty"},
@@ -215,14 +214,14 @@ TEST_F(Counts, ATinyTemperatureTakesTheLikeliest) {
 TEST_F(Counts, TheModelFoldersGenerationConfigCounts) {
   const std::string greedy = tokens_of(generate({"--ids", "1,2,3", "-n", "3"}));
   const std::string first = greedy.substr(6, greedy.find(' ', 6) - 6);
-  write(model() / "generation_config.json", "{\"eos_token_id\": [" + first + ", 7], \"max_new_tokens\": 5}");
+  write_text(model() / "generation_config.json", "{\"eos_token_id\": [" + first + ", 7], \"max_new_tokens\": 5}");
   const JobResult stopped = generate({"--ids", "1,2,3"});
   EXPECT_EQ(tokens_of(stopped), "1 2 3 " + first + " \n");
   EXPECT_THAT(stopped.output, AllOf(HasSubstr("max_new_tokens 5 (generation_config.json)"),
                                     HasSubstr("ends at " + first + ", 7 (generation_config.json)")));
-  write(model() / "generation_config.json",
-        "{\"do_sample\": true, \"temperature\": 2.0, \"top_k\": 3, \"repetition_penalty\": 1.1, \"num_beams\": 2, "
-        "\"max_length\": 5}");
+  write_text(model() / "generation_config.json",
+             "{\"do_sample\": true, \"temperature\": 2.0, \"top_k\": 3, \"repetition_penalty\": 1.1, \"num_beams\": 2, "
+             "\"max_length\": 5}");
   const JobResult sampled = generate({"--ids", "1,2,3", "--top-p", "0.9"});
   EXPECT_EQ(sampled.exit_code, 0) << sampled.output;
   EXPECT_THAT(sampled.output,
@@ -234,7 +233,7 @@ TEST_F(Counts, TheModelFoldersGenerationConfigCounts) {
   const JobResult long_prompt = generate({"--ids", "1,2,3,4,5"});
   EXPECT_EQ(long_prompt.exit_code, 2);
   EXPECT_THAT(long_prompt.output, HasSubstr("max_length 5"));
-  write(model() / "generation_config.json", "{\"top_p\": \"high\"}");
+  write_text(model() / "generation_config.json", "{\"top_p\": \"high\"}");
   EXPECT_EQ(generate({"--ids", "1"}).exit_code, 3);
   fs::remove(model() / "generation_config.json");
   // More than the 512 positions of the model.
@@ -321,6 +320,12 @@ TEST(GapClosed, IsNotGivenWhereTheGapIsNotClearlyPositive) {
   EXPECT_EQ(json.at("rosa").at("num_tokens"), 20);
   EXPECT_EQ(json.at("num_sequences"), 2);
   EXPECT_TRUE(training::scores_json(scores_of({{3.0, 2.5, 2.0}, {3.1, 2.5, 2.0}}), false).contains("gap_closed"));
+}
+
+TEST_F(Counts, AVariantIsScoredOnce) {
+  const JobResult result = rosa({"eval", run().string(), "--variants", "rosa,window,rosa"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.output, HasSubstr("--variants names rosa twice"));
 }
 
 }  // namespace

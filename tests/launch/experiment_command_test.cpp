@@ -19,6 +19,7 @@ using ::testing::HasSubstr;
 using testing::JobResult;
 using testing::rosa_program;
 using testing::run_job;
+using testing::run_rosa;
 
 class ExperimentCommand : public ::testing::Test {
  protected:
@@ -96,6 +97,41 @@ TEST_F(ExperimentCommand, StopsOnASignalAndGoesOn) {
   const JobResult result = run_job({rosa_program(), "experiment", yaml});
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_TRUE(fs::exists(folder_ / "out" / "leg-seed0" / "result.json"));
+}
+
+// What decides the runs of a folder is what the keys' own description calls the recipe.
+TEST_F(ExperimentCommand, AFolderKeepsItsRecipe) {
+  const std::string yaml = write_yaml("gate_only", "none", 3);
+  const auto run = [&](std::vector<std::string> overrides) {
+    overrides.insert(overrides.begin(), {"experiment", yaml, "--set", "compute.threads=1"});
+    return run_rosa(overrides);
+  };
+  ASSERT_EQ(run({}).exit_code, 0);
+  for (const char* free : {"experiment.title=other", "experiment.log_every=7", "experiment.seeds=[1]",
+                           "watchdog.heartbeat_s=3", "compute.automaton_threads=2", "experiment.save_seconds=1"}) {
+    const JobResult result = run({free});
+    EXPECT_EQ(result.exit_code, 0) << free << result.output;
+  }
+  for (const char* recipe : {"experiment.num_steps=4", "data.length=41", "learning_rate.start=0.5",
+                             "optimizer.weight_decay=0.5", "compute.threads=2", "study.num_draws=3"}) {
+    const JobResult result = run({recipe});
+    EXPECT_EQ(result.exit_code, 2) << recipe;
+    const std::string key(recipe, std::string(recipe).find('='));
+    EXPECT_THAT(result.output, HasSubstr("What differs: " + key + ": ")) << recipe;
+  }
+  // Settings that an earlier version of the program kept beside the recipe are not compared.
+  std::string json = read(folder_ / "out/experiment.json");
+  const std::string mark = "\"deciding_settings\": {";
+  json.insert(json.find(mark) + mark.size(), "\"parallel.bucket_mb\": \"1\", \"watchdog.heartbeat_s\": \"99\",");
+  std::ofstream(folder_ / "out/experiment.json") << json;
+  const JobResult earlier = run({});
+  EXPECT_EQ(earlier.exit_code, 0) << earlier.output;
+  std::ofstream(folder_ / "out/experiment.json.tmp-12-ab") << "killed";
+  EXPECT_EQ(run({}).exit_code, 0);
+  EXPECT_FALSE(fs::exists(folder_ / "out/experiment.json.tmp-12-ab"));
+  EXPECT_THAT(run({"experiment.seeds=[0,1,0]"}).output, HasSubstr("experiment.seeds: holds 0 twice"));
+  const std::string out = (folder_ / "out").string();
+  EXPECT_THAT(run_rosa({"report", out, out + "/", "--markdown"}).output, HasSubstr("is named twice"));
 }
 
 }  // namespace

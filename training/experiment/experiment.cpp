@@ -20,6 +20,7 @@
 #include "training/experiment/gate_task.h"
 #include "training/experiment/kernel_timing.h"
 #include "training/experiment/recall_task.h"
+#include "training/field_values.h"
 
 namespace rosa::training {
 namespace {
@@ -47,13 +48,12 @@ std::string date_today() {
 
 using Settings = std::map<std::string, std::string>;
 
-// What decides the bits of the runs: not which arms and seeds there are, nor where and on how many automaton threads.
+// What decides the bits of the runs: the keys of the recipe.
 Settings deciding(Settings settings) {
-  for (const char* name : {"folder", "title", "description", "estimators", "seeds", "save_seconds", "log_every"}) {
-    settings.erase(std::string("experiment.") + name);
-  }
-  settings.erase("compute.automaton_threads");
-  std::erase_if(settings, [](const auto& setting) { return setting.first.starts_with("watchdog."); });
+  ExperimentConfig config;
+  const Settings recipe =
+      field_values([&config](base::FieldVisitor& visitor) { describe(visitor, config); }, {base::Role::recipe});
+  std::erase_if(settings, [&recipe](const auto& setting) { return !recipe.contains(setting.first); });
   // As the file holds them: a path may be no UTF-8.
   for (auto& [key, value] : settings) value = base::as_utf8(value);
   return settings;
@@ -62,10 +62,10 @@ Settings deciding(Settings settings) {
 Settings read_deciding(const fs::path& path) {
   try {
     const auto json = base::read_json(path, kMaxFileBytes);
-    const base::JsonFields deciding = base::JsonFields(json, path.string()).required_object(kDecidingSettings);
+    const base::JsonFields kept = base::JsonFields(json, path.string()).required_object(kDecidingSettings);
     Settings settings;
-    for (const auto& [key, value] : deciding.value().items()) settings[key] = deciding.required_text(key.c_str());
-    return settings;
+    for (const auto& [key, value] : kept.value().items()) settings[key] = kept.required_text(key.c_str());
+    return deciding(std::move(settings));  // an earlier version of the program may have kept others too
   } catch (const base::DataError& error) {
     throw base::DataError(base::concat("damaged or of another version of the program: ", error.what(),
                                        "; choose another experiment.folder"));

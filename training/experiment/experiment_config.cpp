@@ -189,6 +189,10 @@ void check(base::ConfigProblems& problems, const ExperimentConfig& config, const
   const ExperimentTaskKind task = config.experiment.task;
   problems.require(!config.experiment.folder.empty(), {"experiment.folder"}, "is empty: name where the results go");
   problems.require(!config.experiment.seeds.empty(), {"experiment.seeds"}, "is empty: give at least one");
+  std::set<int64_t> seeds;
+  for (const int64_t seed : config.experiment.seeds) {
+    problems.require(seeds.insert(seed).second, {"experiment.seeds"}, "holds ", seed, " twice");
+  }
   problems.require(config.compute.device != "cuda", {"compute.device"}, "is cuda; experiments run on the CPU");
   check_sizes(problems, config);
   problems.section("optimizer", config.optimizer);
