@@ -332,15 +332,30 @@ Json internal::read_json(const fs::path& path, int64_t max_bytes, JsonThrower th
 }
 
 template <class Json>
+void internal::use_json_line(std::string_view line, bool has_end, const std::string& file, int64_t number,
+                             const UseJsonLine<Json>& use, JsonThrower thrower) {
+  if (line.find_first_not_of(" \t\r") == line.npos) return;
+  if (!has_end && !fault_of<Json>(line, "", 1).empty()) return;
+  const Json value = parse_json<Json>(line, file, number, thrower);
+  use(BasicJsonFields<Json>(value, concat(file, ":", number), thrower), line);
+}
+
+template <class Json>
 void internal::read_json_lines(const fs::path& path, const UseJsonLine<Json>& use, JsonThrower thrower) {
   int64_t number = 0;
   for_each_line(path, thrower, [&](std::string_view line, bool has_end) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == line.npos) return;
-    if (!has_end && !fault_of<Json>(line, "", 1).empty()) return;
-    const Json value = parse_json<Json>(line, path.string(), number, thrower);
-    use(BasicJsonFields<Json>(value, concat(path.string(), ":", number), thrower), line);
+    use_json_line(line, has_end, path.string(), ++number, use, thrower);
   });
+}
+
+template <class Json>
+void internal::read_json_lines_of(std::string_view text, const std::string& file, const UseJsonLine<Json>& use,
+                                  JsonThrower thrower) {
+  for (int64_t number = 1; !text.empty(); ++number) {
+    const size_t end = text.find('\n');
+    use_json_line(text.substr(0, end), end != text.npos, file, number, use, thrower);
+    text.remove_prefix(end == text.npos ? text.size() : end + 1);
+  }
 }
 
 nlohmann::json bytes_to_json(std::string_view bytes) {
@@ -366,6 +381,8 @@ std::optional<std::string> bytes_from_json(const nlohmann::json& value) {
   return bytes;
 }
 
+template void internal::read_json_lines_of(std::string_view, const std::string&, const UseJsonLine<nlohmann::json>&,
+                                           JsonThrower);
 template class BasicJsonFields<nlohmann::json>;
 template class BasicJsonFields<nlohmann::ordered_json>;
 template nlohmann::json internal::parse_json(std::string_view, const std::string&, int64_t, JsonThrower);

@@ -93,7 +93,13 @@ Json parse_json(std::string_view text, const std::string& file, int64_t first_li
 template <class Json>
 Json read_json(const std::filesystem::path& path, int64_t max_bytes, JsonThrower thrower);
 template <class Json>
+void use_json_line(std::string_view line, bool has_end, const std::string& file, int64_t number,
+                   const UseJsonLine<Json>& use, JsonThrower thrower);
+template <class Json>
 void read_json_lines(const std::filesystem::path& path, const UseJsonLine<Json>& use, JsonThrower thrower);
+template <class Json>
+void read_json_lines_of(std::string_view text, const std::string& file, const UseJsonLine<Json>& use,
+                        JsonThrower thrower);
 }  // namespace internal
 
 // The value of a whole text. What is no JSON, is nested deeper than kMaxJsonDepth, names a key twice or holds a number
@@ -115,6 +121,12 @@ Json read_json(const std::filesystem::path& path, int64_t max_bytes) {
 template <class ErrorType = DataError, class Json = nlohmann::json>
 void read_json_lines(const std::filesystem::path& path, const std::type_identity_t<UseJsonLine<Json>>& use) {
   internal::read_json_lines<Json>(path, use, throw_json_error<ErrorType>);
+}
+
+// The same of a file that was read: `text` is all of it, and the lines that `use` gets are views into it.
+template <class ErrorType = DataError>
+void read_json_lines_of(std::string_view text, const std::string& file, const UseJsonLine<nlohmann::json>& use) {
+  internal::read_json_lines_of<nlohmann::json>(text, file, use, throw_json_error<ErrorType>);
 }
 
 // A text as JSON whatever its bytes are (a path, a state's text): a string where it is UTF-8, else {"bytes": "HEX"}.

@@ -21,13 +21,12 @@ constexpr int64_t kMaxJsonLinesBytes = int64_t{1} << 32;
 void filter_json_lines(const fs::path& path, const std::function<bool(const base::JsonFields&)>& keep,
                        int64_t num_bytes) {
   if (!fs::exists(path)) return;
+  const std::string content = base::read_file(path, kMaxJsonLinesBytes);
   std::string kept;
-  int64_t num_read = 0;
-  base::read_json_lines(path, [&](const base::JsonFields& fields, std::string_view line) {
-    num_read += static_cast<int64_t>(line.size()) + 1;
+  base::read_json_lines_of(content, path.string(), [&](const base::JsonFields& fields, std::string_view line) {
+    const int64_t num_read = line.data() - content.data() + static_cast<int64_t>(line.size()) + 1;
     if ((num_bytes < 0 || num_read <= num_bytes) && keep(fields)) (kept += line) += "\n";
   });
-  const std::string content = base::read_file(path, kMaxJsonLinesBytes);
   if (kept == content) return;
   if (!content.starts_with(kept)) return base::write_file_atomically(path, kept);
   std::error_code error;
