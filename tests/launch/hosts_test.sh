@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../support/shell_test.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/../support/hosts.sh"
 
 short_cases=(same_bytes dry_run stop_and_go_on cut_link lost_host wrong_hosts)
-long_cases=(flapping_link cut_at_launch cut_links lost_first_host)
+long_cases=(odd_places flapping_link cut_at_launch cut_links lost_first_host)
 
 reason=$(why_no_hosts)
 [ -z "$reason" ] || skip "$reason"
@@ -155,6 +155,22 @@ case_wrong_hosts() {
   "$scratch/enter" 1 "$launch/run_hosts.sh" --hosts node1,node7 --agent "$scratch/agent" doctor >"$log" 2>&1
   expect_code "a host that does not exist" 5 $? "$log"
   expect_text "a host that does not exist" "host node7 does not answer" "$log"
+  expect_no_orphans 30
+}
+
+# The script through a link, a host file with line ends of two characters, and blanks, quotes, control characters and
+# bytes that are no ASCII in folder and arguments, in a locale that knows none of them.
+case_odd_places() {
+  local folder=$scratch/$'it\'s "a"\t\x01\xc3\xbc' log=$scratch/odd.log
+  mkdir "$folder"
+  ln -s "$launch/run_hosts.sh" "$folder/run hosts"
+  printf '\xef\xbb\xbfnode1 slots=1\r\n\r\n# more\r\nnode2 slots=1' >"$folder/host file"
+  write_run odd 4
+  mv "$scratch/odd.yaml" "$folder/a 'run'.yaml"
+  (cd "$folder" && LC_ALL=C exec "$scratch/enter" 1 "./run hosts" --hosts "host file" --agent "$scratch/agent" \
+    --network 10.99.0.0/24 -n 2 train "a 'run'.yaml" --set "run.folder=it's \"out\"") >"$log" 2>&1
+  expect_code "odd places" 0 $? "$log"
+  [ -d "$folder/it's \"out\"/checkpoints/step_00000004" ] || failed "odd places: no checkpoint: $(cat "$log")"
   expect_no_orphans 30
 }
 
