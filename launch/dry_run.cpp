@@ -21,6 +21,7 @@
 #include "launch/findings.h"
 #include "launch/host_facts.h"
 #include "launch/progress.h"
+#include "launch/suite_file.h"
 #include "parallel/device.h"
 #include "parallel/replicas.h"
 #include "parallel/self_check.h"
@@ -29,6 +30,7 @@
 #include "training/resume.h"
 #include "training/run_identity.h"
 #include "training/run_objects.h"
+#include "training/suite/suite.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -259,6 +261,7 @@ class DryRun {
     }
     const double seconds = largest(watch.seconds());
     if (config_.evaluation.every > 0) checked_batch(*objects_->held_out_data, "held-out", 0, 0, 1);
+    if (!config_.evaluation.suite.empty()) check_suite_texts(load_suite(config_.evaluation.suite).config, config_);
     num_counted = sum(num_counted);
     num_tokens = sum(num_tokens);
     base::require<base::DataError>(num_counted > 0, "no token of the first and last batches counts in the loss");

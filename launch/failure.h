@@ -15,9 +15,9 @@ void set_local_ranks(const std::vector<int>& pids);
 // wrong with a configuration (base::ConfigErrorList) has a line for each.
 std::string message_of(const std::exception& error);
 
-// Writes `what`, which is printable (message_of), with rank and host to standard error and to the log of this rank, unless another rank or thread has
-// spoken, then ends every rank with `exit_code`. Returns the code only where there are no other ranks to end. Any
-// thread may call it; it throws nothing and needs no other thread.
+// Writes `what`, which is printable (message_of), with rank and host to standard error and to the log of this rank,
+// unless another rank or thread has spoken, then ends every rank with `exit_code`. Returns the code only where there
+// are no other ranks to end. Any thread may call it; it throws nothing and needs no other thread.
 int report_failure(const std::string& what, int exit_code) noexcept;
 
 // For a rank that has heard that another one fails: ends this process and those of the job on this host, should they

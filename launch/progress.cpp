@@ -195,6 +195,12 @@ void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
   base::log_info(evaluation_text(metrics) + format(" (%lld tokens of %lld sequences)",
                                                    static_cast<long long>(metrics.num_tokens),
                                                    static_cast<long long>(metrics.num_sequences)));
+  std::string suite;
+  for (const auto& [name, value] : metrics.suite) {
+    if (!name.ends_with("/exact") && !name.ends_with("/perplexity")) continue;  // one figure a task
+    suite += base::concat(suite.empty() ? "" : ", ", base::printable(name), " ", format("%.3f", value));
+  }
+  if (!suite.empty()) base::log_info(base::concat("suite after step ", metrics.step, ": ", suite));
 }
 
 void ProgressDisplay::on_checkpoint(int64_t step, const std::filesystem::path& folder) {

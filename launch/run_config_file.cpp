@@ -1,10 +1,16 @@
 #include "launch/run_config_file.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "base/printable.h"
 #include "launch/config_text.h"
+#include "launch/suite_file.h"
 #include "launch/yaml_config.h"
+#include "launch/yaml_scalar.h"
 #include "training/run_identity.h"
 #include "training/run_rules.h"
+#include "training/suite/suite.h"
 
 namespace rosa::launch {
 namespace {
@@ -13,8 +19,24 @@ Describe describe_run(training::RunConfig& config) {
   return [&config](base::FieldVisitor& visitor) { training::describe(visitor, config); };
 }
 
+void check_suite(base::ConfigProblems& problems, const training::RunConfig& config) {
+  if (config.evaluation.suite.empty()) return;
+  try {
+    const training::SuiteConfig suite = load_suite(config.evaluation.suite).config;
+    for (const training::SuiteTask& task : suite.tasks) lengths_of(task, config.data.sequence_length);
+    const std::vector<std::string> names = training::suite_figure_names(suite);
+    const std::string& best_by = config.checkpoint.best_by;
+    const bool is_known = best_by.empty() || std::find(names.begin(), names.end(), best_by) != names.end();
+    problems.require(is_known, {"checkpoint.best_by", "evaluation.suite"}, "the suite has no figure '", best_by,
+                     "'; expected ", expected_choice(names));
+  } catch (const base::ConfigError& error) {
+    problems.add({"evaluation.suite"}, base::one_line(error.what()));
+  }
+}
+
 void check(base::ConfigProblems& problems, const training::RunConfig& config, ConfigUse use) {
   if (use == ConfigUse::trained) return check_trained(problems, config);
+  check_suite(problems, config);
   check(problems, config);
   if (use == ConfigUse::any_training) check_data_paths(problems, config);
   if (use == ConfigUse::distill) check_objective(problems, config, training::Objective::distill);
@@ -25,6 +47,9 @@ void make_paths_absolute(training::RunConfig& config) {
   for (std::string* path :
        {&config.model.folder, &config.data.train_path, &config.data.held_out_path, &config.train.init_from}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+  if (!config.evaluation.suite.empty() && is_suite_file_name(config.evaluation.suite)) {
+    config.evaluation.suite = std::filesystem::absolute(config.evaluation.suite).lexically_normal().string();
   }
   for (training::DataSourceEntry& entry : config.data.sources) {
     entry.path = std::filesystem::absolute(entry.path).lexically_normal().string();

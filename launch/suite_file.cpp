@@ -15,11 +15,15 @@ Describe describe_suite(training::SuiteConfig& config) {
 
 }  // namespace
 
+bool is_suite_file_name(const std::string& name) {
+  const std::vector<std::string> names = training::suite_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return false;
+  return std::filesystem::exists(name) || name.find_first_of("./") != std::string::npos;  // else a typo of a name
+}
+
 LoadedSuite load_suite(const std::string& name) {
   LoadedSuite loaded;
-  const std::vector<std::string> names = training::suite_names();
-  const bool is_own = std::find(names.begin(), names.end(), name) != names.end();
-  if (is_own || (!std::filesystem::exists(name) && name.find_first_of("./") == std::string::npos)) {
+  if (!is_suite_file_name(name)) {
     loaded.config = training::built_in_suite(name);
     loaded.text = dump_config(describe_suite(loaded.config));
     return loaded;

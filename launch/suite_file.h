@@ -16,6 +16,9 @@ struct LoadedSuite {
 // `name`: one of the program's own, or a YAML file. Throws ConfigError with everything wrong.
 LoadedSuite load_suite(const std::string& name);
 
+// Whether it is the name of a file, and not of one of the program's own suites.
+bool is_suite_file_name(const std::string& name);
+
 // Whether the file is one of a suite: it has the key `tasks`.
 bool is_suite_file(const std::filesystem::path& path);
 

@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "launch/progress.h"
 #include "launch/run_config_file.h"
+#include "launch/suite_file.h"
 #include "training/fault_injection.h"
 #include "training/metrics.h"
 #include "training/run_identity.h"
+#include "training/suite/suite.h"
 #include "training/tensorboard/writer.h"
 #include "training/tracker.h"
 
@@ -50,6 +52,13 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   }
   std::map<std::string, base::Stateful*> states;
   if (metrics) states["metrics"] = &*metrics;
+  const training::SuiteConfig suite =
+      config.evaluation.suite.empty() ? training::SuiteConfig() : load_suite(config.evaluation.suite).config;
+  check_suite_texts(suite, config);
+  const auto run_suite = [&](const training::RunParts& parts, training::EvaluationMetrics& evaluation) {
+    const std::string variant = parts.adapters == nullptr ? "teacher" : "rosa";
+    add_to(evaluation, training::run_suite(suite, config, parts, {variant}), variant);
+  };
   const training::RunContext context{.communicator = session.communicator(),
                                      .observer = observers,
                                      .stop_requested = stop_requested,
@@ -57,6 +66,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .origin = loaded.origin,
                                      .accept_changed = accept_changed,
                                      .states = states,
+                                     .run_suite = run_suite,
                                      .read_recipe = recorded_recipe};
   const training::RunOutcome outcome = training::train_run(config, objective, context);
   if (tracker) tracker->finish();

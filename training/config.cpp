@@ -62,6 +62,11 @@ void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
                 "held-out sequences of one evaluation; a file that makes no more of them is scored once from end to "
                 "end, as all says",
                 {base::kAll, 10'000'000});
+  visitor.field("suite", config.suite, Role::free,
+                "long-context tasks that evaluations run too, on the student: quick, standard, long, or a YAML file "
+                "(docs/evaluation.md); empty: none");
+  visitor.field("suite_every", config.suite_every, Role::free,
+                "of the evaluations, those whose step is a multiple of it run the suite; 0: all", {0, base::kMaxSteps});
 }
 
 void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
@@ -71,9 +76,11 @@ void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
   visitor.field("keep_every", config.keep_every, Role::place,
                 "checkpoints whose step is a multiple of it are kept too; 0: none", {0, base::kMaxSteps});
   visitor.field("keep_best", config.keep_best, Role::place,
-                "this many checkpoints with the lowest evaluation loss are kept too; counts those of steps that are "
-                "evaluated (evaluation.every)",
+                "this many checkpoints with the best evaluation are kept too; counts those of steps that are evaluated "
+                "(evaluation.every)",
                 {0, base::kMaxSteps});
+  visitor.field("best_by", config.best_by, Role::place,
+                "what is best: a figure of evaluation.suite, as in needle/exact; empty: the lowest cross-entropy");
   visitor.field("max_failed_saves", config.max_failed_saves, Role::place,
                 "saves in a row that may fail (a full disk) with a warning before the run ends; the last save of a run "
                 "must succeed",
@@ -227,6 +234,8 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.require(config.checkpoint.keep_best == 0 || config.evaluation.every > 0,
                    {"checkpoint.keep_best", "evaluation.every"},
                    "counts checkpoints of steps that are evaluated, but evaluation.every is 0");
+  problems.require(config.checkpoint.best_by.empty() || !config.evaluation.suite.empty(),
+                   {"checkpoint.best_by", "evaluation.suite"}, "is a figure of a suite, but evaluation.suite is empty");
 }
 
 RunConfig recipe_defaults(const std::string& recipe) {

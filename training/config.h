@@ -63,6 +63,8 @@ void check(base::ConfigProblems& problems, const SchedulesSection& config, int64
 struct EvaluationSection {
   int64_t every = 100;         // steps; 0: only where asked for
   int64_t num_sequences = 64;  // held-out sequences of one evaluation, or base::kAll
+  std::string suite = {};      // run beside it (training/suite): a name or a file; empty: none
+  int64_t suite_every = 0;     // steps; 0: at every evaluation
 };
 void describe(base::FieldVisitor& visitor, EvaluationSection& config);
 
@@ -70,7 +72,8 @@ struct CheckpointSection {
   int64_t every = 500;           // steps; the last step is always saved
   int64_t keep_last = 2;         // older ones are removed; 0: all are kept
   int64_t keep_every = 0;        // those whose step is a multiple of it stay; 0: none for that
-  int64_t keep_best = 0;         // those with the lowest evaluation loss stay
+  int64_t keep_best = 0;         // those with the best evaluation stay
+  std::string best_by = {};      // a figure of evaluation.suite, "needle/exact"; empty: the evaluation's cross-entropy
   int64_t max_failed_saves = 3;  // in a row, before the run ends
   std::string resume = "auto";   // auto, none, or a checkpoint folder
 };

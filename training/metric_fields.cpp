@@ -95,7 +95,10 @@ std::string metrics_reference() {
       table(layer_fields()),
       "\n## A source\n\n`sources` of a step, where `data.sources` mixes several: one entry each, with its `name`.\n\n",
       table(source_fields()),
-      "\n## An evaluation\n\n`\"kind\": \"evaluation\"`. `step` is the number of steps done before it.\n\n",
+      "\n## An evaluation\n\n`\"kind\": \"evaluation\"`. `step` is the number of steps done before it. Where "
+      "`evaluation.suite` ran, `suite` has its figures by name, as in `needle/exact`, means over lengths and depths, "
+      "and "
+      "`suite_rows` all of them ([evaluation.md](evaluation.md)).\n\n",
       table(evaluation_fields()));
 }
 

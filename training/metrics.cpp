@@ -47,6 +47,10 @@ std::string metrics_line(const StepMetrics& metrics) {
 std::string metrics_line(const EvaluationMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "evaluation"}, {"step", metrics.step}};
   add_fields(json, evaluation_fields(), metrics);
+  if (!metrics.suite.empty()) {
+    json["suite"] = metrics.suite;
+    json["suite_rows"] = nlohmann::ordered_json::parse(metrics.suite_rows);
+  }
   return json.dump();
 }
 

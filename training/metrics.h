@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,6 +55,9 @@ struct EvaluationMetrics {
   double ce = 0.0;
   double perplexity = 0.0;
   int64_t num_tokens = 0, num_sequences = 0;  // what the figures stand on
+  // Of evaluation.suite, where it ran: "needle/exact" and so on, means over lengths and depths; and all rows, as JSON.
+  std::map<std::string, double> suite = {};
+  std::string suite_rows = {};
 };
 
 class TrainingObserver {

@@ -253,17 +253,42 @@ class Run {
   }
 
   void evaluate() {
-    const EvaluationMetrics evaluation = trainer_.evaluate(progress_.num_steps_done);
-    // keep_best compares what is saved with a checkpoint.
-    if (std::isfinite(evaluation.ce)) {
-      last_evaluation_ = {progress_.num_steps_done, evaluation.ce};
+    EvaluationMetrics evaluation = trainer_.evaluate(progress_.num_steps_done);
+    if (suite_is_due()) {
+      const base::PhaseScope phase(base::Phase::evaluation);
+      context_.run_suite(objects_.parts(communicator_), evaluation);
+    }
+    note_best(evaluation);
+    observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
+  }
+
+  bool suite_is_due() const {
+    if (config_.evaluation.suite.empty()) return false;
+    base::require(context_.run_suite != nullptr, "the run evaluates by a suite, and nothing is there to run it");
+    return config_.evaluation.suite_every == 0 || due(config_.evaluation.suite_every);
+  }
+
+  // keep_best compares what is saved with a checkpoint: less is better.
+  void note_best(const EvaluationMetrics& evaluation) {
+    const std::string& figure = config_.checkpoint.best_by;
+    double loss = evaluation.ce;
+    if (!figure.empty()) {
+      const auto found = evaluation.suite.find(figure);
+      if (found == evaluation.suite.end()) return;  // the suite did not run
+      loss = is_better_higher(figure) ? -found->second : found->second;
+    }
+    if (std::isfinite(loss)) {
+      last_evaluation_ = {progress_.num_steps_done, loss};
     } else {
       observe([&](TrainingObserver&) {
-        base::log_warning(base::concat("the evaluation after step ", evaluation.step, " is ", evaluation.ce,
+        base::log_warning(base::concat("the evaluation after step ", evaluation.step, " is ", loss,
                                        ": checkpoint.keep_best does not count it"));
       });
     }
-    observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
+  }
+
+  static bool is_better_higher(const std::string& figure) {
+    return figure.ends_with("/exact") || figure.ends_with("/top1");
   }
 
   // Every state that this run made is saved: one that was forgotten would be lost in a resume without a word.

@@ -23,6 +23,8 @@ struct RunContext {
   base::ConfigOrigin origin = {};        // where the configuration was read, for messages
   std::set<std::string> accept_changed = {};           // what may differ from the checkpoint (run_identity.h)
   std::map<std::string, base::Stateful*> states = {};  // the caller's own, saved with the run's; values are rank 0's
+  // Runs evaluation.suite and adds its figures; needed where the configuration names one. Collective.
+  std::function<void(const RunParts& parts, EvaluationMetrics& metrics)> run_suite = {};
   RecipeReader read_recipe = {};  // for checkpoints of earlier versions, which record less than their configuration
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "training/suite/suite_block.h"
@@ -180,6 +182,45 @@ const SuiteFigure* SuiteRow::figure(const std::string& name) const {
   const auto found =
       std::find_if(figures.begin(), figures.end(), [&](const auto& entry) { return entry.name == name; });
   return found == figures.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> suite_figure_names(const SuiteConfig& suite) {
+  std::vector<std::string> names;
+  for (const SuiteTask& task : suite.tasks) {
+    const bool has_answers = task.task != SuiteTaskKind::language && task.task != SuiteTaskKind::length;
+    const std::string name = task.name.empty() ? task_name(task.task) : task.name;
+    for (const char* figure : {has_answers ? "exact" : "perplexity", "ce", "top1"}) {
+      names.push_back(base::concat(name, "/", figure));
+    }
+  }
+  return names;
+}
+
+void check_suite_texts(const SuiteConfig& suite, const RunConfig& config) {
+  HeldOutTexts texts(config, /*samples_per_step=*/1);
+  for (const SuiteTask& task : suite.tasks) {
+    if (task.task == SuiteTaskKind::language) continue;
+    for (const int64_t length : lengths_of(task, config.data.sequence_length)) texts.of_length(length);
+  }
+}
+
+void add_to(EvaluationMetrics& evaluation, const SuiteResult& result, const std::string& variant) {
+  SuiteResult of_variant{{variant}, {}};
+  std::map<std::string, std::pair<double, double>> sums;  // and their numbers
+  for (const SuiteRow& row : result.rows) {
+    if (row.variant != variant) continue;
+    of_variant.rows.push_back(row);
+    if (row.group != "all") continue;
+    for (const char* name : {"exact", "perplexity", "ce", "top1"}) {
+      const SuiteFigure* figure = row.figure(name);
+      if (figure == nullptr) continue;
+      auto& [sum, count] = sums[base::concat(row.task, "/", name)];
+      sum += figure->value;
+      count += 1;
+    }
+  }
+  for (const auto& [name, sum] : sums) evaluation.suite[name] = sum.first / sum.second;
+  evaluation.suite_rows = suite_json(of_variant)["rows"].dump();
 }
 
 SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const RunParts& parts,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "training/evaluation.h"
+#include "training/metrics.h"
 #include "training/suite/bootstrap.h"
 #include "training/suite/suite_config.h"
 
@@ -46,6 +47,16 @@ using SuiteProgress = std::function<void(const std::string& what, int64_t done, 
 // NumericError for a score that is not finite.
 SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const RunParts& parts,
                       const std::vector<std::string>& variants, const SuiteProgress& progress = {});
+
+// What run_suite would find wrong with the held-out data, at the start of a run: throws DataError where it is too short
+// for a length.
+void check_suite_texts(const SuiteConfig& suite, const RunConfig& config);
+
+// The names that a figure of the suite has during training, "TASK/FIGURE": what checkpoint.best_by may be.
+std::vector<std::string> suite_figure_names(const SuiteConfig& suite);
+
+// Adds the figures of one variant to an evaluation: the mean of each over lengths and depths, and all rows.
+void add_to(EvaluationMetrics& evaluation, const SuiteResult& result, const std::string& variant);
 
 // {"rows": [{"task", "length", "depth", "group", "variant", "num_tokens", "num_sequences", "num_answers", "figures":
 // {name: {"value", "low", "high"}}}]}; null where there is no depth or no interval.

@@ -76,8 +76,8 @@ void describe(base::FieldVisitor& visitor, SuiteTask& task) {
   visitor.field("multiples", task.multiples, Role::free,
                 "where lengths is empty: lengths as multiples of data.sequence_length", {1, 1 << 16});
   visitor.field("depths", task.depths, Role::free, "needle: percent of the text that stands before it", {0, 100});
-  visitor.field("count", task.count, Role::free, "sequences for each length and depth; language: all held-out ones",
-                {1, 1 << 20});
+  visitor.field("count", task.count, Role::free,
+                "sequences for each length and depth; language takes evaluation.num_sequences", {1, 1 << 20});
   visitor.field("key_tokens", task.key_tokens, Role::free, "tokens of a key", {1, 1 << 10});
   visitor.field("value_tokens", task.value_tokens, Role::free, "tokens of a value", {1, 1 << 10});
   visitor.field("num_pairs", task.num_pairs, Role::free, "recall: keys with their values", {1, 1 << 16});

@@ -132,6 +132,10 @@ class MetricEvents::Summary {
     }
   }
 
+  void add(const std::string& tag, double number) {
+    summary_.bytes(kValue, begin(tag, "scalars", "").number(kSimpleValue, static_cast<float>(number)));
+  }
+
   void add(const std::string& tag, const std::string& meaning, const ProtoWriter& histogram) {
     summary_.bytes(kValue, begin(tag, "histograms", meaning).bytes(kHistogram, histogram));
   }
@@ -172,6 +176,7 @@ std::string MetricEvents::step(double wall_time, const StepMetrics& metrics) {
 std::string MetricEvents::evaluation(double wall_time, const EvaluationMetrics& metrics) {
   Summary summary(described_);
   summary.add(std::string(kEvaluationPrefix.substr(0, kEvaluationPrefix.size() - 1)), evaluation_fields(), metrics);
+  for (const auto& [name, value] : metrics.suite) summary.add(concat(kEvaluationPrefix, name), value);
   return summary.event(wall_time, metrics.step);
 }
 
