@@ -94,6 +94,7 @@ class MetricsReader {
     const double step = step_of(fields);
     cut(run_.evaluations, step);
     add_figures(fields, step, run_.evaluations);
+    if (const auto suite = fields.object("suite")) add_figures(*suite, step, run_.evaluations);
   }
 
   void read_layer(const JsonFields& fields, double step) {

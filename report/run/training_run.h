@@ -59,7 +59,7 @@ struct TrainingRun {
   std::vector<std::string> set_aside;  // names of the folders with what an earlier line of the run's history had saved
   std::vector<ConfigEntry> configuration;
 
-  FigureSamples steps, evaluations;
+  FigureSamples steps, evaluations;  // evaluations: those of a suite too, by names like "needle/exact"
   int64_t num_step_lines = 0;
   std::vector<LayerSteps> layers;  // by number
   std::vector<SourceSteps> sources;

@@ -32,6 +32,17 @@ std::vector<std::pair<EventKind, double>> places(const TrainingRun& run) {
   return found;
 }
 
+TEST(TrainingRun, ReadsTheSuiteOfAnEvaluation) {
+  RunFolder folder;
+  RunFolder::Json with_suite = RunFolder::evaluation(20, 2);
+  with_suite["suite"] = {{"needle/exact", 0.75}, {"copy/ce", nullptr}};
+  folder.write_metrics({RunFolder::evaluation(10, 3), with_suite});
+  const TrainingRun run = read_training_run(folder.path());
+  EXPECT_THAT(run.evaluation_figure("needle/exact"), ElementsAre(std::pair<double, double>(20, 0.75)));
+  ASSERT_EQ(run.evaluation_figure("copy/ce").size(), 1u);
+  EXPECT_TRUE(std::isnan(run.evaluation_figure("copy/ce")[0].second));
+}
+
 TEST(TrainingRun, ReadsStepsEvaluationsLayersAndSources) {
   RunFolder folder;
   RunFolder::Json first = RunFolder::step(0, 4), second = RunFolder::step(10, RunFolder::nan());
