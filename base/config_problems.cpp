@@ -1,6 +1,7 @@
 #include "base/config_problems.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/printable.h"
 
@@ -50,6 +51,9 @@ PlacedProblem placed(const ConfigProblem& problem, const ConfigSources& sources)
 void throw_sorted(const std::string& name, std::vector<PlacedProblem> problems) {
   std::stable_sort(problems.begin(), problems.end(),
                    [](const PlacedProblem& a, const PlacedProblem& b) { return a.line < b.line; });
+  // Training and held-out data may break the same rule of the same key.
+  std::set<std::string> told;
+  std::erase_if(problems, [&told](const PlacedProblem& problem) { return !told.insert(problem.text).second; });
   const size_t num_problems = problems.size();
   std::vector<std::string> items;
   for (size_t i = 0; i < std::min(num_problems, kMaxProblems); ++i) items.push_back(problems[i].text);

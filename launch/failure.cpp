@@ -97,8 +97,7 @@ void say(const std::string& what) {
   const bool has_launcher = parallel::MpiSession::started_by_launcher();
   if (may_speak(text.c_str())) {
     base::log_last_words(text);
-    // What MPI says of its end is not said.
-    has_launcher ? end_speech() : be_silent();
+    if (has_launcher) end_speech();
   } else if (has_launcher) {
     be_silent();
     // The rank that speaks ends this one.
@@ -171,7 +170,8 @@ int report_failure(const std::string& what, int exit_code) noexcept {
   guardian_is_silent_from_now_on();
   // MPI_Abort may need what a thread that is stuck in MPI holds.
   end_after(kAbortDeadline, exit_code);
-  parallel::MpiSession::abort_all_ranks(exit_code);
+  // A rank alone has nobody to end, and MPI would have the last word.
+  if (parallel::MpiSession::started_by_launcher()) parallel::MpiSession::abort_all_ranks(exit_code);
   return exit_code;
 }
 

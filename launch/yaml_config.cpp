@@ -257,7 +257,10 @@ std::optional<Found> ConfigFiller::find(std::string_view name) const {
     Found found{std::make_shared<YamlNode>(YamlNode{.kind = YamlNode::Kind::scalar, .text = entry->second}), 0,
                 entry->second};
     try {
-      found.node = parse_yaml(entry->second, "--set");
+      const YamlNodePtr node = parse_yaml(entry->second, "--set");
+      // YAML would fold the lines of a text into one, and no message would show them.
+      const bool is_folded = node->is_scalar() && entry->second.find('\n') != std::string::npos;
+      if (!is_folded) found.node = node;
     } catch (const base::ConfigError& error) {
       found.no_yaml = error.what();
     }

@@ -59,10 +59,14 @@ std::string MpiSession::thread_level() const {
 }
 
 bool MpiSession::started_by_launcher() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "MPI_LOCALNRANKS"}) {
-    if (std::getenv(name) != nullptr) return true;
-  }
-  return false;
+  // As the first caller finds it: MPI_Init gives a process without a launcher some of these names too.
+  static const bool is_started = [] {
+    for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "MPI_LOCALNRANKS"}) {
+      if (std::getenv(name) != nullptr) return true;
+    }
+    return false;
+  }();
+  return is_started;
 }
 
 std::string MpiSession::library_version() {

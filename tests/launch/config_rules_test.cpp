@@ -196,7 +196,8 @@ TEST_F(ConfigRules, SchedulesKeepTheirRangeAlongTheWholeRun) {
                      {"train.num_steps=" + std::to_string(num_steps)});
   };
   const std::vector<std::vector<std::string>> wrong = {
-      {"learning_rate", "shape: exponential, warmup_steps: 6", "schedules.learning_rate.end: exponential"},
+      {"learning_rate", "shape: exponential, warmup_steps: 6",
+       "schedules.learning_rate.shape: does not fit schedules.learning_rate.end: exponential"},
       {"learning_rate", "start: -1e-3", "schedules.learning_rate.start: the value at step 0"},
       {"learning_rate", "end: -1e-3", "schedules.learning_rate.end: the value at step"},
       {"learning_rate", "start: 1e8", "schedules.learning_rate.start: "},

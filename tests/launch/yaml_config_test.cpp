@@ -85,6 +85,8 @@ std::string errors_of(const std::string& text, const std::vector<std::string>& o
     Outer config;
     load_config(input, config);
     return "";
+  } catch (const base::ConfigErrorList& errors) {
+    return errors.list();
   } catch (const base::ConfigError& error) {
     return error.what();
   }
@@ -385,12 +387,14 @@ TEST(YamlConfig, BrokenRulesAreReportedWithTheRest) {
   try {
     fill_config(input, describe_it, rules);
     FAIL();
-  } catch (const base::ConfigError& error) {
-    const std::string errors = error.what();
+  } catch (const base::ConfigErrorList& list) {
+    const std::string& errors = list.list();
     EXPECT_THAT(errors, HasSubstr("has 6 errors"));
+    EXPECT_EQ(std::string(list.what()).find('\n'), std::string::npos);
     for (const char* part :
-         {"run.yaml:3: adapter.bits: too few", "run.yaml:1: weights: do not agree", "--set fast: too slow",
-          "  learning_rate: too low", "run.yaml:5: nmae: unknown key", "run.yaml:4: adapter.tau: expected a number"}) {
+         {"run.yaml:3: adapter.bits: too few", "run.yaml:1: steps: does not fit weights: do not agree",
+          "--set fast: too slow", "  learning_rate: too low", "run.yaml:5: nmae: unknown key",
+          "run.yaml:4: adapter.tau: expected a number"}) {
       EXPECT_THAT(errors, HasSubstr(part));
     }
   }
