@@ -100,21 +100,21 @@ TEST_F(TrainedRunTest, ACheckpointIsFoundByItsNameInTheRun) {
   EXPECT_EQ(missing.exit_code, 4);
   EXPECT_THAT(missing.output, HasSubstr("which holds step_00000002, step_00000004"));
   const std::string run = run_.folder();
-  EXPECT_THAT(rosa({"checkpoint", "show", run, "step_00000002"}).output, HasSubstr("step 2, "));
-  EXPECT_THAT(rosa({"checkpoint", "show", run}).output, HasSubstr("step 4, "));
-  EXPECT_EQ(rosa({"checkpoint", "show", run, "step_00000003"}).exit_code, 4);
-  EXPECT_THAT(rosa({"checkpoint", "verify", run, "step_00000002"}).output,
+  EXPECT_THAT(testing::run_rosa({"checkpoint", "show", run, "step_00000002"}).output, HasSubstr("step 2, "));
+  EXPECT_THAT(testing::run_rosa({"checkpoint", "show", run}).output, HasSubstr("step 4, "));
+  EXPECT_EQ(testing::run_rosa({"checkpoint", "show", run, "step_00000003"}).exit_code, 4);
+  EXPECT_THAT(testing::run_rosa({"checkpoint", "verify", run, "step_00000002"}).output,
               AllOf(HasSubstr("step_00000002: whole"), ::testing::Not(HasSubstr("step_00000004"))));
   const std::string mean = folder_ / "mean.safetensors";
-  EXPECT_THAT(rosa({"checkpoint", "average", run, "2", "step_00000004", "-o", mean}).output,
+  EXPECT_THAT(testing::run_rosa({"checkpoint", "average", run, "2", "step_00000004", "-o", mean}).output,
               HasSubstr("the mean of 2 checkpoints"));
 }
 
 TEST_F(TrainedRunTest, ARunFolderMayBeMovedAndLoseItsConfiguration) {
   fs::rename(run_.folder(), folder_ / "moved");
-  EXPECT_EQ(rosa({"eval", folder_ / "moved", "--variants", "rosa"}).exit_code, 0);
+  EXPECT_EQ(testing::run_rosa({"eval", folder_ / "moved", "--variants", "rosa"}).exit_code, 0);
   fs::remove(folder_ / "moved" / "config.yaml");
-  const JobResult result = rosa({"eval", folder_ / "moved", "--variants", "rosa"});
+  const JobResult result = testing::run_rosa({"eval", folder_ / "moved", "--variants", "rosa"});
   EXPECT_EQ(result.exit_code, 0) << result.output;
 }
 
