@@ -197,9 +197,9 @@ Candidates find_candidates(const ResumeRequest& request) {
   // The first of the line, where it lies elsewhere.
   if (record && record->origin) {
     const fs::path origin = origin_path(request.run_folder, *record->origin);
-    // After what was saved since, before what both lines share.
+    // After what was saved since, be it of the same step, before what both lines share.
     const auto older = std::find_if(candidates.paths.begin(), candidates.paths.end(), [&](const std::string& path) {
-      return CheckpointStore::step_of(path) <= record->origin->step;
+      return CheckpointStore::step_of(path) < record->origin->step;
     });
     if (!store.holds(origin)) candidates.paths.insert(older, origin.string());
   }

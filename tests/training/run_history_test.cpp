@@ -259,6 +259,25 @@ TEST_F(RunHistoryTest, TakingUpAnAbandonedLineMayBeInterrupted) {
   }
 }
 
+TEST_F(RunHistoryTest, TheLastStepOfAnAbandonedLineIsTakenUpOnce) {
+  RunConfig run = config();
+  Recorder whole, branch, taken_up;
+  ASSERT_EQ(train(run, whole), RunOutcome::finished);
+  run.checkpoint.resume = checkpoint(run, 4).string();
+  ASSERT_EQ(train(run, branch), RunOutcome::finished);
+  ASSERT_EQ(set_aside(run).size(), 1u);
+  run.checkpoint.resume = (set_aside(run)[0] / "step_00000012").string();
+  ASSERT_EQ(train(run, taken_up), RunOutcome::finished);
+  ASSERT_EQ(set_aside(run).size(), 2u);
+  for (const std::string& resume : {run.checkpoint.resume, std::string("auto"), std::string("auto")}) {
+    run.checkpoint.resume = resume;
+    Recorder next;
+    ASSERT_EQ(train(run, next), RunOutcome::finished);
+    EXPECT_EQ(set_aside(run).size(), 2u) << "what was saved of the same step is the newest of the line";
+    EXPECT_EQ(steps_in(checkpoints(run)).back(), kNumSteps);
+  }
+}
+
 TEST_F(RunHistoryTest, ARollBackStaysInItsLine) {
   RunConfig run = config();
   run.failures.step_guard.on_non_finite = OnNonFinite::roll_back;
