@@ -166,7 +166,7 @@ int run_report(const ReportOptions& options) {
   std::set<std::filesystem::path> different;
   for (const std::string& folder : options.folders) {
     base::require<base::ConfigError>(different.insert(std::filesystem::weakly_canonical(folder)).second, "'", folder,
-                                     "' is named twice");
+                                     "' is given twice");
   }
   if (options.follow_s > 0) {
     base::require<base::ConfigError>(!options.markdown && !base::output_target(output).is_stream,

@@ -68,6 +68,7 @@ class MetricsReader {
   // Every number of a line, and what is null in it.
   static void add_figures(const JsonFields& fields, double step, FigureSamples& figures) {
     for (const auto& [name, value] : fields.value().items()) {
+      if (value.is_string() && name != "kind" && name != "name") fields.fail(name, "is a text; expected a number");
       if (name == "step" || !(value.is_number() || value.is_null())) continue;
       if (!figures.contains(name)) {
         if (figures.size() >= kMaxFigures) fields.fail(name, base::concat("is figure number ", kMaxFigures + 1));

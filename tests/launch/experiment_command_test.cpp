@@ -131,7 +131,7 @@ TEST_F(ExperimentCommand, AFolderKeepsItsRecipe) {
   EXPECT_FALSE(fs::exists(folder_ / "out/experiment.json.tmp-12-ab"));
   EXPECT_THAT(run({"experiment.seeds=[0,1,0]"}).output, HasSubstr("experiment.seeds: holds 0 twice"));
   const std::string out = (folder_ / "out").string();
-  EXPECT_THAT(run_rosa({"report", out, out + "/", "--markdown"}).output, HasSubstr("is named twice"));
+  EXPECT_THAT(run_rosa({"report", out, out + "/", "--markdown"}).output, HasSubstr("is given twice"));
 }
 
 }  // namespace

@@ -32,6 +32,14 @@ std::vector<std::pair<EventKind, double>> places(const TrainingRun& run) {
   return found;
 }
 
+TEST(TrainingRun, ATextInThePlaceOfANumberIsDamage) {
+  RunFolder folder;
+  RunFolder::Json line = RunFolder::step(0, 4);
+  line["loss"] = "hi";
+  folder.write_metrics({line});
+  EXPECT_THROW(read_training_run(folder.path()), base::DataError);
+}
+
 TEST(TrainingRun, ReadsTheSuiteOfAnEvaluation) {
   RunFolder folder;
   RunFolder::Json with_suite = RunFolder::evaluation(20, 2);

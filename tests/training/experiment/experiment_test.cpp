@@ -140,7 +140,7 @@ TEST_F(Experiments, OtherSettingsInTheSameFolderAreRefused) {
         run_with({{"experiment.num_steps", "9"}, {"experiment.seeds", "[0]"}});
       },
       ThrowsMessage<base::ConfigError>(AllOf(HasSubstr("experiment.num_steps: 9"),
-                                             HasSubstr("experiment.num_steps: 8   (in "), Not(HasSubstr("seeds")))));
+                                             HasSubstr("experiment.num_steps: 8 (in "), Not(HasSubstr("seeds")))));
   std::ofstream(folder_ / "e" / "experiment.json") << "{";
   EXPECT_THAT([&] { run_with({}); }, ThrowsMessage<base::DataError>(HasSubstr("experiment.json:1:1: no valid JSON")));
 }
