@@ -30,7 +30,8 @@ using training::MetricTable;
 const std::map<std::string, MetricKind> kKinds = {{"step", MetricKind::step},
                                                   {"evaluation", MetricKind::evaluation},
                                                   {"layer", MetricKind::layer},
-                                                  {"source", MetricKind::source}};
+                                                  {"source", MetricKind::source},
+                                                  {"suite", MetricKind::suite}};
 
 struct MetricsOptions {
   std::string folder, kind, output;
@@ -180,7 +181,7 @@ void add_metrics_command(CLI::App& program, Action& action) {
   const auto options = std::make_shared<MetricsOptions>();
   command->add_option("RUN", options->folder, "run folder, of a run that is finished or under way")->required();
   command->add_option("--kind", options->kind, "step, evaluation, layer or source (default: the first two; CSV: step)")
-      ->check(CLI::IsMember({"step", "evaluation", "layer", "source"}));
+      ->check(CLI::IsMember({"step", "evaluation", "layer", "source", "suite"}));
   CLI::Option* csv = command->add_flag("--csv", options->csv, "all lines as CSV, with all digits");
   command->add_option("-n,--lines", options->num_lines, "how many of the last lines the table shows (default 3)")
       ->check(CLI::Range(1, 1000))

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <charconv>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 
 #include "base/json.h"
@@ -37,8 +39,11 @@ MetricTable empty_table(MetricKind kind) {
       table.columns.push_back({"name", "", false});
       add_columns(table.columns, source_fields());
       break;
+    case MetricKind::suite:
+      table.columns.insert(table.columns.end(), {{"name", "", false}, {"value", "", false}});
+      break;
   }
-  table.num_keys = kind == MetricKind::layer || kind == MetricKind::source ? 2 : 1;
+  table.num_keys = kind == MetricKind::step || kind == MetricKind::evaluation ? 1 : 2;
   return table;
 }
 
@@ -59,6 +64,16 @@ Row row_of(const base::JsonFields& fields, const MetricTable& table, MetricKind 
   if (kind == MetricKind::source) row.emplace_back(fields.required_text("name"));
   for (size_t i = table.num_keys; i < table.columns.size(); ++i) row.push_back(number_of(fields, table.columns[i]));
   return row;
+}
+
+// A row for each figure of an evaluation's suite; none where it did not run.
+void add_suite(MetricTable& table, const base::JsonFields& line, int64_t step) {
+  const auto suite = line.object("suite");
+  if (!suite) return;
+  for (const auto& [name, value] : suite->value().items()) {
+    const std::optional<double> number = suite->number(name.c_str());
+    table.rows.push_back({step, name, number ? MetricCell(*number) : MetricCell()});
+  }
 }
 
 std::string quoted(const std::string& text) {
@@ -86,13 +101,15 @@ std::string csv_cell(const MetricCell& cell) {
 
 MetricTable read_metric_table(const std::filesystem::path& metrics_file, MetricKind kind) {
   MetricTable table = empty_table(kind);
-  const std::string wanted = kind == MetricKind::evaluation ? "evaluation" : "step";
+  const bool of_evaluations = kind == MetricKind::evaluation || kind == MetricKind::suite;
+  const std::string wanted = of_evaluations ? "evaluation" : "step";
   base::read_json_lines(metrics_file, [&](const base::JsonFields& line, std::string_view) {
     if (line.required_text("kind") != wanted) return;
     const int64_t step = line.required_integer("step", 0);
     while (!table.rows.empty() && std::get<int64_t>(table.rows.back().front()) >= step) table.rows.pop_back();
     const auto add = [&](const base::JsonFields& fields) { table.rows.push_back(row_of(fields, table, kind, step)); };
     if (table.num_keys == 1) return add(line);
+    if (kind == MetricKind::suite) return add_suite(table, line, step);
     for (const base::JsonFields& entry : line.objects(kind == MetricKind::layer ? "layers" : "sources")) add(entry);
   });
   return table;

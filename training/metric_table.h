@@ -1,5 +1,5 @@
 // The numbers in a run's metrics.jsonl, read back as a table: a row for each step, evaluation, layer of a step or
-// source of a step. Its columns are the fields of training/metric_fields.h.
+// source of a step, or a figure of an evaluation's suite. Its columns are the fields of training/metric_fields.h.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace rosa::training {
 
-enum class MetricKind { step, evaluation, layer, source };
+enum class MetricKind { step, evaluation, layer, source, suite };
 
 struct MetricColumn {
   std::string_view name;
@@ -23,7 +23,7 @@ struct MetricColumn {
 using MetricCell = std::variant<std::monostate, int64_t, double, std::string>;
 
 struct MetricTable {
-  // "step"; then "layer" or "name", of tables of layers and sources; then the fields.
+  // "step"; then "layer" or "name", of tables of layers, sources and suites; then the fields.
   std::vector<MetricColumn> columns;
   size_t num_keys = 1;  // columns before the fields
   std::vector<std::vector<MetricCell>> rows;
