@@ -43,6 +43,7 @@ const Meanings& command_meanings() {
       {{"pretrain"}, {"scratch", "pretraining", "teacher"}},
       {{"eval"}, {"evaluate", "evaluation", "test", "score", "perplexity", "ppl", "measure"}},
       {{"eval", "config check"}, {"validate", "validation"}},
+      {{"headroom"}, {"potential", "oracle", "upper-bound", "ceiling", "gap"}},
       {{"generate"},
        {"sample", "infer", "inference", "predict", "complete", "completion", "chat", "prompt", "generation"}},
       {{"export"}, {"huggingface", "hf", "transformers", "publish", "upload", "save_pretrained", "save"}},
@@ -391,6 +392,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_train_command(*program, action);
   add_pretrain_command(*program, action);
   add_eval_command(*program, action);
+  add_headroom_command(*program, action);
   add_generate_command(*program, action);
   add_export_command(*program, action);
   add_checkpoint_command(*program, action);

@@ -1,7 +1,5 @@
 // `rosa eval`: cross-entropy of a run's student, its teacher and the controls on held-out data.
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,17 +11,15 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "base/printable.h"
 #include "launch/accept_changed.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
-#include "launch/progress.h"
 #include "launch/run_config_file.h"
 #include "launch/session.h"
+#include "launch/suite_display.h"
 #include "launch/suite_file.h"
-#include "launch/terminal_line.h"
 #include "launch/trained_run.h"
 #include "training/evaluation.h"
 #include "training/scoreboard.h"
@@ -38,39 +34,6 @@ struct EvalOptions {
   std::vector<std::string> variants = training::kAllVariants;
   std::vector<std::string> overrides;
   std::string suite;
-};
-
-// "needle: 12 of 80 sequences, ETA 1:20": redrawn on a terminal, else a log line now and then.
-class SuiteDisplay {
- public:
-  explicit SuiteDisplay(const Terminal& terminal) : terminal_(terminal), start_(Clock::now()), last_(start_) {}
-  ~SuiteDisplay() {
-    if (terminal_.is_terminal) clear_terminal_line();
-  }
-  SuiteDisplay(const SuiteDisplay&) = delete;
-  SuiteDisplay& operator=(const SuiteDisplay&) = delete;
-
-  void show(const std::string& task, int64_t done, int64_t total) {
-    const Clock::time_point now = Clock::now();
-    const double pause = terminal_.is_terminal ? 0.2 : 30.0;
-    if (std::chrono::duration<double>(now - last_).count() < pause) return;
-    last_ = now;
-    const double elapsed = std::chrono::duration<double>(now - start_).count();
-    const double left = elapsed * static_cast<double>(total - done) / static_cast<double>(done);
-    const std::string text =
-        base::concat(base::printable(task), ": ", done, " of ", total, " sequences, ETA ", duration_text(left));
-    if (terminal_.is_terminal) {
-      draw_terminal_line(text.substr(0, static_cast<size_t>(std::max(terminal_.num_columns - 1, 1))));
-    } else {
-      base::log_info(text);
-    }
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-
-  const Terminal& terminal_;
-  Clock::time_point start_, last_;
 };
 
 // Before the work: figures that can't be written are lost.

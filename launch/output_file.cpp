@@ -35,6 +35,7 @@ std::string start_of(const fs::path& path) {
 // {"teacher": {"ce": ..., "ppl": ...}, ...}, or such objects by name (the demo's).
 bool holds_scores(const nlohmann::json& json, bool also_inside = true) {
   if (json.is_object() && json.contains("variants") && json.contains("rows")) return true;  // of a suite
+  if (json.is_object() && json.contains("copiers")) return true;                            // of headroom
   if (!json.is_object()) return false;
   return std::any_of(json.begin(), json.end(), [also_inside](const nlohmann::json& value) {
     return value.is_object() &&
