@@ -27,6 +27,7 @@
 #include "launch/run_config_file.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "training/checkpoint_store.h"
+#include "training/metrics.h"
 #include "training/run_identity.h"
 #include "training/trainer.h"
 
@@ -69,11 +70,14 @@ std::string size_text(int64_t bytes) {
   return bytes < (1 << 20) ? concat((bytes + 1023) / 1024, " KiB") : bytes_text(bytes);
 }
 
-std::string loss_text(const std::optional<double>& loss) {
-  if (!loss) return "-";
+// "4.0904", of a figure of a suite "needle/exact 0.8750".
+std::string evaluation_text(const training::CheckpointInfo& info) {
+  if (!info.evaluation_loss) return "-";
+  const double value =
+      training::more_is_better(info.evaluated_by) ? 0.0 - *info.evaluation_loss : *info.evaluation_loss;
   char text[32];
-  std::snprintf(text, sizeof(text), "%.4f", *loss);
-  return text;
+  std::snprintf(text, sizeof(text), "%.4f", value);
+  return info.evaluated_by.empty() ? text : base::concat(base::printable(info.evaluated_by), " ", text);
 }
 
 // Lines of the run's history that were left for an older checkpoint.
@@ -90,10 +94,9 @@ int run_list(const std::string& folder) {
   const std::vector<fs::path> paths = checkpoint_paths({folder});
   for (const fs::path& path : paths) {
     const std::string damage = damage_of(path);
-    std::optional<double> loss;
-    if (damage.empty()) loss = training::read_manifest(path).info.evaluation_loss;
+    const std::string evaluation = damage.empty() ? evaluation_text(training::read_manifest(path).info) : "-";
     std::cout << padded(std::to_string(CheckpointStore::step_of(path)), kStepColumn)
-              << padded(size_text(size_bytes(path)), kSizeColumn) << padded(loss_text(loss), kEvaluationColumn)
+              << padded(size_text(size_bytes(path)), kSizeColumn) << padded(evaluation, kEvaluationColumn)
               << (damage.empty() ? "whole" : base::printable(damage)) << "\n";
   }
   if (!is_checkpoint(folder)) list_set_aside(paths.front().parent_path());
@@ -143,7 +146,7 @@ int run_show(const std::vector<std::string>& arguments) {
   const Checkpoint newest = checkpoint_to_show(arguments);
   const training::Manifest& manifest = newest.manifest();
   std::cout << base::printable(newest.folder().string()) << "\nrun " << base::printable(manifest.info.run_id)
-            << ", step " << manifest.info.step << ", evaluation " << loss_text(manifest.info.evaluation_loss) << ", "
+            << ", step " << manifest.info.step << ", evaluation " << evaluation_text(manifest.info) << ", "
             << size_text(size_bytes(newest.folder())) << parent_text(manifest.info.parent) << "\n";
   if (manifest.files.contains("config.yaml")) show_schedules(newest);
   for (const std::string& name : newest.state_names()) {

@@ -57,7 +57,10 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   check_suite_texts(suite, config);
   const auto run_suite = [&](const training::RunParts& parts, training::EvaluationMetrics& evaluation) {
     const std::string variant = parts.adapters == nullptr ? "teacher" : "rosa";
-    add_to(evaluation, training::run_suite(suite, config, parts, {variant}), variant);
+    const training::SuiteResult result =
+        training::run_suite(suite, config, parts, {variant}, /*progress=*/{}, stop_requested);
+    if (result.is_complete) return add_to(evaluation, result, variant);
+    if (session.is_main_rank()) base::log_info("the suite is left before its end, at the request to stop");
   };
   const training::RunContext context{.communicator = session.communicator(),
                                      .observer = observers,

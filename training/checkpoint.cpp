@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/printable.h"
 
 namespace rosa::training {
 namespace {
@@ -73,6 +74,7 @@ CheckpointInfo parse_info(const base::JsonFields& fields) {
   info.run_id = fields.required_text("run_id");
   info.step = fields.required_integer("step", 0);
   info.evaluation_loss = fields.number("evaluation_loss");
+  info.evaluated_by = fields.text("evaluated_by").value_or("");
   if (const auto parent = fields.object("parent")) {
     info.parent = {parent->required_integer("step", 0), parent->required_text("checksum")};
   }
@@ -248,6 +250,7 @@ void write_manifest(const fs::path& folder, const CheckpointInfo& info, const st
                  {"files", json::object()},
                  {"tensors", json::object()}};
   if (info.evaluation_loss && std::isfinite(*info.evaluation_loss)) object["evaluation_loss"] = *info.evaluation_loss;
+  if (!info.evaluated_by.empty()) object["evaluated_by"] = base::as_utf8(info.evaluated_by);
   if (info.parent) object["parent"] = {{"step", info.parent->step}, {"checksum", info.parent->checksum}};
   for (const std::string& text : parts) {
     const json part = json::parse(text);

@@ -48,6 +48,7 @@ struct CheckpointInfo {
   std::string run_id;
   int64_t step = 0;
   std::optional<double> evaluation_loss = {};   // of the evaluation after exactly this step, if there was one
+  std::string evaluated_by = {};                // checkpoint.best_by: what figure that is; empty: the cross-entropy
   std::optional<ParentCheckpoint> parent = {};  // none: the first one of a run
 };
 

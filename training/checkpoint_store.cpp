@@ -252,7 +252,8 @@ void CheckpointStore::retain(const Retention& retention, const fs::path& whole) 
     // What is newer is none of this writer's: it stays, and takes no place of those that are kept.
     if (step_of(*path) > *newest || !looks_whole(*path)) continue;
     steps.push_back(step_of(*path));
-    const auto loss = read_manifest(*path).info.evaluation_loss;
+    const CheckpointInfo info = read_manifest(*path).info;
+    const auto loss = info.evaluated_by == retention.best_by ? info.evaluation_loss : std::nullopt;
     if (loss) by_loss.emplace_back(*loss, steps.back());
   }
   std::sort(by_loss.begin(), by_loss.end());

@@ -15,9 +15,10 @@ namespace rosa::training {
 
 // Which checkpoints stay, besides the newest whole one.
 struct Retention {
-  int64_t last = 0;   // the newest; 0: all stay
-  int64_t every = 0;  // those whose step is a multiple of it; 0: none for that
-  int64_t best = 0;   // those with the lowest evaluation loss
+  int64_t last = 0;          // the newest; 0: all stay
+  int64_t every = 0;         // those whose step is a multiple of it; 0: none for that
+  int64_t best = 0;          // those with the lowest evaluation loss
+  std::string best_by = {};  // the figure that counts (CheckpointInfo::evaluated_by); others are not compared with it
 };
 
 class CheckpointStore {

@@ -234,6 +234,11 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.require(config.checkpoint.keep_best == 0 || config.evaluation.every > 0,
                    {"checkpoint.keep_best", "evaluation.every"},
                    "counts checkpoints of steps that are evaluated, but evaluation.every is 0");
+  problems.require(config.checkpoint.keep_best == 0 || config.checkpoint.best_by.empty() ||
+                       config.evaluation.suite_every <= config.train.num_steps,
+                   {"evaluation.suite_every", "checkpoint.best_by", "train.num_steps"}, "got ",
+                   config.evaluation.suite_every, ", more than the run has steps, ", config.train.num_steps,
+                   ": the suite would never run, and keep_best have nothing to go by");
   problems.require(config.checkpoint.best_by.empty() || !config.evaluation.suite.empty(),
                    {"checkpoint.best_by", "evaluation.suite"}, "is a figure of a suite, but evaluation.suite is empty");
 }

@@ -10,6 +10,8 @@ bool is_logged_step(int64_t step, int64_t num_steps, int64_t every) {
   return step % every == 0 || step + 1 == num_steps;
 }
 
+bool more_is_better(const std::string& figure) { return figure.ends_with("/exact") || figure.ends_with("/top1"); }
+
 void ObserverList::on_start(int64_t first_step, int64_t num_steps) {
   for (auto* observer : observers_) observer->on_start(first_step, num_steps);
 }

@@ -60,6 +60,9 @@ struct EvaluationMetrics {
   std::string suite_rows = {};
 };
 
+// Of a figure of a suite, by its name: shares of what is right. As a loss it counts with its sign turned.
+bool more_is_better(const std::string& figure);
+
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;

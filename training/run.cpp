@@ -241,7 +241,8 @@ class Run {
     WriterOptions options;
     options.retention = {.last = config_.checkpoint.keep_last,
                          .every = config_.checkpoint.keep_every,
-                         .best = config_.checkpoint.keep_best};
+                         .best = config_.checkpoint.keep_best,
+                         .best_by = config_.checkpoint.best_by};
     options.on_commit = [this](const CheckpointInfo& info) {
       record_.last_saved_step = info.step;
       write_run_record(config_.run.folder, record_);
@@ -275,7 +276,7 @@ class Run {
     if (!figure.empty()) {
       const auto found = evaluation.suite.find(figure);
       if (found == evaluation.suite.end()) return;  // the suite did not run
-      loss = is_better_higher(figure) ? -found->second : found->second;
+      loss = more_is_better(figure) ? -found->second : found->second;
     }
     if (std::isfinite(loss)) {
       last_evaluation_ = {progress_.num_steps_done, loss};
@@ -285,10 +286,6 @@ class Run {
                                        ": checkpoint.keep_best does not count it"));
       });
     }
-  }
-
-  static bool is_better_higher(const std::string& figure) {
-    return figure.ends_with("/exact") || figure.ends_with("/top1");
   }
 
   // Every state that this run made is saved: one that was forgotten would be lost in a resume without a word.
@@ -331,7 +328,10 @@ class Run {
     settle_save(writer_->finish());
     require_all_registered();
     CheckpointInfo info{record_.run_id, progress_.num_steps_done, std::nullopt};
-    if (last_evaluation_.first == info.step) info.evaluation_loss = last_evaluation_.second;
+    if (last_evaluation_.first == info.step) {
+      info.evaluation_loss = last_evaluation_.second;
+      info.evaluated_by = config_.checkpoint.best_by;
+    }
     writer_->start(info, states_, {{"config.yaml", context_.resolved_config}});
     saved_step_ = info.step;
   }

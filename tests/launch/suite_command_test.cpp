@@ -88,6 +88,10 @@ TEST_F(SuiteCommand, RunsAtTheEvaluationsOfATraining) {
     EXPECT_FALSE(entry["suite_rows"].empty());
   }
   EXPECT_THAT(steps, ::testing::ElementsAre(2, 4));
+  EXPECT_THAT(testing::run_rosa({"checkpoint", "list", run_.folder()}).output, HasSubstr("length/perplexity "));
+  const JobResult csv = testing::run_rosa({"metrics", run_.folder(), "--csv", "--kind", "suite"});
+  EXPECT_THAT(csv.output, HasSubstr("step,name,value\n2,length/ce,"));
+  EXPECT_THAT(csv.output, HasSubstr("\n4,needle/top1,"));
 }
 
 TEST_F(SuiteCommand, ATrainingRefusesASuiteThatItCouldNotRun) {
@@ -95,6 +99,11 @@ TEST_F(SuiteCommand, ATrainingRefusesASuiteThatItCouldNotRun) {
       testing::run_job(run_.train_command(with_suite({"evaluation.every=1", "checkpoint.best_by=needle/exatc"})));
   EXPECT_EQ(unknown.exit_code, 2);
   EXPECT_THAT(unknown.output, HasSubstr("needle/exact"));
+  const JobResult never =
+      testing::run_job(run_.train_command(with_suite({"evaluation.every=1", "evaluation.suite_every=100",
+                                                      "checkpoint.keep_best=1", "checkpoint.best_by=needle/exact"})));
+  EXPECT_EQ(never.exit_code, 2);
+  EXPECT_THAT(never.output, HasSubstr("evaluation.suite_every"));
   std::ofstream(folder_ / "suite.yaml") << "tasks: [{task: needle, lengths: [12]}]\n";
   EXPECT_EQ(testing::run_job(run_.train_command(with_suite({"evaluation.every=1"}))).exit_code, 2);
 }

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "parallel/thread_communicator.h"
@@ -186,6 +187,9 @@ TEST(SuiteConfig, EveryBuiltInSuiteIsGoodAndOthersAreNamed) {
   EXPECT_THAT(lengths_of(task, 100), ::testing::ElementsAre(50));
   task.lengths = {16};
   EXPECT_THROW(lengths_of(task, 100), base::ConfigError);
+  task.lengths = {};
+  EXPECT_THAT(lengths_of(task, 10), ::testing::ElementsAre(40));  // 1 times 10 is too short for a needle
+  EXPECT_THROW(lengths_of(task, 1), base::ConfigError);
 }
 
 // A small student with random adapters, scored on phrases.
@@ -196,8 +200,8 @@ class SuiteOfARun : public ::testing::Test {
     suite_.whole_max = 100;
     for (const SuiteTaskKind kind : {SuiteTaskKind::language, SuiteTaskKind::length, SuiteTaskKind::needle}) {
       SuiteTask task = task_of(kind);
-      task.lengths = {48, 96};
-      task.depths = {0, 100};
+      if (kind != SuiteTaskKind::language) task.lengths = {48, 96};
+      if (kind == SuiteTaskKind::needle) task.depths = {0, 100};
       task.count = 5;
       suite_.tasks.push_back(task);
     }
@@ -289,6 +293,33 @@ TEST_F(SuiteOfARun, TheTeacherIsLeftOutBeyondItsLimit) {
   for (const SuiteRow& one : result.rows) EXPECT_FALSE(one.variant == "teacher" && one.length > 48);
   EXPECT_NE(row(result, "length", 48, "teacher").figure("ce"), nullptr);
   EXPECT_THAT(suite_tables(result), HasSubstr("needle: answers that are right"));
+}
+
+TEST_F(SuiteOfARun, AStopLeavesItOnAllRanksAndPiecesOfAStreamAreProgress) {
+  suite_.tasks.erase(suite_.tasks.begin());
+  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
+    const RunObjects objects = build_run(config_, Objective::distill, communicator);
+    const auto stop = [&] { return communicator.rank() == 1; };
+    EXPECT_FALSE(run_suite(suite_, config_, objects.parts(communicator), {"rosa"}, {}, stop).is_complete);
+  });
+  suite_.tasks = {task_of(SuiteTaskKind::length)};
+  suite_.tasks[0].lengths = {5000};
+  suite_.tasks[0].count = 1;
+  const int64_t before = base::current_activity().progress;
+  EXPECT_TRUE(run(1, {"rosa"}).is_complete);
+  EXPECT_GE(base::current_activity().progress - before, 3);  // pieces of 2048 tokens
+}
+
+TEST(SuiteConfig, AKeyThatATaskHasNoUseForIsRefused) {
+  SuiteConfig suite;
+  suite.tasks = {task_of(SuiteTaskKind::language)};
+  suite.tasks[0].num_hops = 2;
+  try {
+    base::require_good(suite);
+    FAIL();
+  } catch (const base::ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("tasks[0].num_hops: the task language has no use for it"));
+  }
 }
 
 TEST_F(SuiteOfARun, AFileTooShortForALengthIsNamedBeforeTheWork) {

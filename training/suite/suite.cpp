@@ -167,6 +167,12 @@ std::vector<SuiteBlock> blocks_of(const SuiteContext& context) {
   return blocks;
 }
 
+bool any_rank_stops(parallel::Communicator& communicator, const std::function<bool()>& stop_requested) {
+  if (!stop_requested) return false;
+  const std::vector<int64_t> own = {stop_requested() ? 1 : 0};
+  return communicator.all_reduce_values(own, parallel::Reduction::max).front() != 0;
+}
+
 void require_finite(const SuiteResult& result) {
   for (const SuiteRow& row : result.rows) {
     const SuiteFigure* ce = row.figure("ce");
@@ -205,7 +211,7 @@ void check_suite_texts(const SuiteConfig& suite, const RunConfig& config) {
 }
 
 void add_to(EvaluationMetrics& evaluation, const SuiteResult& result, const std::string& variant) {
-  SuiteResult of_variant{{variant}, {}};
+  SuiteResult of_variant{.variants = {variant}, .rows = {}};
   std::map<std::string, std::pair<double, double>> sums;  // and their numbers
   for (const SuiteRow& row : result.rows) {
     if (row.variant != variant) continue;
@@ -224,7 +230,8 @@ void add_to(EvaluationMetrics& evaluation, const SuiteResult& result, const std:
 }
 
 SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const RunParts& parts,
-                      const std::vector<std::string>& variants, const SuiteProgress& progress) {
+                      const std::vector<std::string>& variants, const SuiteProgress& progress,
+                      const std::function<bool()>& stop_requested) {
   base::require_good(suite);
   HeldOutTexts texts(config, config.train.micro_batches * config.train.micro_batch_sequences);
   const SuiteContext context{suite, config, parts, variants, texts};
@@ -233,17 +240,22 @@ SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const R
   const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
   int64_t total = 0, done = 0;
   for (const SuiteBlock& block : blocks) total += block.num_sequences;
-  SuiteResult result{variants, {}};
+  SuiteResult result{.variants = variants, .rows = {}};
   for (const SuiteBlock& block : blocks) {
     const size_t size = block.variants.size() * block.groups.size() * ScoreSums::kSize;
     std::vector<double> entries(static_cast<size_t>(block.num_sequences) * size, 0.0);
-    for (int64_t sequence = 0; sequence < block.num_sequences; ++sequence) {
-      if (sequence % world_size == rank) {
+    for (int64_t first = 0; first < block.num_sequences; first += world_size) {
+      if (any_rank_stops(parts.communicator, stop_requested)) {
+        result.is_complete = false;
+        return result;
+      }
+      const int64_t sequence = first + rank;
+      if (sequence < block.num_sequences) {
         const std::vector<ScoreSums> sums = block.score(sequence);
         double* numbers = entries.data() + static_cast<size_t>(sequence) * size;
         for (size_t i = 0; i < sums.size(); ++i) put(sums[i], numbers + i * ScoreSums::kSize);
       }
-      ++done;
+      done += std::min(world_size, block.num_sequences - first);
       if (progress && rank == 0) progress(block.task, done, total);
     }
     // Each entry is of one rank, so that the sum is exact.

@@ -37,16 +37,19 @@ struct SuiteRow {
 struct SuiteResult {
   std::vector<std::string> variants;
   std::vector<SuiteRow> rows;
+  bool is_complete = true;  // false: a stop was requested before the end
 };
 
 // Told on rank 0: of `total` sequences, `done` are scored by this rank; `what` is the task under way.
 using SuiteProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
 
-// Runs every task. Rows without tokens are left out. The figures, without times, are equal for any number of ranks.
+// Runs every task. Rows without tokens are left out. `stop_requested` is asked on every rank between sequences; one yes
+// ends it on all, and the result is not complete. The figures, without times, are equal for any number of ranks.
 // Collective: every rank calls it. Throws ConfigError, DataError where the held-out text is too short for a task,
 // NumericError for a score that is not finite.
 SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const RunParts& parts,
-                      const std::vector<std::string>& variants, const SuiteProgress& progress = {});
+                      const std::vector<std::string>& variants, const SuiteProgress& progress = {},
+                      const std::function<bool()>& stop_requested = {});
 
 // What run_suite would find wrong with the held-out data, at the start of a run: throws DataError where it is too short
 // for a length.

@@ -56,9 +56,29 @@ SuiteConfig retrieval_suite(const std::vector<int64_t>& multiples, int64_t count
   for (const auto& [name, kind] : kKinds) {
     suite.tasks.push_back(
         task_of(kind, multiples, kind == SuiteTaskKind::length ? std::max<int64_t>(2, count / 4) : count));
-    suite.tasks.back().depths = depths;
+    if (kind == SuiteTaskKind::needle) suite.tasks.back().depths = depths;
   }
   return suite;
+}
+
+// A key that the task does not use, and that was given a value of its own: whoever wrote it expects something of it.
+void check_unused(base::ConfigProblems& problems, const std::string& prefix, const SuiteTask& task) {
+  using Kind = SuiteTaskKind;
+  const SuiteTask defaults;
+  const Kind kind = task.task;
+  const bool has_keys = kind != Kind::language && kind != Kind::length && kind != Kind::copy;
+  const auto refuse = [&](const char* key, bool is_used, bool is_default) {
+    problems.require(is_used || is_default, {prefix + key}, "the task ", task_name(kind), " has no use for it");
+  };
+  refuse("lengths", kind != Kind::language, task.lengths.empty());
+  refuse("depths", kind == Kind::needle, task.depths == defaults.depths);
+  refuse("key_tokens", has_keys, task.key_tokens == defaults.key_tokens);
+  refuse("value_tokens", has_keys && kind != Kind::multi_hop, task.value_tokens == defaults.value_tokens);
+  refuse("num_pairs", kind == Kind::recall, task.num_pairs == defaults.num_pairs);
+  refuse("num_hops", kind == Kind::multi_hop, task.num_hops == defaults.num_hops);
+  refuse("num_values", kind == Kind::last_value, task.num_values == defaults.num_values);
+  refuse("passage_tokens", kind == Kind::copy, task.passage_tokens == defaults.passage_tokens);
+  refuse("prompt_tokens", kind == Kind::copy, task.prompt_tokens == defaults.prompt_tokens);
 }
 
 }  // namespace
@@ -116,6 +136,7 @@ void check(base::ConfigProblems& problems, const SuiteConfig& config) {
     problems.require(task.task != SuiteTaskKind::copy || task.prompt_tokens < task.passage_tokens,
                      {key("prompt_tokens"), key("passage_tokens")}, "got ", task.prompt_tokens,
                      "; expected less than the passage has, ", task.passage_tokens);
+    check_unused(problems, base::concat("tasks[", i, "]."), task);
     for (const int64_t length : task.lengths) {
       problems.require(length > planted_tokens(task), {key("lengths")}, "got ", length,
                        "; keys, values and passages of this task take ", planted_tokens(task), " tokens already");
@@ -134,15 +155,21 @@ SuiteConfig built_in_suite(const std::string& name) {
 }
 
 std::vector<int64_t> lengths_of(const SuiteTask& task, int64_t sequence_length) {
+  const int64_t least = planted_tokens(task) + 1;
   std::set<int64_t> lengths(task.lengths.begin(), task.lengths.end());
   if (lengths.empty()) {
-    for (const int64_t multiple : task.multiples) lengths.insert(multiple * sequence_length);
+    for (const int64_t multiple : task.multiples) {
+      if (multiple * sequence_length >= least) lengths.insert(multiple * sequence_length);
+    }
+    base::require<base::ConfigError>(
+        !lengths.empty(), "the suite's task '", task.name, "' needs sequences of at least ", least,
+        " tokens for its keys, values and passages, and none of its multiples of ", "data.sequence_length, ",
+        sequence_length, ", is as long: give it `lengths` in a suite of your own (docs/evaluation.md)");
   }
   for (const int64_t length : lengths) {
-    base::require<base::ConfigError>(length > planted_tokens(task) && length <= kMaxLength, "the suite's task '",
-                                     task.name, "' can't be made with sequences of ", length,
-                                     " tokens: keys, values and passages take ", planted_tokens(task), ", and at most ",
-                                     kMaxLength, " are served; change its lengths or multiples");
+    base::require<base::ConfigError>(length >= least && length <= kMaxLength, "the suite's task '", task.name,
+                                     "' can't be made with sequences of ", length, " tokens; expected ", least, " to ",
+                                     kMaxLength);
   }
   return {lengths.begin(), lengths.end()};
 }

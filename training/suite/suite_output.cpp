@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "training/suite/suite.h"
 
 namespace rosa::training {
@@ -66,9 +67,9 @@ std::string table_of(const SuiteResult& result, const std::string& task, int num
                         });
   const int width = static_cast<int>(29 + group_width) + kWideCell * static_cast<int>(result.variants.size());
   const bool with_intervals = num_columns == 0 || width <= num_columns;
-  std::string text =
-      base::concat(task, is_exact ? ": answers that are right in every token" : ": cross-entropy, nats a token",
-                   with_intervals ? " [95 % interval]\n" : "\n");
+  std::string text = base::concat(
+      base::printable(task), is_exact ? ": answers that are right in every token" : ": cross-entropy, nats a token",
+      with_intervals ? " [95 % interval]\n" : "\n");
   text += formatted("%9s %s%-*s %10s", "length", has_depth ? " depth " : "", static_cast<int>(group_width), "tokens",
                     is_exact ? "answers" : "number");
   for (const std::string& variant : result.variants) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/activity.h"
 #include "models/generator.h"
 
 namespace rosa::training {
@@ -25,12 +26,14 @@ int64_t forward_text(const SuiteContext& context, const std::string& variant, st
   const auto length = static_cast<int64_t>(ids.size());
   if (length <= context.suite.whole_max) {
     use(0, parts.model.hidden_states(row_of(ids).to(parts.device), options)[0]);
+    base::note_progress();
     return 0;
   }
   models::Generator stream(parts.model, options, /*batch=*/1, /*max_rewind=*/0);
   for (int64_t first = 0; first < length; first += kPiece) {
     const auto piece = ids.subspan(static_cast<size_t>(first), static_cast<size_t>(std::min(kPiece, length - first)));
     use(first, stream.append(row_of(piece))[0]);
+    base::note_progress();
   }
   return static_cast<int64_t>(stream.num_bytes());
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/activity.h"
+
 namespace rosa::training {
 
 TokenScores score_tokens(const models::Qwen3& model, const at::Tensor& hidden, const at::Tensor& ids,
@@ -15,6 +17,7 @@ TokenScores score_tokens(const models::Qwen3& model, const at::Tensor& hidden, c
     const at::Tensor log_p = model.logits(hidden.narrow(0, first, count)).to(at::kFloat).log_softmax(-1);
     const at::Tensor chunk = labels.narrow(0, first, count);
     const at::Tensor choice = log_p.argmax(-1);
+    base::note_progress();
     ce.push_back(log_p.gather(1, chunk.unsqueeze(1)).squeeze(1).neg().to(at::kDouble).cpu());
     top1.push_back(choice.eq(chunk).cpu());
     if (!teacher_hidden.defined()) continue;
