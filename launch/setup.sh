@@ -142,25 +142,25 @@ install_arrow() {
   export ROSA_ARROW
 }
 
-# pip_install TARGET LOG PYTHON ARGUMENT...: adds wheels to a folder that is removed if that fails.
+# pip_install TARGET LOG ARGUMENT...: adds wheels to a folder that is removed if that fails.
 pip_install() {
-  local target=$1 log=$2 python=$3
-  shift 3
+  local target=$1 log=$2
+  shift 2
   if python3 -m pip install --target "$target" --only-binary=:all: --no-cache-dir --disable-pip-version-check \
     --root-user-action=ignore "$@" 2>&1 | tee -a "$log"; then
     return 0
   fi
   rm -rf "$target"
+  local what="${*: -1}" own=""  # the last wheel stands for all
+  case $target in *libtorch*) own=", or point ROSA_LIBTORCH at a LibTorch of your own: the folder with include/ and lib/" ;; esac
   if grep -qiE 'connection|timed out|resolve|unreachable|ssl|proxy' "$log"; then
-    fail "pip could not reach the package index to download LibTorch" \
-         "Check the network (and pip's proxy or index settings) and start this again, or point ROSA_LIBTORCH" \
-         "at a LibTorch of your own: the folder with include/ and lib/."
+    fail "pip could not reach the package index to download $what" \
+         "Check the network (and pip's proxy or index settings) and start this again$own."
   elif grep -q 'No matching distribution' "$log"; then
-    fail "PyPI has no torch $torch_version wheel for Python $python on $(uname -m)" \
-         "Put a python3 that it supports first on PATH (3.11 or newer; Debian 12's is 3.11), or point ROSA_LIBTORCH" \
-         "at a LibTorch of your own: the folder with include/ and lib/."
+    fail "PyPI has no wheel of $what for $(python3 --version 2>&1) on $(uname -m)" \
+         "Put a python3 that it supports first on PATH (3.11 or newer; Debian 12's is 3.11)$own."
   fi
-  fail "pip could not install LibTorch; its message is above and in $log"
+  fail "pip could not install $what; its message is above and in $log"
 }
 
 # download_libtorch KIND FOLDER: under the lock. Installs aside and renames, so FOLDER is whole or absent.
@@ -178,10 +178,10 @@ download_libtorch() {
   local partial=$folder.partial.$$
   : >"$folder.log"
   if [ "$kind" = cuda ]; then
-    pip_install "$partial" "$folder.log" "$python" --no-deps "torch==$torch_version"
-    pip_install "$partial" "$folder.log" "$python" "${torch_cuda_wheels[@]}"
+    pip_install "$partial" "$folder.log" --no-deps "torch==$torch_version"
+    pip_install "$partial" "$folder.log" "${torch_cuda_wheels[@]}"
   else
-    pip_install "$partial" "$folder.log" "$python" --no-deps "${torch_cpu_wheels[@]}"
+    pip_install "$partial" "$folder.log" --no-deps "${torch_cpu_wheels[@]}"
   fi
   [ -f "$partial/torch/include/ATen/ATen.h" ] && [ -f "$partial/torch/lib/libtorch_cpu.so" ] ||
     fail "the torch wheel in $partial holds no ATen.h or libtorch_cpu.so" "Please report this with $log."
@@ -197,7 +197,7 @@ install_tokenizers() {
   mkdir -p "$made"
   if [ ! -d "$packages" ]; then
     say "tokenizers $tokenizers_version from PyPI, into $packages"
-    (pip_install "$packages.partial" "$packages.log" "" --no-deps "tokenizers==$tokenizers_version") || return 1
+    (pip_install "$packages.partial" "$packages.log" --no-deps "tokenizers==$tokenizers_version") || return 1
     mv "$packages.partial" "$packages"
   fi
   python3 "$rosa_root/text/qwen3_tokenizer.py" "$made/tokenizer.json" || return 1

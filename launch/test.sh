@@ -142,7 +142,7 @@ run_tensorboard() {
   packages=$(cache_folder)/tensorboard-$tensorboard_version
   if [ ! -d "$packages" ]; then
     say "tensorboard $tensorboard_version from PyPI, into $packages (160 MB)"
-    (pip_install "$packages.partial" "$packages.log" "" "tensorboard==$tensorboard_version") &&
+    (pip_install "$packages.partial" "$packages.log" "tensorboard==$tensorboard_version") &&
       mv "$packages.partial" "$packages" || { record "tensorboard $tensorboard_version from PyPI" 1; return 0; }
   fi
   say "Python: event files in tensorboard"
@@ -162,7 +162,7 @@ run_python() {
   fi
   if [ ! -d "$packages" ]; then
     say "transformers $transformers_version from PyPI, into $packages"
-    (pip_install "$packages.partial" "$packages.log" "" "transformers==$transformers_version" safetensors) &&
+    (pip_install "$packages.partial" "$packages.log" "transformers==$transformers_version" safetensors) &&
       mv "$packages.partial" "$packages" || { record "transformers" 1; return 0; }
   fi
   say "Python: exported students in transformers"
@@ -179,8 +179,8 @@ run_lm_eval() {
   harness=$(cache_folder)/lm_eval-$lm_eval_version
   if [ ! -d "$harness" ]; then
     say "lm_eval $lm_eval_version from PyPI, into $harness (750 MB)"
-    (pip_install "$harness.partial" "$harness.log" "" --no-binary=sqlitedict,rouge-score,word2number "lm_eval==$lm_eval_version" psutil &&
-      pip_install "$harness.partial" "$harness.log" "" --no-deps accelerate) &&
+    (pip_install "$harness.partial" "$harness.log" --no-binary=sqlitedict,rouge-score,word2number "lm_eval==$lm_eval_version" psutil &&
+      pip_install "$harness.partial" "$harness.log" --no-deps accelerate) &&
       mv "$harness.partial" "$harness" || { skip "lm_eval $lm_eval_version can't be installed"; return 0; }
   fi
   say "Python: lm-evaluation-harness on an exported student"
