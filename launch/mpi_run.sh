@@ -127,7 +127,10 @@ print_command() {
 # for it, which it hands to the ranks: they save and end with 75. mpirun itself would kill them soon after TERM or
 # Ctrl-C. A second INT ends the job at once.
 run_ranks() {
-  local job status interrupts=0 stops=0 guard=()
+  local job status interrupts=0 stops=0 guard=() word saves=""
+  for word in "$@"; do
+    case "$word" in train | pretrain | experiment | demo) saves=" after this step with a checkpoint" ;; esac
+  done
   # Without this script the job must not go on unwatched: USR1 comes to it also when the script is killed.
   if command -v setpriv >/dev/null 2>&1; then guard=(setpriv --pdeathsig USR1); fi
   # A session of its own: the terminal's Ctrl-C comes here only.
@@ -163,7 +166,7 @@ stop_ranks() {
     kill -TERM "$job" 2>/dev/null || true
     return 0
   fi
-  if [ "$stops" = 1 ]; then echo "stopping after this step with a checkpoint; Ctrl-C twice ends at once" >&2; fi
+  if [ "$stops" = 1 ]; then echo "stopping$saves; Ctrl-C twice ends at once" >&2; fi
   kill -USR1 "$job" 2>/dev/null || true
 }
 
