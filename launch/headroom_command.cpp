@@ -49,6 +49,10 @@ training::RunConfig run_config(const HeadroomOptions& options) {
 }
 
 int run_headroom(const HeadroomOptions& options) {
+  base::require<base::ConfigError>(std::filesystem::is_regular_file(options.data), "--data: '", options.data,
+                                   "' is no file; expected a token file (rosa data pack) or a text");
+  base::require<base::ConfigError>(std::filesystem::is_directory(options.model), "--model: '", options.model,
+                                   "' is no folder; expected a Hugging Face model folder");
   const std::filesystem::path output = output_path(options.output);
   if (!options.output.empty()) {
     check_output({.option = "-o",
@@ -87,11 +91,8 @@ void add_headroom_command(CLI::App& program, Action& action) {
       "headroom", "Before any training: what retrieval could bring a windowed model at most, on some data.");
   const auto options = std::make_shared<HeadroomOptions>();
   command->add_option("--data", options->data, "a token file (rosa data pack), or a text whose bytes are the tokens")
-      ->required()
-      ->check(CLI::ExistingFile);
-  command->add_option("--model", options->model, "Hugging Face folder of the base model")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+      ->required();
+  command->add_option("--model", options->model, "Hugging Face folder of the base model")->required();
   command->add_option("--window", options->config.sliding_window, "the student's window, in tokens")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->capture_default_str();
