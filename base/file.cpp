@@ -9,7 +9,6 @@
 #include <charconv>
 #include <cstring>
 #include <random>
-#include <regex>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -24,6 +23,19 @@ const char* kind_name(mode_t mode) {
   if (S_ISFIFO(mode)) return "a named pipe";
   if (S_ISSOCK(mode)) return "a socket";
   return "a device";
+}
+
+// The name that a temporary file NAME.tmp-PROCESS-HEXDIGITS was to get; empty for the name of any other file.
+std::string target_of_temporary(const std::string& name) {
+  constexpr std::string_view kMark = ".tmp-";
+  const size_t mark = name.rfind(kMark);
+  if (mark == std::string::npos) return {};
+  const std::string_view rest = std::string_view(name).substr(mark + kMark.size());
+  const size_t dash = rest.find('-');
+  const bool is_ours = dash != std::string_view::npos && dash > 0 && dash + 1 < rest.size() &&
+                       rest.substr(0, dash).find_first_not_of("0123456789") == std::string_view::npos &&
+                       rest.substr(dash + 1).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return is_ours ? name.substr(0, mark) : std::string();
 }
 
 void sync_path(const std::filesystem::path& path, int flags) {
@@ -250,15 +262,14 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 
 void remove_temporaries(const std::filesystem::path& folder,
                         const std::function<bool(const std::string& name)>& is_of) {
-  static const std::regex temporary("(.+)\\.tmp-[0-9]+-[0-9a-f]+");
   std::vector<std::filesystem::path> left;
   std::error_code error;
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    std::smatch parts;
     std::error_code ignored;
     const bool is_file = entry->symlink_status(ignored).type() == std::filesystem::file_type::regular;
-    if (is_file && std::regex_match(name, parts, temporary) && is_of(parts[1])) left.push_back(entry->path());
+    const std::string target = is_file ? target_of_temporary(name) : std::string();
+    if (!target.empty() && is_of(target)) left.push_back(entry->path());
   }
   for (const std::filesystem::path& path : left) std::filesystem::remove(path, error);
 }
