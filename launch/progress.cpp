@@ -1,12 +1,10 @@
 #include "launch/progress.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/log.h"
 #include "base/printable.h"
 #include "launch/host_facts.h"
@@ -15,6 +13,7 @@
 namespace rosa::launch {
 namespace {
 
+using base::formatted;
 using training::EvaluationMetrics;
 using training::StepMetrics;
 
@@ -24,29 +23,20 @@ constexpr int kMaxBarColumns = 30;
 // Below it the screen's lines would be cut, or leave too little of what scrolls above.
 constexpr int kMinScreenColumns = 100, kMinScreenRows = 12;
 
-__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
-  std::array<char, 256> text{};
-  va_list arguments;
-  va_start(arguments, pattern);
-  const int length = std::vsnprintf(text.data(), text.size(), pattern, arguments);
-  va_end(arguments);
-  return {text.data(), static_cast<std::size_t>(std::clamp(length, 0, static_cast<int>(text.size()) - 1))};
-}
-
 std::string counter_text(const StepMetrics& metrics) {
   const std::string total = std::to_string(metrics.num_steps);
-  return format("%*lld/%s", static_cast<int>(total.size()), static_cast<long long>(metrics.step + 1), total.c_str());
+  return formatted("%*lld/%s", static_cast<int>(total.size()), static_cast<long long>(metrics.step + 1), total.c_str());
 }
 
 // "12 ms (12%)"
 std::string part_text(double milliseconds, double whole) {
   const double percent = whole > 0 ? 100 * milliseconds / whole : 0.0;
-  return format("%.*f ms (%.0f%%)", milliseconds < 10 ? 1 : 0, milliseconds, percent);
+  return formatted("%.*f ms (%.0f%%)", milliseconds < 10 ? 1 : 0, milliseconds, percent);
 }
 
 std::string evaluation_text(const EvaluationMetrics& metrics) {
-  return format("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f", static_cast<long long>(metrics.step),
-                metrics.ce, metrics.perplexity);
+  return formatted("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f",
+                   static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity);
 }
 
 // A line that wraps can't be redrawn.
@@ -59,22 +49,22 @@ std::string cut_to(const std::string& line, int num_columns) {
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds)) return "?";
   const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
-  if (whole >= 3600) return format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
-  return format("%lld:%02lld", whole / 60, whole % 60);
+  if (whole >= 3600) return formatted("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+  return formatted("%lld:%02lld", whole / 60, whole % 60);
 }
 
 std::string count_text(double count) {
-  if (count < 1000) return format("%.0f", count);
-  if (count < 1e6) return format("%.1fk", count / 1e3);
-  return format("%.1fM", count / 1e6);
+  if (count < 1000) return formatted("%.0f", count);
+  if (count < 1e6) return formatted("%.1fk", count / 1e3);
+  return formatted("%.1fM", count / 1e6);
 }
 
 std::string step_text(const StepMetrics& metrics, double eta_seconds, bool with_parts) {
   std::string parts;
-  if (metrics.kl != 0.0) parts = format("kl %.4f", metrics.kl);
-  if (metrics.ce != 0.0) parts += (parts.empty() ? "" : ", ") + format("ce %.4f", metrics.ce);
-  return format("loss %.4f", metrics.loss) + (parts.empty() || !with_parts ? "" : " (" + parts + ")") +
-         format("  alpha %.2f  lr %.1e  ", metrics.alpha, metrics.learning_rate) +
+  if (metrics.kl != 0.0) parts = formatted("kl %.4f", metrics.kl);
+  if (metrics.ce != 0.0) parts += (parts.empty() ? "" : ", ") + formatted("ce %.4f", metrics.ce);
+  return formatted("loss %.4f", metrics.loss) + (parts.empty() || !with_parts ? "" : " (" + parts + ")") +
+         formatted("  alpha %.2f  lr %.1e  ", metrics.alpha, metrics.learning_rate) +
          count_text(metrics.tokens_per_second) + " tok/s  ETA " + duration_text(eta_seconds);
 }
 
@@ -84,7 +74,7 @@ std::string sources_text(const std::vector<training::SourceMetrics>& sources) {
   std::size_t num_seen = 0;
   for (const training::SourceMetrics& source : sources) {
     if (source.num_sequences == 0 || ++num_seen > kMaxSources) continue;
-    text += base::concat(text.empty() ? "" : ", ", base::excerpt(source.name, 20), format(" %.4f", source.loss));
+    text += base::concat(text.empty() ? "" : ", ", base::excerpt(source.name, 20), formatted(" %.4f", source.loss));
   }
   if (num_seen > kMaxSources) text += base::concat(" and ", num_seen - kMaxSources, " more");
   return text;
@@ -96,7 +86,7 @@ std::string bar_text(const StepMetrics& metrics, double eta_seconds, int num_col
   const double share =
       metrics.num_steps > 0 ? static_cast<double>(metrics.step + 1) / static_cast<double>(metrics.num_steps) : 0.0;
   const int percent = static_cast<int>(100 * share);
-  std::string line = counter + format(" %3d%%  ", percent);
+  std::string line = counter + formatted(" %3d%%  ", percent);
   if (!sources.empty() && static_cast<int>(line.size() + numbers.size() + sources.size()) + 2 < num_columns) {
     numbers += "  " + sources;
   }
@@ -124,7 +114,7 @@ std::string screen_text(const StepMetrics& metrics, const RunNews& news, double 
                         const std::string& sources) {
   const double whole = metrics.step_ms;
   const double rest = std::max(0.0, whole - metrics.match_wait_ms - metrics.communication_wait_ms);
-  const std::string time = format("  step %.0f ms: ", whole) + part_text(metrics.match_wait_ms, whole) +
+  const std::string time = formatted("  step %.0f ms: ", whole) + part_text(metrics.match_wait_ms, whole) +
                            " waiting for automata, " + part_text(metrics.communication_wait_ms, whole) +
                            " communication, " + part_text(rest, whole) + " rest;  memory " +
                            bytes_text(metrics.memory_bytes);
@@ -192,13 +182,13 @@ void ProgressDisplay::on_step(const StepMetrics& metrics) {
 
 void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
   news_.last_evaluation = metrics;
-  base::log_info(evaluation_text(metrics) + format(" (%lld tokens of %lld sequences)",
-                                                   static_cast<long long>(metrics.num_tokens),
-                                                   static_cast<long long>(metrics.num_sequences)));
+  base::log_info(evaluation_text(metrics) + formatted(" (%lld tokens of %lld sequences)",
+                                                      static_cast<long long>(metrics.num_tokens),
+                                                      static_cast<long long>(metrics.num_sequences)));
   std::string suite;
   for (const auto& [name, value] : metrics.suite) {
     if (!name.ends_with("/exact") && !name.ends_with("/perplexity")) continue;  // one figure a task
-    suite += base::concat(suite.empty() ? "" : ", ", base::printable(name), " ", format("%.3f", value));
+    suite += base::concat(suite.empty() ? "" : ", ", base::printable(name), " ", formatted("%.3f", value));
   }
   if (!suite.empty()) base::log_info(base::concat("suite after step ", metrics.step, ": ", suite));
 }

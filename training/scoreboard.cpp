@@ -3,14 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/formatted.h"
+
 namespace rosa::training {
 namespace {
+
+using base::formatted;
 
 struct Label {
   const char* variant;
@@ -34,13 +37,6 @@ bool has_gap(const Scores& scores) { return scores.contains("teacher") && scores
 std::optional<double> closed_by(const Scores& scores, const VariantScore& score, bool recallable) {
   return gap_closed(sums_of(scores.at("window"), recallable), sums_of(score, recallable),
                     sums_of(scores.at("teacher"), recallable));
-}
-
-template <class... Args>
-std::string formatted(const char* format, Args... args) {
-  std::array<char, 256> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), format, args...);
-  return buffer.data();
 }
 
 }  // namespace

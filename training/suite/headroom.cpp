@@ -1,18 +1,17 @@
 #include "training/suite/headroom.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/random.h"
 #include "models/attention.h"
-#include "rosa/automaton/matcher.h"
 #include "rosa/operator/symbols.h"
 #include "training/evaluation.h"
+#include "training/suite/symbol_matches.h"
 #include "training/suite/token_scores.h"
 
 namespace rosa::training {
@@ -35,21 +34,8 @@ at::Tensor directions(const HeadroomConfig& config, int64_t layer, int64_t hidde
   return all;
 }
 
-// The match of each position: of its tokens, or of the longest of several heads' symbols.
-struct Matches {
-  std::vector<int32_t> positions, lengths;
-};
-
-Matches match(std::span<const uint64_t> symbols, std::span<const int32_t> document_starts) {
-  Matches matches;
-  matches.positions.resize(symbols.size());
-  matches.lengths.resize(symbols.size());
-  automaton::Matcher().match<uint64_t>(symbols, symbols, matches.positions, matches.lengths, document_starts);
-  return matches;
-}
-
 // Of equally long ones the nearest.
-void take_longer(Matches& best, const Matches& other) {
+void take_longer(SymbolMatches& best, const SymbolMatches& other) {
   for (size_t t = 0; t < best.lengths.size(); ++t) {
     const bool is_better = other.lengths[t] > best.lengths[t] ||
                            (other.lengths[t] == best.lengths[t] && other.positions[t] > best.positions[t]);
@@ -83,7 +69,7 @@ class SequenceScorer {
     Result result;
     result.copiers.resize(num_copiers());
     if (counted.numel() == 0) return result;
-    std::vector<Matches> matches = {match_tokens(batch)};
+    std::vector<SymbolMatches> matches = {match_tokens(batch)};
     const at::Tensor window = window_hidden_states(batch, matches)[0];
     const at::Tensor teacher = model_.teacher_hidden_states(ids, batch.documents)[0];
     const at::Tensor before = counted.sub(1), labels = ids[0].index_select(0, counted);
@@ -111,30 +97,15 @@ class SequenceScorer {
   }
 
  private:
-  static std::vector<int32_t> document_starts(const Batch& batch) {
-    std::vector<int32_t> starts = {0};
-    if (!batch.documents.defined()) return starts;
-    const int64_t* documents = batch.documents.const_data_ptr<int64_t>();
-    for (int64_t t = 1; t < batch.documents.size(1); ++t) {
-      if (documents[t] != documents[t - 1]) starts.push_back(static_cast<int32_t>(t));
-    }
-    return starts;
-  }
-
-  static Matches match_tokens(const Batch& batch) {
-    const int64_t* ids = batch.input_ids.const_data_ptr<int64_t>();
-    return match(std::vector<uint64_t>(ids, ids + batch.input_ids.numel()), document_starts(batch));
-  }
-
   // Of the hashes of one layer's input, [T,hidden].
-  Matches match_hashes(int64_t layer, const at::Tensor& input, const std::vector<int32_t>& starts) const {
+  SymbolMatches match_hashes(int64_t layer, const at::Tensor& input, const std::vector<int32_t>& starts) const {
     const at::Tensor projected = at::matmul(input.to(at::kFloat), directions_[static_cast<size_t>(layer)].t());
     const at::Tensor logits = projected.view({input.size(0), config_.hash_heads, config_.hash_bits}).transpose(0, 1);
     const at::Tensor symbols = pack_symbols(logits.unsqueeze(0).contiguous())[0].to(at::kLong).contiguous();
-    Matches best;
+    SymbolMatches best;
     for (int64_t head = 0; head < config_.hash_heads; ++head) {
       const int64_t* first = symbols[head].const_data_ptr<int64_t>();
-      const Matches matches = match(std::vector<uint64_t>(first, first + input.size(0)), starts);
+      const SymbolMatches matches = match_symbols(std::vector<uint64_t>(first, first + input.size(0)), starts);
       if (head == 0) {
         best = matches;
       } else {
@@ -145,7 +116,7 @@ class SequenceScorer {
   }
 
   // Those of the windowed model; adds the matches of every layer's input.
-  at::Tensor window_hidden_states(const Batch& batch, std::vector<Matches>& matches) const {
+  at::Tensor window_hidden_states(const Batch& batch, std::vector<SymbolMatches>& matches) const {
     const std::vector<int32_t> starts = document_starts(batch);
     models::LayerContext context;
     at::Tensor hidden = model_.embed(batch.input_ids);
@@ -303,21 +274,17 @@ Headroom measure_headroom(const HeadroomConfig& config, const models::Qwen3& mod
 }
 
 std::string headroom_table(const Headroom& headroom) {
-  const auto formatted = [](const char* format, auto... args) {
-    std::array<char, 256> text{};
-    std::snprintf(text.data(), text.size(), format, args...);
-    return std::string(text.data());
-  };
-  std::string text = formatted("teacher %.4f, window only %.4f nats a token, over %lld tokens of %lld sequences\n\n",
-                               headroom.teacher_ce, headroom.window_ce, static_cast<long long>(headroom.num_tokens),
-                               static_cast<long long>(headroom.num_sequences));
-  text += formatted("%-10s %8s %26s %9s %7s\n", "copier of", "ce", "gap closed [95 % interval]", "matched", "right");
+  std::string text = base::formatted(
+      "teacher %.4f, window only %.4f nats a token, over %lld tokens of %lld sequences\n\n", headroom.teacher_ce,
+      headroom.window_ce, static_cast<long long>(headroom.num_tokens), static_cast<long long>(headroom.num_sequences));
+  text +=
+      base::formatted("%-10s %8s %26s %9s %7s\n", "copier of", "ce", "gap closed [95 % interval]", "matched", "right");
   for (const CopierHeadroom& copier : headroom.copiers) {
     std::string closed = "n/a";
-    if (copier.closed) closed = formatted("%.3f", *copier.closed);
-    if (copier.interval) closed += formatted(" [%.3f, %.3f]", copier.interval->low, copier.interval->high);
-    text += formatted("%-10s %8.4f %26s %8.1f%% %6.1f%%\n", copier.name.c_str(), copier.ce, closed.c_str(),
-                      100 * copier.matched_share, 100 * copier.right_share);
+    if (copier.closed) closed = base::formatted("%.3f", *copier.closed);
+    if (copier.interval) closed += base::formatted(" [%.3f, %.3f]", copier.interval->low, copier.interval->high);
+    text += base::formatted("%-10s %8.4f %26s %8.1f%% %6.1f%%\n", copier.name.c_str(), copier.ce, closed.c_str(),
+                            100 * copier.matched_share, 100 * copier.right_share);
   }
   return text;
 }

@@ -3,8 +3,8 @@
 #include <bit>
 
 #include "base/error.h"
-#include "rosa/automaton/matcher.h"
 #include "training/suite/suite_block.h"
+#include "training/suite/symbol_matches.h"
 #include "training/suite/token_scores.h"
 
 namespace rosa::training {
@@ -83,16 +83,8 @@ struct Row {
 Row describe_row(const Batch& batch, const Groups& groups) {
   const int64_t length = batch.input_ids.size(1);
   const int64_t* ids = batch.input_ids.const_data_ptr<int64_t>();
-  std::vector<int32_t> starts = {0};
-  if (batch.documents.defined()) {
-    const int64_t* documents = batch.documents.const_data_ptr<int64_t>();
-    for (int64_t t = 1; t < length; ++t) {
-      if (documents[t] != documents[t - 1]) starts.push_back(static_cast<int32_t>(t));
-    }
-  }
-  std::vector<int32_t> matches(static_cast<size_t>(length)), lengths(static_cast<size_t>(length));
-  const std::vector<uint64_t> symbols(ids, ids + length);
-  automaton::Matcher().match<uint64_t>(symbols, symbols, matches, lengths, starts);
+  const std::vector<int32_t> starts = document_starts(batch);
+  const SymbolMatches matches = match_tokens(batch);
   const at::Tensor counted = counted_tokens(batch).contiguous();
   const bool* counts = counted.const_data_ptr<bool>();
   const bool* recallable = batch.recallable.defined() ? batch.recallable.const_data_ptr<bool>() : nullptr;
@@ -103,8 +95,8 @@ Row describe_row(const Batch& batch, const Groups& groups) {
     if (!counts[t]) continue;
     const auto before = static_cast<size_t>(t - 1);
     row.positions.push_back(t);
-    row.group_lists.push_back(groups.of(ids, t, t - starts[document], matches[before], lengths[before],
-                                        recallable != nullptr && recallable[t]));
+    row.group_lists.push_back(groups.of(ids, t, t - starts[document], matches.positions[before],
+                                        matches.lengths[before], recallable != nullptr && recallable[t]));
   }
   return row;
 }

@@ -1,6 +1,7 @@
 #include "training/suite/probes.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -82,14 +83,10 @@ void scatter(Probe& probe, std::span<const int64_t> filler, const std::vector<To
   append(probe, filler.subspan(used));
 }
 
-void shuffle(std::vector<size_t>& order, base::RandomStream& random) {
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
-}
-
 std::vector<size_t> shuffled_order(size_t size, base::RandomStream& random) {
   std::vector<size_t> order(size);
-  for (size_t i = 0; i < size; ++i) order[i] = i;
-  shuffle(order, random);
+  std::iota(order.begin(), order.end(), size_t{0});
+  for (size_t i = size; i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
   return order;
 }
 

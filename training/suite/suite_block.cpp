@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "base/error.h"
 #include "training/suite/probes.h"
@@ -18,12 +19,6 @@ bool is_control(const std::string& variant) { return variant.starts_with("rosa_"
 int64_t num_sequences_at(const SuiteContext& context, int64_t length, int64_t wanted) {
   const std::optional<int64_t> of_file = context.texts.of_length(length).num_sequences_of_file();
   return of_file ? std::min(*of_file, wanted) : wanted;
-}
-
-std::vector<int64_t> range(int64_t first, int64_t end) {
-  std::vector<int64_t> numbers(static_cast<size_t>(std::max<int64_t>(0, end - first)));
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = first + static_cast<int64_t>(i);
-  return numbers;
 }
 
 // The scores of the tokens at `positions` of a text: ascending, each above 0.
@@ -136,11 +131,13 @@ std::vector<SuiteBlock> length_blocks(const SuiteContext& context, const SuiteTa
     }
     block.score = [context, length, ends, variants = block.variants](int64_t sequence) {
       const std::vector<int64_t> ids = context.texts.tokens(length, sequence);
+      std::vector<int64_t> positions(ids.size() - 1);
+      std::iota(positions.begin(), positions.end(), 1);
       std::vector<ScoreSums> all;
       for (const std::string& variant : variants) {
         const Clock::time_point start = Clock::now();
         ScoreSums total;
-        const TokenScores scores = scores_at(context, variant, ids, range(1, length), total.state_bytes);
+        const TokenScores scores = scores_at(context, variant, ids, positions, total.state_bytes);
         total.seconds = std::chrono::duration<double>(Clock::now() - start).count();
         std::vector<ScoreSums> groups(ends.size());
         size_t group = 0;

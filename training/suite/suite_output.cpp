@@ -1,24 +1,19 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/printable.h"
 #include "training/suite/suite.h"
 
 namespace rosa::training {
 namespace {
 
-template <class... Args>
-std::string formatted(const char* format, Args... args) {
-  std::array<char, 256> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), format, args...);
-  return buffer.data();
-}
+using base::formatted;
 
 constexpr int kWideCell = 24, kNarrowCell = 15;
 
