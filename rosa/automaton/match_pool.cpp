@@ -147,6 +147,10 @@ void write_matched(std::span<const int32_t> positions, PositionStorage storage, 
   }
 }
 
+void write_lengths(std::span<const int32_t> lengths, uint8_t* bytes) {
+  for (size_t t = 0; t < lengths.size(); ++t) bytes[t] = byte_length(lengths[t]);
+}
+
 void find_document_starts(const int64_t* numbers, int64_t row, int64_t length, std::vector<int32_t>& starts) {
   starts.clear();
   if (numbers == nullptr) return;
@@ -225,8 +229,9 @@ void MatchPool::match_sequence(const MatchBatch& batch, int64_t sequence, Worker
 
   const auto match = [&](auto queries, auto keys) {
     if (batch.layer < 0) {
-      match_symbols(batch, sequence, queries, keys, positions, std::span<int32_t>{}, worker.document_starts,
-                    worker.matcher, nullptr);
+      const std::span<int32_t> lengths = batch.lengths != nullptr ? worker.lengths : std::span<int32_t>{};
+      match_symbols(batch, sequence, queries, keys, positions, lengths, worker.document_starts, worker.matcher,
+                    nullptr);
       return;
     }
     MatchStatistics& sums = statistics.sums;
@@ -250,7 +255,10 @@ void MatchPool::match_sequence(const MatchBatch& batch, int64_t sequence, Worker
   }
   retrieve_row(positions, batch.value.storage, row_of(batch.value, kv_row, length),
                row_of(batch.retrieved, sequence, length));
-  write_matched(positions, batch.matched.storage, row_of(batch.matched, sequence, length));
+  if (batch.matched.data != nullptr) {
+    write_matched(positions, batch.matched.storage, row_of(batch.matched, sequence, length));
+  }
+  if (batch.lengths != nullptr) write_lengths(worker.lengths, batch.lengths + sequence * length);
 }
 
 void MatchPool::run_share(Job& job, Worker& worker) {

@@ -2,6 +2,7 @@
 // returns at once, wait() joins. Knows no tensors and no devices (rosa/operator/host_executor.h does).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -20,6 +21,10 @@ enum class PositionStorage { bits, bytes, words };
 
 // Bytes of a row of `length` positions.
 size_t row_bytes(PositionStorage storage, int64_t length);
+
+// The length of a match as a byte: longer ones count as kMaxByteLength; 0: none.
+inline constexpr int32_t kMaxByteLength = 255;
+inline uint8_t byte_length(int32_t length) { return static_cast<uint8_t>(std::min(length, kMaxByteLength)); }
 
 // Rows of positions, one after the other.
 struct ConstPositionRows {
@@ -43,8 +48,10 @@ struct MatchBatch {
   int64_t mask_head_stride = 0;        // 0: one mask for all heads
   const int64_t* documents = nullptr;  // [batch, length] document numbers, non-decreasing; null: one document a row
   PositionRows retrieved;              // [batch, num_heads], stored as the values are: value[i* + 1], 0 where none
-  PositionRows matched;                // [batch, num_heads], bits or bytes: 1 where there was a match
-  int32_t* positions = nullptr;        // [batch, num_heads, length]: i*, -1 for none; null: not wanted
+  // [batch, num_heads], bits or bytes: 1 where there was a match; without data: not wanted.
+  PositionRows matched;
+  int32_t* positions = nullptr;  // [batch, num_heads, length]: i*, -1 for none; null: not wanted
+  uint8_t* lengths = nullptr;    // [batch, num_heads, length]: see byte_length(); null: not wanted
 
   int64_t layer = -1;                     // only for the trace
   std::function<void()> wait_for_inputs;  // called by every worker before it reads; may block; empty: all is there

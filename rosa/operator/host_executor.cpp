@@ -191,12 +191,13 @@ void HostExecutor::Memory::prepare() {
   } else {
     results.push_back({&result.value_symbols, sizes, request.value_symbols.scalar_type()});
   }
-  if (crosses()) {
-    results.push_back({&result.matched, packed_sizes, at::kByte});
-  } else {
+  if (!crosses()) {
     results.push_back({&result.matched, sizes, at::kBool});
+  } else if (!request.want_lengths) {  // which say it too
+    results.push_back({&result.matched, packed_sizes, at::kByte});
   }
   if (request.want_positions) results.push_back({&result.positions, sizes, at::kInt});
+  if (request.want_lengths) results.push_back({&result.lengths, sizes, at::kByte});
   if (crosses()) {
     pack_one_bit_symbols();
     int64_t result_bytes = 0;
@@ -221,8 +222,11 @@ automaton::MatchBatch HostExecutor::Memory::match_batch(int64_t length) const {
   batch.key = {request.key_symbols.const_data_ptr(), symbols};
   batch.value = {request.value_symbols.const_data_ptr(), values};
   batch.retrieved = {result.value_symbols.mutable_data_ptr(), values};
-  batch.matched = {result.matched.mutable_data_ptr(), crosses() ? PositionStorage::bits : PositionStorage::bytes};
+  if (result.matched.defined()) {
+    batch.matched = {result.matched.mutable_data_ptr(), crosses() ? PositionStorage::bits : PositionStorage::bytes};
+  }
   if (result.positions.defined()) batch.positions = result.positions.mutable_data_ptr<int32_t>();
+  if (result.lengths.defined()) batch.lengths = result.lengths.mutable_data_ptr<uint8_t>();
   if (request.mask.defined()) {
     const at::Tensor& mask = request.mask;
     batch.mask = mask.const_data_ptr<bool>();
@@ -277,7 +281,7 @@ HardResult HostExecutor::wait(const Ticket& ticket) {
   transfer.stall_begins();
   pool_.wait(ticket->ticket);
   HardResult result = memory->result;
-  for (at::Tensor* tensor : {&result.value_symbols, &result.matched, &result.positions}) {
+  for (at::Tensor* tensor : {&result.value_symbols, &result.matched, &result.positions, &result.lengths}) {
     if (tensor->defined()) *tensor = transfer.to_device(*tensor);
   }
   transfer.stall_ends();
@@ -286,7 +290,12 @@ HardResult HostExecutor::wait(const Ticket& ticket) {
     transfer.launch([packed, symbols]() mutable { unpack_positions(packed, symbols); });
     packed = symbols;
   };
-  unpack(result.matched, at::kBool);
+  if (result.lengths.defined()) {
+    result.matched = at::empty(ticket->sizes, ticket->options.dtype(at::kBool));
+    transfer.launch([result]() mutable { at::ne_out(result.matched, result.lengths, 0); });
+  } else {
+    unpack(result.matched, at::kBool);
+  }
   if (memory->packs_values) unpack(result.value_symbols, at::kByte);
   return result;
 }

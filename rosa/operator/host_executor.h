@@ -1,6 +1,6 @@
 // HostExecutor: runs the automata of a batch on the rank's own threads while the device (or the CPU's compute thread)
 // does something else. submit() returns at once, wait() joins. What crosses between device and host is packed: symbols
-// out, value symbols and the matched bit back, positions only where they are asked for.
+// out, value symbols and the matched bit or the length of the match back, positions only where they are asked for.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -22,6 +22,7 @@ struct HardResult {
   at::Tensor value_symbols;  // [B,H,T] packed value bits of the retrieved rows (uint8, or int64 above 8 bits); 0: none
   at::Tensor matched;        // bool [B,H,T]
   at::Tensor positions;      // int32 [B,H,T]: i*, -1 for none; only where the request asked for them
+  at::Tensor lengths;        // uint8 [B,H,T]: symbols that match, 255: so many or more, 0: none; only where asked for
 
   bool defined() const { return matched.defined(); }
 };
@@ -35,6 +36,7 @@ struct MatchRequest {
   // Undefined, or int64 [B,T] on the CPU or the device: number of the document, non-decreasing along T.
   at::Tensor documents;
   bool want_positions = false;
+  bool want_lengths = false;
   // Bits of a symbol, 0: as many as the dtype has. Symbols of one bit cross eight a byte.
   int64_t symbol_bits = 0, value_bits = 0;
   int64_t layer = -1;  // whose statistics and trace this belongs to; -1: no statistics

@@ -73,6 +73,7 @@ MatchRequest make_request(const OperatorInput& input, const OperatorOptions& opt
   request.mask = input.mask;
   request.documents = input.documents;
   request.want_positions = options.training && wants_positions(options);
+  request.want_lengths = options.want_lengths;
   request.symbol_bits = input.query.size(3);
   request.value_bits = input.value.size(3);
   request.layer = options.layer;
@@ -124,6 +125,7 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
     context->save_for_backward({query, key, value});
     context->saved_data["call"] = c10::IValue::make_capsule(std::move(saved));
     context->mark_non_differentiable({hard.matched});
+    call->lengths_ = hard.lengths;
     return {bits, hard.matched};
   }
 
@@ -168,14 +170,16 @@ HardResult RosaCall::wait() {
 OperatorOutput RosaCall::finish() {
   if (options_.training) {
     const variable_list outputs = RosaFunction::apply(input_.query, input_.key, input_.value, this);
-    return {outputs[0], outputs[1]};
+    return {outputs[0], outputs[1], std::exchange(lengths_, {})};
   }
   const at::NoGradGuard no_grad;
   const HardResult hard = wait();
-  OperatorOutput output{unpack_symbols(hard.value_symbols, input_.value.size(3), bits_dtype(input_)), hard.matched};
+  OperatorOutput output{unpack_symbols(hard.value_symbols, input_.value.size(3), bits_dtype(input_)), hard.matched,
+                        hard.lengths};
   if (options_.control == OperatorControl::zeroed) {
     output.bits.zero_();
     output.matched = at::zeros_like(output.matched);
+    if (output.lengths.defined()) output.lengths = at::zeros_like(output.lengths);
   }
   return output;
 }

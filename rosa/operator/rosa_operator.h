@@ -42,6 +42,7 @@ struct OperatorOptions {
   // The value logits get the straight-through gradient of the retrieved row instead of the estimator's: row i*(t) + 1
   // receives grad(t) * sigmoid'(v / bits_tau) / bits_tau; a position without a match gives none.
   bool exact_value_gradient = false;
+  bool want_lengths = false;  // of the matches, in the output
   bool training = false;
   OperatorControl control = OperatorControl::none;
   int64_t layer = -1;  // whose statistics and trace the call belongs to; -1: no statistics
@@ -61,6 +62,7 @@ struct OperatorOutput {
   at::Tensor bits;     // [B,H,T,M] of the query's dtype (at least float32), a transposed view of a contiguous
                        // [B,T,H,M]; in training blended with alpha, in evaluation 0 or 1
   at::Tensor matched;  // bool [B,H,T]: whether position t had a match
+  at::Tensor lengths;  // uint8 [B,H,T]: see HardResult; only where the options asked for them
 };
 
 // One call of the operator, in two halves, so that the automata run beside whatever is done between them.
@@ -88,6 +90,7 @@ class RosaCall {
   HostExecutor& executor_;
   HardResult* recorded_;
   HostExecutor::Ticket ticket_;  // null where the result is recorded
+  at::Tensor lengths_;           // on their way to the output, past autograd
 };
 
 // Both halves at once.

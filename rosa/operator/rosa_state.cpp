@@ -41,7 +41,7 @@ void RosaState::start_document(int64_t row) {
 }
 
 OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                 HostExecutor& executor) {
+                                 HostExecutor& executor, bool want_lengths) {
   const at::NoGradGuard no_grad;
   require(query.defined() && query.dim() == 4, "RosaState::append: the query must have shape [batch, heads, n, bits]");
   const int64_t count = query.size(2);
@@ -57,6 +57,9 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
   }
   at::Tensor retrieved = at::empty({batch_, heads_, count}, at::kLong);
   at::Tensor matched = at::empty({batch_, heads_, count}, at::kBool);
+  at::Tensor lengths;
+  if (want_lengths) lengths = at::empty({batch_, heads_, count}, at::kByte);
+  uint8_t* length_data = want_lengths ? lengths.mutable_data_ptr<uint8_t>() : nullptr;
   int64_t* retrieved_data = retrieved.mutable_data_ptr<int64_t>();
   bool* matched_data = matched.mutable_data_ptr<bool>();
   const auto match_row = [&](int64_t row) {
@@ -66,6 +69,7 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
     for (int64_t t = 0; t < count; ++t) {
       const automaton::Match match = matchers_[row].append(queries[t], keys[t]);
       matched_data[row * count + t] = match.position >= 0;
+      if (want_lengths) length_data[row * count + t] = automaton::byte_length(match.length);
       // A match ends before the newest position, so the row after it is there already.
       retrieved_data[row * count + t] =
           match.position >= 0 ? static_cast<int64_t>(values_[kv_row][match.position + 1]) : 0;
@@ -78,7 +82,10 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
   }
   size_ += count;
   const at::ScalarType dtype = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return {unpack_symbols(retrieved.to(query.device()), value_bits_, dtype), matched.to(query.device())};
+  OperatorOutput output{
+      unpack_symbols(retrieved.to(query.device()), value_bits_, dtype), matched.to(query.device()), {}};
+  if (want_lengths) output.lengths = lengths.to(query.device());
+  return output;
 }
 
 size_t RosaState::num_bytes() const {

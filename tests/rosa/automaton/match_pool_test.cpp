@@ -18,7 +18,7 @@ namespace {
 struct Case {
   int64_t batch = 3, num_heads = 4, num_kv_heads = 2, length = 61;
   int num_bits = 2;
-  std::vector<uint8_t> query, key, value, retrieved, matched;
+  std::vector<uint8_t> query, key, value, retrieved, matched, lengths;
   std::vector<int32_t> positions;
 
   explicit Case(uint64_t seed, int bits = 2) : num_bits(bits) {
@@ -32,6 +32,7 @@ struct Case {
     fill(value, batch * num_kv_heads);
     retrieved.resize(query.size());
     matched.resize(query.size());
+    lengths.resize(query.size());
     positions.resize(query.size());
   }
 
@@ -47,6 +48,7 @@ struct Case {
     work.retrieved = {retrieved.data(), PositionStorage::bytes};
     work.matched = {matched.data(), PositionStorage::bytes};
     work.positions = positions.data();
+    work.lengths = lengths.data();
     return work;
   }
 
@@ -68,6 +70,7 @@ struct Case {
         const int64_t at = sequence * length + t;
         ASSERT_EQ(positions[at], match.position);
         ASSERT_EQ(matched[at], match.length > 0);
+        ASSERT_EQ(lengths[at], std::min(match.length, 255));
         ASSERT_EQ(retrieved[at], match.length > 0 ? value[kv_row(sequence) * length + match.position + 1] : 0);
       }
     }
@@ -116,6 +119,25 @@ TEST(MatchPool, OneBitRowsAreEightPositionsAByte) {
   pool.wait(pool.submit(work));
   EXPECT_EQ(retrieved, pack(bytes.retrieved));
   EXPECT_EQ(matched, pack(bytes.matched));
+}
+
+TEST(MatchPool, LongMatchesCountAsTheMostAByteHolds) {
+  Case constant(2);
+  constant.batch = 1;
+  constant.length = 300;
+  for (auto* symbols : {&constant.query, &constant.key, &constant.value}) symbols->assign(4 * 300, 1);
+  constant.retrieved.resize(4 * 300);
+  constant.matched.resize(4 * 300);
+  constant.lengths.resize(4 * 300);
+  constant.positions.resize(4 * 300);
+  MatchPool pool(1);
+  MatchBatch work = constant.work();
+  work.matched = {};
+  pool.wait(pool.submit(work));
+  EXPECT_EQ(constant.lengths[254], 254);
+  EXPECT_EQ(constant.lengths[255], 255);
+  EXPECT_EQ(constant.lengths[299], 255);
+  EXPECT_EQ(constant.matched[299], 0);  // was not wanted
 }
 
 TEST(MatchPool, WorkersWaitForTheInputs) {

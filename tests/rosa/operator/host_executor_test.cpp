@@ -21,17 +21,21 @@ MatchRequest small_request() {
   request.query_symbols = at::randint(0, 3, {3, 4, 50}, at::kByte);
   request.key_symbols = at::randint(0, 3, {3, 2, 50}, at::kByte);
   request.value_symbols = at::randint(0, 200, {3, 2, 50}, at::kByte);
-  request.want_positions = true;
+  request.want_positions = request.want_lengths = true;
   return request;
 }
 
+struct LongestMatch {
+  int64_t position = -1, length = 0;
+};
+
 // The definition of one output position.
-int64_t longest_match(const uint8_t* query, const uint8_t* key, int64_t t) {
-  int64_t best = -1, best_length = 0;
+LongestMatch longest_match(const uint8_t* query, const uint8_t* key, int64_t t) {
+  LongestMatch best;
   for (int64_t i = t - 1; i >= 0; --i) {
     int64_t length = 0;
     while (length <= i && query[t - length] == key[i - length]) ++length;
-    if (length > best_length) best = i, best_length = length;
+    if (length > best.length) best = {i, length};
   }
   return best;
 }
@@ -50,9 +54,11 @@ TEST(HostExecutor, MatchesGathersAndSplitsOverSequences) {
       const at::Tensor query = request.query_symbols[batch][head], key = request.key_symbols[batch][head / 2];
       const at::Tensor value = request.value_symbols[batch][head / 2];
       for (int64_t t = 0; t < 50; ++t) {
-        const int64_t position = longest_match(query.const_data_ptr<uint8_t>(), key.const_data_ptr<uint8_t>(), t);
+        const auto [position, length] =
+            longest_match(query.const_data_ptr<uint8_t>(), key.const_data_ptr<uint8_t>(), t);
         EXPECT_EQ(result.positions[batch][head][t].item<int64_t>(), position);
         EXPECT_EQ(result.matched[batch][head][t].item<bool>(), position >= 0);
+        EXPECT_EQ(result.lengths[batch][head][t].item<int64_t>(), length);
         EXPECT_EQ(result.value_symbols[batch][head][t].item<int64_t>(),
                   position >= 0 ? value[position + 1].item<int64_t>() : 0);
       }

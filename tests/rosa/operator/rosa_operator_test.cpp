@@ -117,6 +117,25 @@ Trained train(const OperatorInput& input, OperatorOptions options, HostExecutor&
   return trained;
 }
 
+TEST(RosaOperator, LengthsComeOutWhereTheyAreWanted) {
+  at::manual_seed(4);
+  HostExecutor executor(1);
+  const OperatorInput input = make_input("random", {1, 2, 1, 20, 2, 3}, at::kFloat, true);
+  EXPECT_FALSE(rosa_operator(input, {}, executor).lengths.defined());
+  OperatorOptions options;
+  options.want_lengths = true;
+  options.alpha = 0.5;
+  const OperatorOutput output = rosa_operator(input, options, executor);
+  EXPECT_TRUE(is_equal(output.lengths > 0, output.matched));
+  HardResult recorded;
+  for (int run = 0; run < 2; ++run) {  // the second takes what is recorded
+    EXPECT_TRUE(
+        is_equal(train(input, options, executor, at::ones({1, 2, 20, 3}), &recorded).output.lengths, output.lengths));
+  }
+  options.control = OperatorControl::zeroed;
+  EXPECT_EQ(rosa_operator(input, options, executor).lengths.max().item<int64_t>(), 0);
+}
+
 TEST(RosaOperator, BlendAndGradients) {
   at::manual_seed(3);
   HostExecutor executor(1);

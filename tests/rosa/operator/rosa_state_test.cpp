@@ -21,22 +21,23 @@ using Bytes = std::vector<std::byte>;
 OperatorOutput append_part(RosaState& state, const OperatorInput& input, int64_t begin, int64_t count,
                            HostExecutor& executor) {
   const OperatorInput part = testing::slice(input, begin, count);
-  return state.append(part.query, part.key, part.value, executor);
+  return state.append(part.query, part.key, part.value, executor, /*want_lengths=*/true);
 }
 
 // Appends everything in steps of the given sizes, cyclically.
 OperatorOutput append_all(RosaState& state, const OperatorInput& input, const std::vector<int64_t>& steps,
                           HostExecutor& executor) {
-  std::vector<at::Tensor> bits, matched;
+  std::vector<at::Tensor> bits, matched, lengths;
   int64_t begin = 0;
   for (size_t i = 0; begin < input.query.size(2); ++i) {
     const int64_t count = std::min(steps[i % steps.size()], input.query.size(2) - begin);
     const OperatorOutput output = append_part(state, input, begin, count, executor);
     bits.push_back(output.bits);
     matched.push_back(output.matched);
+    lengths.push_back(output.lengths);
     begin += count;
   }
-  return {at::cat(bits, 2), at::cat(matched, 2)};
+  return {at::cat(bits, 2), at::cat(matched, 2), at::cat(lengths, 2)};
 }
 
 TEST(RosaState, EqualsTheBatchForm) {
@@ -45,12 +46,15 @@ TEST(RosaState, EqualsTheBatchForm) {
   for (const char* kind : {"random", "constant", "zero", "periodic", "nan"}) {
     for (const Sizes& sizes : {Sizes{2, 4, 2, 50, 2, 5}, Sizes{1, 3, 1, 40, 20, 63}, Sizes{1, 2, 2, 33, 63, 1}}) {
       const OperatorInput input = make_input(kind, sizes, at::kFloat, true);
-      const OperatorOutput batch = rosa_operator(input, {}, executor);
+      OperatorOptions options;
+      options.want_lengths = true;
+      const OperatorOutput batch = rosa_operator(input, options, executor);
       for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1}, {50}, {7, 1, 3}}) {
         RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
         const OperatorOutput streamed = append_all(state, input, steps, executor);
         EXPECT_TRUE(testing::is_equal(streamed.bits, batch.bits)) << kind;
         EXPECT_TRUE(testing::is_equal(streamed.matched, batch.matched)) << kind;
+        EXPECT_TRUE(testing::is_equal(streamed.lengths, batch.lengths)) << kind;
         EXPECT_EQ(state.size(), sizes.length);
       }
     }
