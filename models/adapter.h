@@ -1,6 +1,21 @@
-// The ROSA adapters of a model: their configuration, weights, initialisation, files, and the layer itself.
-// An adapter takes a layer's input after input_layernorm; its output is added to the self-attention's.
-// adapter(h) = o_proj(v_emb1 * x + v_emb0 * (1 - x)), where x are the operator's bits. rosa_soft defines it so too.
+// The ROSA adapters of a model: their weights, initialisation, files, and the layer itself.
+//
+// An adapter takes a layer's input x after input_layernorm. Its queries retrieve bits b of a head's values, and
+//
+//     y = o_proj(v_emb1 * b + v_emb0 * (1 - b)), and v_emb_no_match where the head matched nothing
+//
+// is added to the self-attention's output, as rosa_soft has it, or to the layer's, after the MLP (AdapterPlace). With
+// gates, what head s retrieved is multiplied by 2 sigmoid(z), with z the sum of
+//
+//     length      g_len[s, bucket of the match's length]
+//     hidden      <g_hidden[s], u>
+//     agreement   g_head[s] * sum_j r[j] <O[:, j], g_dim * u> where tied, or sum_j r[j] <g_bil[j], u> where full;
+//                 j runs over the head's bits, r = 2 b - 1, or 0 without a match, and O is the matrix of o_proj
+//
+// u is x where the output joins the attention's; after the MLP it is the layer's output, normalised by the weight of
+// the next layer's input_layernorm (of the final norm in the last layer). Full agreement and a length gate together add
+// u_len[s, bucket] to what the head retrieved. All gates start at 1. One more adapter may stand before the final norm,
+// under the number behind the last layer's: x and u are then that norm's output.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,62 +27,24 @@
 #include <string>
 #include <vector>
 
-#include "base/config_problems.h"
-#include "base/fields.h"
-#include "models/qwen3_config.h"
+#include "models/adapter_config.h"
 #include "rosa/operator/rosa_operator.h"
 #include "rosa/operator/rosa_state.h"
 
 namespace rosa::models {
 
-struct AdapterConfig {
-  std::vector<int64_t> layers;      // empty: all
-  int64_t num_heads = 0;            // 0: hidden_size / query_key_bits
-  int64_t num_key_value_heads = 0;  // 0: num_heads
-  int64_t query_key_bits = 8;
-  int64_t value_bits = 8;
-  bool bias = false;
-  std::string tie_start = "query_key";
-  double value_embedding_scale = 1.0;
-  bool zero_output_start = true;
-  bool no_match_embedding = true;
-  std::string estimator = "sufa";
-  ProxyKernel proxy_kernel = ProxyKernel::fused;
-  ProxyMask proxy_mask = ProxyMask::causal;
-  FlipScale flip_scale = FlipScale::softsign;
-  int64_t sufa_head_dim = 128;
-  bool position_bias = true;
-  bool exact_value_gradient = false;
-  bool query_key_gradient = true;
-};
-
-void describe(base::FieldVisitor& visitor, AdapterConfig& config);
-
-// The rules that need no model.
-void check(base::ConfigProblems& problems, const AdapterConfig& config);
-// The rules between the adapters and the model that gets them.
-void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qwen3Config& model);
-
-// The settings of rosa_soft, to reproduce it. In the demo these students learn nothing; the defaults are our own.
-AdapterConfig rosa_soft_adapter_config();
-
-// Fills in what 0 or empty stands for and checks the whole. Throws ConfigError naming the key.
-AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model);
-
-// Name and shape of every weight of the adapters; `config` is resolved.
-std::map<std::string, std::vector<int64_t>> adapter_parameter_shapes(const AdapterConfig& config,
-                                                                     const Qwen3Config& model);
-
 // One operator call: what the adapter of a layer gets besides its input.
 struct AdapterCall {
   OperatorOptions options;
-  at::Tensor documents;  // undefined, or int64 [B,T]
+  at::Tensor documents;    // undefined, or int64 [B,T]
+  at::Tensor first_input;  // what layer 0 gets as its `normed`; needed with mixed_queries
   HostExecutor* executor = nullptr;
   HardResult* recorded = nullptr;  // see rosa_operator()
 };
 
-// The second half of an adapter's forward; to be called once. Empty: the layer has no adapter.
-using FinishAdapter = std::function<at::Tensor()>;
+// The second half of an adapter's forward, which gets u, [B,T,hidden]; to be called once. Empty: the layer has no
+// adapter.
+using FinishAdapter = std::function<at::Tensor(const at::Tensor& gate_input)>;
 
 class AdapterSet {
  public:
@@ -82,14 +59,17 @@ class AdapterSet {
   // `running` (alpha, temperatures, training, control) with what the adapter's configuration decides filled in.
   OperatorOptions operator_options(const OperatorOptions& running, int64_t sliding_window) const;
 
-  // normed [B,T,hidden] of any floating dtype -> [B,T,hidden] float32. Differentiable.
-  at::Tensor forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
-  // The first half of forward(): projects, hands the symbols to the automata and returns at once. What is done before
-  // the second half is called runs beside the automata. The set and what `call` points to outlive it.
+  // normed [B,T,hidden] of any floating dtype; the second half gives [B,T,hidden] float32. Differentiable. Projects,
+  // hands the symbols to the automata and returns at once: what is done before the second half is called runs beside
+  // the automata. The set and what `call` points to outlive it.
   FinishAdapter begin(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
 
+  // Both halves at once, with u = normed.
+  at::Tensor forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
+
   // The incremental form: n further positions [B,n,hidden] of the sequences in `state`. The hard operator; no gradient.
-  at::Tensor append(int64_t layer, const at::Tensor& normed, RosaState& state, HostExecutor& executor) const;
+  FinishAdapter append(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input, RosaState& state,
+                       HostExecutor& executor) const;
   RosaState make_state(int64_t batch) const;
 
   // By the names under which rosa_soft saves them; ordered. Replace or move them, but keep the shapes.
@@ -114,9 +94,13 @@ class AdapterSet {
   struct Projections {
     at::Tensor query, key, value;  // [B,H,T,D], [B,G,T,D], [B,G,T,M]
   };
-  Projections project(int64_t layer, const at::Tensor& normed) const;
-  at::Tensor output(int64_t layer, const OperatorOutput& result) const;
+  Projections project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
+  at::Tensor gate(int64_t layer, const OperatorOutput& result, const at::Tensor& buckets, const at::Tensor& u) const;
+  at::Tensor output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input) const;
   at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;
+  // [B,T,heads,bits] of the projection's first `num_first` heads from `first_input`, and of the others from `normed`.
+  at::Tensor mixed_linear(int64_t layer, const char* name, const at::Tensor& normed,
+                          const at::Tensor& first_input) const;
   void apply_start_options(int64_t layer);
   void set_weights(std::map<std::string, at::Tensor> tensors, const std::map<std::string, std::string>& metadata,
                    const std::filesystem::path& path);

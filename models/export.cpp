@@ -92,6 +92,11 @@ void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t slidi
   json["rosa_value_bits"] = config.value_bits;
   json["rosa_bias"] = config.bias;
   json["rosa_no_match_embedding"] = config.no_match_embedding;
+  json["rosa_place"] = config.place == AdapterPlace::mlp ? "mlp" : "attention";
+  json["rosa_gates"] = config.gates;
+  json["rosa_agreement"] = config.agreement == Agreement::full ? "full" : "tied";
+  json["rosa_mixed_queries"] = config.mixed_queries;
+  json["rosa_output_scale"] = config.output_scale;
 }
 
 void write_python_files(const fs::path& folder) {

@@ -36,8 +36,9 @@ Generator::State::State(const Qwen3& of_model, const ForwardOptions& options, in
 
 TextState Generator::State::empty_text() const {
   TextState text;
-  for (int64_t layer = 0; layer < model->config().num_hidden_layers; ++layer) {
-    text.caches.emplace_back(window, max_rewind);
+  const int64_t num_layers = model->config().num_hidden_layers;
+  for (int64_t layer = 0; layer <= num_layers; ++layer) {
+    if (layer < num_layers) text.caches.emplace_back(window, max_rewind);
     text.rosa_states.emplace_back();
     if (adapters != nullptr && adapters->has_layer(layer)) text.rosa_states.back() = adapters->make_state(1);
   }
@@ -49,19 +50,20 @@ at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids
   context.attention = [&text](int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
     return text.caches[layer].attend(query, key, value);
   };
-  context.begin_adapter = [this, &text](int64_t layer, const at::Tensor& normed) {
-    if (!text.rosa_states[layer].has_value()) return FinishAdapter();
-    return FinishAdapter(
-        [this, &text, layer, normed] { return adapters->append(layer, normed, *text.rosa_states[layer], *executor); });
-  };
   at::Tensor hidden = model->embed(ids);
+  const at::Tensor first = model->first_input(hidden, adapters);
+  context.begin_adapter = [this, &text, &first](int64_t layer, const at::Tensor& normed) {
+    std::optional<RosaState>& state = text.rosa_states[layer];
+    return state ? adapters->append(layer, normed, first, *state, *executor) : FinishAdapter();
+  };
+  if (adapters != nullptr) context.adapter_place = adapters->config().place;
   const int64_t count = ids.size(1);
   model->set_rotary_tables(at::arange(text.size, text.size + count, ids.options()).unsqueeze(0), context);
   for (int64_t layer = 0; layer < model->config().num_hidden_layers; ++layer) {
     hidden = model->layer(layer, hidden, context);
   }
   text.size += count;
-  return model->final_norm(hidden);
+  return model->finish(hidden, context);
 }
 
 at::Tensor Generator::State::append_long(TextState& text, std::span<const int64_t> ids, int64_t num_wanted) const {

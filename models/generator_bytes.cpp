@@ -1,7 +1,8 @@
 // The bytes of a Generator, little-endian, 8 bytes a number:
 //   "ROSAGENR", version, fingerprints of the model and of the adapters, window, max_rewind, texts; of each text its
 //   size; of each of its layers how many positions the cache keeps, their keys and values, whether there is a ROSA
-//   state, the number of its bytes and these; checksum of all before it.
+//   state, the number of its bytes and these; the same of the adapter before the final norm, if there is one; checksum
+//   of all before it.
 #include <cstring>
 #include <string_view>
 
@@ -25,6 +26,12 @@ void put(std::vector<std::byte>& bytes, const at::Tensor& tensor) {
   const at::Tensor plain = tensor.to(at::kCPU).contiguous();
   const auto* data = static_cast<const std::byte*>(plain.const_data_ptr());
   bytes.insert(bytes.end(), data, data + plain.nbytes());
+}
+
+void put(std::vector<std::byte>& bytes, const RosaState& state) {
+  const std::vector<std::byte> saved = state.save();
+  base::put_number(bytes, saved.size());
+  bytes.insert(bytes.end(), saved.begin(), saved.end());
 }
 
 template <class... Parts>
@@ -60,7 +67,7 @@ uint64_t adapter_fingerprint(const AdapterSet* adapters) {
   base::ChecksumStream stream;
   const AdapterConfig& config = adapters->config();
   const std::string text = base::concat(config.num_heads, ' ', config.num_key_value_heads, ' ', config.query_key_bits,
-                                        ' ', config.value_bits, ' ');
+                                        ' ', config.value_bits, ' ', adapter_form(config));
   stream.update(std::as_bytes(std::span(text)));
   add_weights(stream, adapters->parameters());
   return stream.value();
@@ -95,11 +102,9 @@ std::vector<std::byte> Generator::save() const {
         put(bytes, cache.kept(cache.values()));
       }
       base::put_number(bytes, text.rosa_states[layer].has_value() ? 1 : 0);
-      if (!text.rosa_states[layer]) continue;
-      const std::vector<std::byte> saved = text.rosa_states[layer]->save();
-      base::put_number(bytes, saved.size());
-      bytes.insert(bytes.end(), saved.begin(), saved.end());
+      if (text.rosa_states[layer]) put(bytes, *text.rosa_states[layer]);
     }
+    if (text.rosa_states.back()) put(bytes, *text.rosa_states.back());
   }
   base::put_number(bytes, base::checksum(bytes));
   return bytes;
@@ -134,6 +139,14 @@ Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, 
   const at::TensorOptions kept_as = model.lm_head_weight().options().requires_grad(false);
   const int64_t groups = model.config().num_key_value_heads, head_dim = model.config().head_dim;
   const uint64_t position_bytes = 2 * groups * head_dim * kept_as.dtype().itemsize();
+  const auto take_state = [&](TextState& text, size_t layer) {
+    std::optional<RosaState>& own = text.rosa_states[layer];
+    own = RosaState::load(reader.take(reader.number()));
+    const AdapterConfig& config = options.adapters->config();
+    check(own->size() == text.size &&
+              own->has_shape(1, config.num_heads, config.num_key_value_heads, config.query_key_bits, config.value_bits),
+          "the ROSA state of layer ", layer, " is another adapter's");
+  };
   for (int64_t row = 0; row < num_texts; ++row) {
     TextState text = state->empty_text();
     text.size = reader.count("a size of");
@@ -147,14 +160,9 @@ Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, 
       const bool has_state = reader.number() != 0;
       check(has_state == text.rosa_states[layer].has_value(), "layer ", layer, has_state ? " has" : " lacks",
             " a ROSA state");
-      if (!has_state) continue;
-      text.rosa_states[layer] = RosaState::load(reader.take(reader.number()));
-      const AdapterConfig& config = options.adapters->config();
-      check(text.rosa_states[layer]->size() == text.size &&
-                text.rosa_states[layer]->has_shape(1, config.num_heads, config.num_key_value_heads,
-                                                   config.query_key_bits, config.value_bits),
-            "the ROSA state of layer ", layer, " is another adapter's");
+      if (has_state) take_state(text, layer);
     }
+    if (text.rosa_states.back()) take_state(text, num_layers);
     state->texts.push_back(std::move(text));
   }
   check(reader.num_left() == 0, "got ", reader.num_left(), " bytes too many");

@@ -147,18 +147,23 @@ at::Tensor Qwen3::hidden_states(const at::Tensor& input_ids, const ForwardOption
   context.attention = [attention](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
     return attention(query, key, value);
   };
-  if (options.adapters != nullptr) context.begin_adapter = adapter_function(options, nullptr);
+  const at::Tensor first = first_input(hidden, options.adapters);
+  if (options.adapters != nullptr) {
+    context.begin_adapter = adapter_function(options, first, nullptr);
+    context.adapter_place = options.adapters->config().place;
+  }
 
   for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
-    hidden = options.activation_checkpointing ? checkpointed_layer(index, hidden, context, options)
+    hidden = options.activation_checkpointing ? checkpointed_layer(index, hidden, context, options, first)
                                               : layer(index, hidden, context);
   }
-  return final_norm(hidden);
+  return finish(hidden, context);
 }
 
 std::function<FinishAdapter(int64_t, const at::Tensor&)> Qwen3::adapter_function(
-    const ForwardOptions& options, const std::shared_ptr<HardResult>& recorded) {
+    const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded) {
   AdapterCall call;
+  call.first_input = first_input;
   call.options = options.adapters->operator_options(options.operator_options, options.sliding_window);
   call.documents = options.documents;
   call.executor = options.executor;
@@ -170,7 +175,7 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> Qwen3::adapter_function
 
 // Both runs of the layer share one record of what the automata gave, so that these run once.
 at::Tensor Qwen3::checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
-                                     const ForwardOptions& options) const {
+                                     const ForwardOptions& options, const at::Tensor& first_input) const {
   LayerContext own = context;
   std::vector<at::Tensor> candidates;
   const std::string prefix = layer_name(index, "");
@@ -179,8 +184,10 @@ at::Tensor Qwen3::checkpointed_layer(int64_t index, const at::Tensor& hidden, co
     candidates.push_back(entry->second);
   }
   if (options.adapters != nullptr) {
-    own.begin_adapter = adapter_function(options, std::make_shared<HardResult>());
+    own.begin_adapter = adapter_function(options, first_input, std::make_shared<HardResult>());
     for (const at::Tensor& parameter : options.adapters->layer_parameters(index)) candidates.push_back(parameter);
+    candidates.push_back(input_norm_weight(index + 1));
+    if (first_input.defined()) candidates.push_back(first_input);
   }
   std::vector<at::Tensor> parameters;
   for (const at::Tensor& candidate : candidates) {
@@ -216,18 +223,21 @@ void Qwen3::set_rotary_tables(const at::Tensor& positions, LayerContext& context
 
 at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
   const DeviceSpan span(hidden.device(), "device", "layer", {{"layer", index}});
-  const at::Tensor normed = rms_norm(hidden, weight(index, "input_layernorm.weight"), config_.rms_norm_eps);
-  // The automata of the adapter run beside the attention.
+  const at::Tensor normed = input_norm(index, hidden);
+  // The automata of the adapter run beside the attention, and beside the MLP where the output is added after it.
   FinishAdapter finish_adapter;
   if (context.begin_adapter) finish_adapter = context.begin_adapter(index, normed);
   at::Tensor mixed = self_attention(index, normed, context);
-  if (finish_adapter) mixed = mixed + finish_adapter().to(mixed.scalar_type());
+  const bool joins_attention = finish_adapter && context.adapter_place == AdapterPlace::attention;
+  if (joins_attention) mixed = mixed + finish_adapter(normed).to(mixed.scalar_type());
   const at::Tensor middle = hidden + mixed;
 
   const at::Tensor input = rms_norm(middle, weight(index, "post_attention_layernorm.weight"), config_.rms_norm_eps);
   const at::Tensor gate = at::silu(at::linear(input, weight(index, "mlp.gate_proj.weight")));
   const at::Tensor up = at::linear(input, weight(index, "mlp.up_proj.weight"));
-  return middle + at::linear(gate * up, weight(index, "mlp.down_proj.weight"));
+  at::Tensor output = middle + at::linear(gate * up, weight(index, "mlp.down_proj.weight"));
+  if (!finish_adapter || joins_attention) return output;
+  return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
 }
 
 at::Tensor Qwen3::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
@@ -245,8 +255,26 @@ at::Tensor Qwen3::self_attention(int64_t index, const at::Tensor& normed, const 
   return at::linear(attended, weight(index, "self_attn.o_proj.weight"));
 }
 
-at::Tensor Qwen3::final_norm(const at::Tensor& hidden) const {
-  return rms_norm(hidden, parameters_.at(kFinalNorm), config_.rms_norm_eps);
+at::Tensor Qwen3::final_norm(const at::Tensor& hidden) const { return input_norm(config_.num_hidden_layers, hidden); }
+
+at::Tensor Qwen3::finish(const at::Tensor& hidden, const LayerContext& context) const {
+  const at::Tensor normed = final_norm(hidden);
+  FinishAdapter finish_adapter;
+  if (context.begin_adapter) finish_adapter = context.begin_adapter(config_.num_hidden_layers, normed);
+  if (!finish_adapter) return normed;
+  return final_norm(hidden + finish_adapter(normed).to(hidden.scalar_type()));
+}
+
+at::Tensor Qwen3::input_norm(int64_t index, const at::Tensor& hidden) const {
+  return rms_norm(hidden, input_norm_weight(index), config_.rms_norm_eps);
+}
+
+const at::Tensor& Qwen3::input_norm_weight(int64_t index) const {
+  return index == config_.num_hidden_layers ? parameters_.at(kFinalNorm) : weight(index, "input_layernorm.weight");
+}
+
+at::Tensor Qwen3::first_input(const at::Tensor& embedded, const AdapterSet* adapters) const {
+  return adapters != nullptr && adapters->config().mixed_queries ? input_norm(0, embedded) : at::Tensor();
 }
 
 at::Tensor Qwen3::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_weight()); }

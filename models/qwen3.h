@@ -39,9 +39,10 @@ struct LayerContext {
   // query [B,T,H,d], key and value [B,T,G,d] -> [B,T,H*d]
   std::function<at::Tensor(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>
       attention;
-  // Begins a layer's adapter on the input of the self-attention, [B,T,hidden], and returns a function. That is called
-  // when the attention is done, and gives what to add to its output. Either function may be empty: nothing is added.
+  // Begins a layer's adapter on the input of the self-attention, [B,T,hidden], and returns the function that gives its
+  // output. Either function may be empty: nothing is added.
   std::function<FinishAdapter(int64_t layer, const at::Tensor& normed)> begin_adapter;
+  AdapterPlace adapter_place = AdapterPlace::attention;
 };
 
 class Qwen3 {
@@ -85,15 +86,22 @@ class Qwen3 {
   void set_rotary_tables(const at::Tensor& positions, LayerContext& context) const;
   at::Tensor layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const;
   at::Tensor final_norm(const at::Tensor& hidden) const;
+  // What comes after the last layer: the adapter before the final norm, if there is one, and that norm.
+  at::Tensor finish(const at::Tensor& hidden, const LayerContext& context) const;
+  // hidden after the input_layernorm of a layer; after the final norm where `index` is the number of layers.
+  at::Tensor input_norm(int64_t index, const at::Tensor& hidden) const;
+  // AdapterCall::first_input for embedded tokens; undefined where the adapters have no use for it.
+  at::Tensor first_input(const at::Tensor& embedded, const AdapterSet* adapters) const;
 
  private:
   const at::Tensor& weight(int64_t layer, const char* name) const;
+  const at::Tensor& input_norm_weight(int64_t index) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
   static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
-      const ForwardOptions& options, const std::shared_ptr<HardResult>& recorded);
+      const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded);
   at::Tensor checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
-                                const ForwardOptions& options) const;
+                                const ForwardOptions& options, const at::Tensor& first_input) const;
 
   Qwen3Config config_;
   std::map<std::string, at::Tensor> parameters_;

@@ -11,9 +11,10 @@
 namespace rosa::models {
 
 struct TextState {
-  int64_t size = 0;                                   // tokens so far
-  std::vector<KeyValueCache> caches;                  // of each layer
-  std::vector<std::optional<RosaState>> rosa_states;  // of each layer; none: it has no adapter
+  int64_t size = 0;                   // tokens so far
+  std::vector<KeyValueCache> caches;  // of each layer
+  // Of each layer, and of the adapter before the final norm; none: there is no adapter.
+  std::vector<std::optional<RosaState>> rosa_states;
 };
 
 }  // namespace rosa::models

@@ -7,52 +7,22 @@
 #include <array>
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
+#include "models/token_products.h"
 #include "rosa/kernels/token_rows.h"
 
 namespace rosa::models {
 namespace {
 
-using kernels::MatrixRows;
 using kernels::RowType;
 using kernels::token_rows;
 using kernels::TokenAttention;
 
-// Multiplications for which another thread is worth waking.
-constexpr int64_t kMinShare = int64_t{1} << 17;
-
-RowType row_type(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat ? RowType::float32 : RowType::bfloat16;
-}
-
 bool is_served(const at::Tensor& tensor) {
   return tensor.is_cpu() && tensor.is_contiguous() &&
          (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
-}
-
-// input [n, columns] times the transposed matrix -> output [n, rows].
-struct Product {
-  const at::Tensor* matrix;
-  float* output;
-};
-
-// Several matrices that take the same input, the threads' work being cut across all of them.
-void multiply(const float* input, int64_t num_inputs, std::span<const Product> products) {
-  int64_t num_rows = 0;
-  for (const Product& product : products) num_rows += product.matrix->size(0);
-  const int64_t num_columns = products[0].matrix->size(1);
-  const int64_t grain = std::max<int64_t>(8, kMinShare / (num_inputs * num_columns));
-  at::parallel_for(0, num_rows, grain, [&](int64_t begin, int64_t end) {
-    for (const Product& product : products) {
-      const int64_t size = product.matrix->size(0);
-      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, size);
-      const MatrixRows matrix{product.matrix->const_data_ptr(), row_type(*product.matrix), num_columns};
-      if (first < last) token_rows().products(input, num_inputs, matrix, first, last, product.output, size);
-      begin -= size;
-      end -= size;
-    }
-  });
 }
 
 // A vector of weights as float32.
@@ -81,13 +51,6 @@ void normalize(const float* input, const at::Tensor& weight, double epsilon, int
     token_rows().normalize(input + row * size, weights.data(), static_cast<float>(epsilon), size, output + row * size);
   }
 }
-
-void add(float* to, const float* from, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] += from[i];
-}
-
-// Numbers that nobody has set yet.
-std::unique_ptr<float[]> numbers(int64_t count) { return std::unique_ptr<float[]>(new float[count]); }
 
 }  // namespace
 
@@ -120,6 +83,11 @@ const at::Tensor& TokenStep::weight(int64_t layer, const char* name) const {
   return model_.parameters().at(base::concat("model.layers.", layer, ".", name));
 }
 
+const at::Tensor& TokenStep::input_norm_weight(int64_t layer) const {
+  const bool is_last = layer == model_.config().num_hidden_layers;
+  return is_last ? model_.parameters().at("model.norm.weight") : weight(layer, "input_layernorm.weight");
+}
+
 at::Tensor TokenStep::embed(std::span<const Tokens> tokens, int64_t count) const {
   at::Tensor ids = at::empty({1, count}, at::kLong);
   int64_t* next = ids.mutable_data_ptr<int64_t>();
@@ -150,12 +118,22 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
   float* x = hidden.mutable_data_ptr<float>();
   const int64_t width = config.hidden_size, inner = config.intermediate_size;
   const auto normed = numbers(count * width), mixed = numbers(count * width), from_adapter = numbers(count * width);
+  const bool after_mlp = adapters_ != nullptr && adapters_->config().place == AdapterPlace::mlp;
+  std::unique_ptr<float[]> first_input;
   const auto gate = numbers(count * inner), up = numbers(count * inner);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    normalize(x, weight(layer, "input_layernorm.weight"), config.rms_norm_eps, count, normed.get());
+    normalize(x, input_norm_weight(layer), config.rms_norm_eps, count, normed.get());
+    if (layer == 0 && adapters_ != nullptr && adapters_->config().mixed_queries) {
+      first_input = numbers(count * width);
+      std::copy_n(normed.get(), count * width, first_input.get());
+    }
     attention(layer, tokens, positions, normed.get(), mixed.get());
+    std::optional<Retrieved> retrieved;
     if (adapters_ != nullptr && adapters_->has_layer(layer)) {
-      adapter(layer, tokens, normed.get(), count, from_adapter.get());
+      retrieved = retrieve(layer, tokens, normed.get(), first_input.get(), count);
+    }
+    if (retrieved && !after_mlp) {
+      adapter_output(layer, *retrieved, normed.get(), count, from_adapter.get());
       add(mixed.get(), from_adapter.get(), count * width);
     }
     add(x, mixed.get(), count * width);
@@ -169,8 +147,22 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
     }
     multiply(gate.get(), count, std::array{Product{&weight(layer, "mlp.down_proj.weight"), mixed.get()}});
     add(x, mixed.get(), count * width);
+    if (retrieved && after_mlp) {
+      normalize(x, input_norm_weight(layer + 1), config.rms_norm_eps, count, normed.get());
+      adapter_output(layer, *retrieved, normed.get(), count, from_adapter.get());
+      add(x, from_adapter.get(), count * width);
+    }
   }
-  normalize(x, model_.parameters().at("model.norm.weight"), config.rms_norm_eps, count, x);
+  const auto normalize_last = [&](float* to) {
+    normalize(x, input_norm_weight(config.num_hidden_layers), config.rms_norm_eps, count, to);
+  };
+  if (adapters_ != nullptr && adapters_->has_layer(config.num_hidden_layers)) {
+    normalize_last(normed.get());
+    const Retrieved retrieved = retrieve(config.num_hidden_layers, tokens, normed.get(), first_input.get(), count);
+    adapter_output(config.num_hidden_layers, retrieved, normed.get(), count, from_adapter.get());
+    add(x, from_adapter.get(), count * width);
+  }
+  normalize_last(x);
   for (const Tokens& each : tokens) each.text->size += static_cast<int64_t>(each.ids.size());
   return hidden;
 }
@@ -239,56 +231,6 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
         }
       });
   multiply(attended.get(), count, std::array{Product{&weight(layer, "self_attn.o_proj.weight"), output}});
-}
-
-void TokenStep::adapter(int64_t layer, std::span<const Tokens> tokens, const float* normed, int64_t count,
-                        float* output) const {
-  const AdapterConfig& config = adapters_->config();
-  const int64_t heads = config.num_heads, kv_heads = config.num_key_value_heads;
-  const int64_t bits = config.query_key_bits, value_bits = config.value_bits, width = heads * value_bits;
-  at::Tensor query = at::empty({count, heads, bits}, at::kFloat);
-  at::Tensor key = at::empty({count, kv_heads, bits}, at::kFloat);
-  at::Tensor value = at::empty({count, kv_heads, value_bits}, at::kFloat);
-  multiply(normed, count,
-           std::array{Product{&adapters_->weight(layer, "q_proj.weight"), query.mutable_data_ptr<float>()},
-                      Product{&adapters_->weight(layer, "k_proj.weight"), key.mutable_data_ptr<float>()},
-                      Product{&adapters_->weight(layer, "v_proj.weight"), value.mutable_data_ptr<float>()}});
-  const auto add_bias = [&](float* rows, int64_t size, const char* name) {
-    if (!config.bias) return;
-    const float* bias = adapters_->weight(layer, name).const_data_ptr<float>();
-    for (int64_t row = 0; row < count; ++row) add(rows + row * size, bias, size);
-  };
-  add_bias(query.mutable_data_ptr<float>(), heads * bits, "q_proj.bias");
-  add_bias(key.mutable_data_ptr<float>(), kv_heads * bits, "k_proj.bias");
-  add_bias(value.mutable_data_ptr<float>(), kv_heads * value_bits, "v_proj.bias");
-
-  const float* of_bit[2] = {adapters_->weight(layer, "v_emb0").const_data_ptr<float>(),
-                            adapters_->weight(layer, "v_emb1").const_data_ptr<float>()};
-  const float* no_match =
-      config.no_match_embedding ? adapters_->weight(layer, "v_emb_no_match").const_data_ptr<float>() : of_bit[0];
-  const auto retrieved = numbers(count * width);
-  float* next = retrieved.get();
-  int64_t first = 0;
-  for (const Tokens& each : tokens) {
-    const auto own = static_cast<int64_t>(each.ids.size());
-    const auto rows = [&](const at::Tensor& all) { return all.narrow(0, first, own).unsqueeze(0).transpose(1, 2); };
-    const OperatorOutput result =
-        each.text->rosa_states[layer]->append(rows(query), rows(key), rows(value), *executor_);
-    const at::Tensor result_bits = result.bits.transpose(1, 2).contiguous();  // [1,n,H,M]
-    const at::Tensor matched = result.matched.transpose(1, 2).contiguous();   // [1,n,H]
-    const float* bit = result_bits.const_data_ptr<float>();
-    const bool* has_match = matched.const_data_ptr<bool>();
-    for (int64_t token = 0; token < own; ++token) {
-      for (int64_t i = 0; i < width; ++i) {
-        *next++ = *has_match ? of_bit[*bit > 0 ? 1 : 0][i] : no_match[i];
-        ++bit;
-        if ((i + 1) % value_bits == 0) ++has_match;
-      }
-    }
-    first += own;
-  }
-  multiply(retrieved.get(), count, std::array{Product{&adapters_->weight(layer, "o_proj.weight"), output}});
-  add_bias(output, model_.config().hidden_size, "o_proj.bias");
 }
 
 at::Tensor TokenStep::logits(const at::Tensor& hidden) const {

@@ -41,8 +41,23 @@ class TokenStep {
   at::Tensor embed(std::span<const Tokens> tokens, int64_t count) const;
   void attention(int64_t layer, std::span<const Tokens> tokens, const Positions& positions, const float* normed,
                  float* output) const;
-  void adapter(int64_t layer, std::span<const Tokens> tokens, const float* normed, int64_t count, float* output) const;
+  // What the automata of a layer gave, a token behind the other.
+  struct Retrieved {
+    at::Tensor bits;     // float32 [count,H,M]
+    at::Tensor matched;  // bool [count,H]
+    at::Tensor lengths;  // [count,H], where a gate wants them
+  };
+  // The two halves of an adapter: `first_input` [count,hidden] only with mixed queries, `gate_input` only with gates.
+  Retrieved retrieve(int64_t layer, std::span<const Tokens> tokens, const float* normed, const float* first_input,
+                     int64_t count) const;
+  void adapter_output(int64_t layer, const Retrieved& retrieved, const float* gate_input, int64_t count,
+                      float* output) const;
+  void add_bias(int64_t layer, const char* name, at::Tensor& rows) const;
+  // [count, heads]
+  std::vector<float> gates(int64_t layer, const Retrieved& retrieved, const float* input, int64_t count) const;
   const at::Tensor& weight(int64_t layer, const char* name) const;
+  const at::Tensor& input_norm_weight(int64_t layer) const;
+  const float* of_adapter(int64_t layer, const char* name) const;
 
   const Qwen3& model_;
   const AdapterSet* adapters_;

@@ -8,19 +8,25 @@ class Qwen3RosaConfig(Qwen3Config):
 
     model_type = "qwen3_rosa"
 
-    rosa_layers: list[int] | None = None  # None: all
+    rosa_layers: list[int] | None = None  # None: all; num_hidden_layers stands for one before the final norm
     rosa_num_heads: int = 8
     rosa_num_key_value_heads: int = 8  # a divisor of rosa_num_heads
     rosa_query_key_bits: int = 8  # of one symbol, 1 to 63
     rosa_value_bits: int = 8
     rosa_bias: bool = False
     rosa_no_match_embedding: bool = True
+    rosa_place: str = "attention"  # or "mlp": where an adapter's output is added
+    rosa_gates: list[str] | None = None  # of length, hidden, agreement
+    rosa_agreement: str = "tied"  # or "full"
+    rosa_mixed_queries: bool = False
+    rosa_output_scale: float = 1.0
 
     def __post_init__(self, **kwargs):
         self.use_sliding_window = True
         self.layer_types = ["sliding_attention"] * self.num_hidden_layers
         if self.rosa_layers is None:
             self.rosa_layers = list(range(self.num_hidden_layers))
+        self.rosa_gates = list(self.rosa_gates or [])
         super().__post_init__(**kwargs)
         if not isinstance(self.sliding_window, int) or self.sliding_window < 1:
             raise ValueError(f"sliding_window is {self.sliding_window}; expected the number of tokens that a token sees")
@@ -30,6 +36,12 @@ class Qwen3RosaConfig(Qwen3Config):
         for name in ("rosa_query_key_bits", "rosa_value_bits"):
             if not 1 <= getattr(self, name) <= 63:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 to 63")
+        for name, known in {"rosa_place": ("attention", "mlp"), "rosa_agreement": ("tied", "full")}.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {known[0]} or {known[1]}")
+        unknown = set(self.rosa_gates) - {"length", "hidden", "agreement"}
+        if unknown:
+            raise ValueError(f"rosa_gates names {sorted(unknown)}; expected any of length, hidden and agreement")
 
 
 __all__ = ["Qwen3RosaConfig"]

@@ -1,8 +1,8 @@
 """Qwen3 with ROSA adapters in Hugging Face transformers, for folders that `rosa export` writes.
 
-Each layer is Qwen3's with sliding-window attention. Beside it, an adapter (`rosa_attn`) turns the signs of three projections
-into symbols, looks up the longest earlier occurrence of the latest query symbols among the key symbols, and adds what stood
-after it. That matching is exact and has no window. With a cache it is incremental: a token costs one step.
+Each layer is Qwen3's with sliding-window attention. An adapter (`rosa_attn`) turns the signs of three projections of the layer's
+input into symbols, looks up the longest earlier occurrence of the latest query symbols among the key symbols, and adds what stood
+after it, weighed by gates, to the attention's output or to the layer's. That matching is exact and has no window. With a cache it is incremental: a token costs one step.
 
 The matching runs in rosa's shared library, librosa_c, where it is found: named by the environment variable ROSA_C_LIBRARY, in
 the model's folder, beside this file, or where the system looks. Without it, plain PyTorch gives the same results in quadratic
@@ -24,6 +24,7 @@ from transformers import AutoConfig, DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.models.qwen3.modeling_qwen3 import (
     Qwen3Attention,
+    Qwen3DecoderLayer,
     Qwen3ForCausalLM,
     Qwen3Model,
     apply_rotary_pos_emb,
@@ -173,17 +174,17 @@ class TorchStream:
         count, rows = query.shape[2], torch.arange(query.shape[0])
         for name in ("query", "key", "value", "lengths"):
             setattr(self, name, functional.pad(getattr(self, name), (0, count)))
-        retrieved, matched = torch.zeros_like(query), torch.zeros(query.shape, dtype=torch.bool)
+        retrieved, matches = torch.zeros_like(query), torch.zeros_like(query)
         for t in range(count):
             there = present[:, t].bool() if present is not None else torch.ones(len(rows), dtype=torch.bool)
             at = self.sizes[there]
             for mine, new in ((self.query, query), (self.key, key), (self.value, value)):
                 mine[rows[there], :, at] = new[there, :, t]
             found, value_there = self._step(there, query[:, :, t])
-            matched[:, :, t] = found & there[:, None]
-            retrieved[:, :, t] = torch.where(matched[:, :, t], value_there, 0)
+            matches[:, :, t] = found * there[:, None]
+            retrieved[:, :, t] = torch.where(matches[:, :, t] > 0, value_there, 0)
             self.sizes += there
-        return retrieved, matched
+        return retrieved, matches
 
     def _step(self, there, query):
         """One token of the rows that are there, the newest key not among those it may match."""
@@ -196,7 +197,7 @@ class TorchStream:
         self.lengths[there, :, :width] = lengths[there]
         best, at = (lengths * width + column).max(-1)  # the longest, and of these the latest
         values = self.value[:, :, :width].repeat_interleave(group, 1)
-        return best >= width, values.gather(2, (at + 1).clamp(max=width - 1)[:, :, None])[:, :, 0]
+        return best // width, values.gather(2, (at + 1).clamp(max=width - 1)[:, :, None])[:, :, 0]
 
     def rewind(self, counts):
         if (counts == 0).all():
@@ -254,13 +255,13 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
 
     def __init__(self, sliding_window, **kwargs):
         super().__init__(sliding_window, **kwargs)
-        self.stream = None
+        self.streams = {}  # of the layer's adapter, and of the one before the final norm
         self.present = None  # bool [B, tokens so far] on the CPU where some are padding
 
-    def append(self, library, query, key, value, present):
-        if self.stream is None:
-            self.stream = make_stream(library, query.shape[0], query.shape[1], key.shape[1])
-        return self.stream.append(query, key, value, present)
+    def append(self, name, library, query, key, value, present):
+        if name not in self.streams:
+            self.streams[name] = make_stream(library, query.shape[0], query.shape[1], key.shape[1])
+        return self.streams[name].append(query, key, value, present)
 
     def remember_padding(self, before, count, present):
         if present is None and self.present is None:
@@ -274,8 +275,7 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
         rows = torch.as_tensor(rows, device="cpu")
         if self.present is not None:
             self.present = self.present[rows]
-        if self.stream is not None:
-            self.stream = self.stream.select(rows)
+        self.streams = {name: stream.select(rows) for name, stream in self.streams.items()}
 
     def _batch(self):
         return self.keys.shape[0] if self.is_initialized else 0
@@ -294,7 +294,7 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
 
     def reset(self):
         super().reset()
-        self.stream = self.present = None
+        self.streams, self.present = {}, None
 
     def crop(self, tokens_to_remove):
         before = self.get_seq_length()
@@ -306,8 +306,8 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
         if self.present is not None:
             counts = self.present[:, -removed:].sum(1)
             self.present = self.present[:, :-removed]
-        if self.stream is not None:
-            self.stream.rewind(counts)
+        for stream in self.streams.values():
+            stream.rewind(counts)
 
 
 def prepare_cache(cache, config):
@@ -346,6 +346,9 @@ class Window:
         self.block = max(window, self.MIN_BLOCK)
         self.in_blocks = 2 * self.block < count
         self._mask = None
+        # What the adapters of the layers share: the input of layer 0's, the norms of all layers with the final one, what the
+        # layer at work has retrieved, and the adapter before the final norm.
+        self.first_input, self.norms, self.retrieved, self.last_adapter = None, [], None, None
 
     def attend(self, query, key, value):
         """[B,heads,count,d] on keys and values [B,kv_heads,past + count,d], of which only the last are needed."""
@@ -389,13 +392,21 @@ class Window:
 
 
 class RosaAdapter(nn.Module):
-    """adapter(h) = o_proj(v_emb1 where a retrieved bit is 1, v_emb0 where it is 0, v_emb_no_match where nothing matched).
-    Always in float32: a symbol is made of signs."""
+    """What a layer retrieves: o_proj(v_emb1 where a retrieved bit is 1, v_emb0 where it is 0, v_emb_no_match where nothing
+    matched). With gates, each head's part is multiplied by 2 sigmoid(z) before o_proj; z looks at the length of the match, at the
+    hidden state, and at whether that says already what was retrieved. Always in float32: a symbol is made of signs."""
 
-    def __init__(self, config):
+    # Where the buckets of match lengths begin: 0, 1, 2, 3, 4, 5-6, 7-8, 9-12, 13-16, 17-32, 33 and more.
+    BUCKETS = (1, 2, 3, 4, 5, 7, 9, 13, 17, 33)
+
+    def __init__(self, config, layer_idx):
         super().__init__()
+        self.layer_idx = layer_idx
         self.heads, self.kv_heads = config.rosa_num_heads, config.rosa_num_key_value_heads
         self.query_key_bits, self.value_bits = config.rosa_query_key_bits, config.rosa_value_bits
+        self.gates, self.is_full = config.rosa_gates, config.rosa_agreement == "full"
+        self.mixes_queries = config.rosa_mixed_queries and layer_idx > 0
+        self.output_scale = config.rosa_output_scale
         width, kv_width = self.heads * self.value_bits, self.kv_heads * self.value_bits
         self.q_proj = nn.Linear(config.hidden_size, self.heads * self.query_key_bits, bias=config.rosa_bias)
         self.k_proj = nn.Linear(config.hidden_size, self.kv_heads * self.query_key_bits, bias=config.rosa_bias)
@@ -404,29 +415,84 @@ class RosaAdapter(nn.Module):
         self.v_emb0 = nn.Parameter(torch.full((width,), -1.0))
         self.v_emb1 = nn.Parameter(torch.full((width,), 1.0))
         self.v_emb_no_match = nn.Parameter(torch.zeros(width)) if config.rosa_no_match_embedding else None
+        num_buckets = len(self.BUCKETS) + 1
+        shapes = {}
+        if "length" in self.gates:
+            shapes["g_len"] = (self.heads, num_buckets)
+        if "hidden" in self.gates:
+            shapes["g_hidden"] = (self.heads, config.hidden_size)
+        if "agreement" in self.gates and self.is_full:
+            shapes["g_bil"] = (width, config.hidden_size)
+        elif "agreement" in self.gates:
+            shapes.update(g_dim=(config.hidden_size,), g_head=(self.heads,))
+        if "length" in self.gates and self.is_full:
+            shapes["u_len"] = (self.heads, num_buckets, self.value_bits)
+        for name, shape in shapes.items():
+            setattr(self, name, nn.Parameter(torch.full(shape, self.gate_start(name))))
 
-    def forward(self, hidden_states, library, cache_layer, present):
+    @staticmethod
+    def gate_start(name):
+        return {"g_dim": 0.1, "g_head": 1.0}.get(name, 0.0)
+
+    def retrieve(self, hidden_states, first_input, library, cache_layer, present):
+        """What the matchers give for the input of the self-attention: bits [B,T,H,M], and lengths of matches [B,T,H], 0 for none."""
         hidden = hidden_states.float()
         with torch.no_grad():
-            query = pack(linear(hidden, self.q_proj), self.heads, self.query_key_bits)
-            key = pack(linear(hidden, self.k_proj), self.kv_heads, self.query_key_bits)
+            query = pack(self.project(self.q_proj, hidden, first_input), self.heads, self.query_key_bits)
+            key = pack(self.project(self.k_proj, hidden, first_input), self.kv_heads, self.query_key_bits)
             value = pack(linear(hidden, self.v_proj), self.kv_heads, self.value_bits)
             if cache_layer is not None:
-                retrieved, matched = cache_layer.append(library, query, key, value, present)
+                retrieved, lengths = cache_layer.append(self.layer_idx, library, query, key, value, present)
             elif present is not None:
                 stream = make_stream(library, query.shape[0], self.heads, self.kv_heads)
-                retrieved, matched = stream.append(query, key, value, present)
+                retrieved, lengths = stream.append(query, key, value, present)
             else:
-                retrieved, matched = match_whole(library, query, key, value)
-            # Bits cross to the device packed. [B,T,H,M] and [B,T,H,1]
+                retrieved, lengths = match_whole(library, query, key, value)
+            # Bits cross to the device packed.
             retrieved = retrieved.transpose(1, 2).to(hidden.device)[..., None]
-            matched = matched.transpose(1, 2).to(hidden.device)[..., None]
-            bits = (retrieved >> torch.arange(self.value_bits, device=hidden.device)) & 1 != 0
-        zero, one = [x.float().view(self.heads, self.value_bits) for x in (self.v_emb0, self.v_emb1)]
-        values = torch.where(bits, one, zero)
+            bits = (retrieved >> torch.arange(self.value_bits, device=hidden.device)) & 1
+            return bits, lengths.transpose(1, 2).to(hidden.device)
+
+    def project(self, projection, hidden, first_input):
+        if not self.mixes_queries:
+            return linear(hidden, projection)
+        first, own = projection.weight.float().chunk(2)
+        mixed = torch.cat([functional.linear(first_input.float(), first), functional.linear(hidden, own)], -1)
+        return mixed if projection.bias is None else mixed + projection.bias.float()
+
+    def finish(self, retrieved, gate_input):
+        """The output [B,T,hidden]. gate_input: the hidden state that the gates look at, normalised."""
+        bits, lengths = retrieved
+        matched = (lengths > 0)[..., None]
+        zero, one = [self.by_head(x) for x in (self.v_emb0, self.v_emb1)]
+        values = torch.where(bits != 0, one, zero)
         if self.v_emb_no_match is not None:
-            values = torch.where(matched, values, self.v_emb_no_match.float().view(self.heads, self.value_bits))
-        return linear(values.flatten(2), self.o_proj)
+            values = torch.where(matched, values, self.by_head(self.v_emb_no_match))
+        if self.gates:
+            heads = torch.arange(self.heads, device=lengths.device)
+            buckets = torch.bucketize(lengths, torch.tensor(self.BUCKETS, device=lengths.device), right=True)
+            if "length" in self.gates and self.is_full:
+                values = values + self.u_len.float()[heads, buckets]
+            signs = (2 * bits - 1) * matched
+            values = values * (2 * torch.sigmoid(self.gate_logits(gate_input.float(), signs, heads, buckets)))[..., None]
+        output = linear(values.flatten(2), self.o_proj)
+        return output if self.output_scale == 1 else output * self.output_scale
+
+    def gate_logits(self, u, signs, heads, buckets):
+        z = torch.zeros(buckets.shape, device=u.device)
+        if "length" in self.gates:
+            z = z + self.g_len.float()[heads, buckets]
+        if "hidden" in self.gates:
+            z = z + functional.linear(u, self.g_hidden.float())
+        if "agreement" in self.gates and self.is_full:
+            z = z + (signs * functional.linear(u, self.g_bil.float()).view(signs.shape)).sum(-1)
+        elif "agreement" in self.gates:
+            expected = functional.linear(u * self.g_dim.float(), self.o_proj.weight.float().t()).view(signs.shape)
+            z = z + self.g_head.float() * (signs * expected).sum(-1)
+        return z
+
+    def by_head(self, vector):
+        return vector.float().view(self.heads, self.value_bits)
 
 
 def linear(x, layer):
@@ -434,11 +500,11 @@ def linear(x, layer):
 
 
 class Qwen3RosaAttention(Qwen3Attention):
-    """Qwen3's attention in a window, plus the adapter on the same input."""
+    """Qwen3's attention in a window, and the adapter on the same input."""
 
     def __init__(self, config, layer_idx):
         super().__init__(config, layer_idx)
-        self.rosa_attn = RosaAdapter(config) if layer_idx in config.rosa_layers else None
+        self.rosa_attn = RosaAdapter(config, layer_idx) if layer_idx in config.rosa_layers else None
 
     def forward(self, hidden_states, position_embeddings, attention_mask, past_key_values=None, **kwargs):
         window = attention_mask
@@ -453,11 +519,48 @@ class Qwen3RosaAttention(Qwen3Attention):
             cache_layer.remember_padding(cache_layer.get_seq_length(), window.count, window.new_present)
             key, value = past_key_values.update(key, value, self.layer_idx)
         output = self.o_proj(window.attend(query, key, value).transpose(1, 2).flatten(2))
+        if self.layer_idx == 0:
+            window.first_input = hidden_states.detach()
         if self.rosa_attn is not None:
             library = Library.find(getattr(self.config, "_name_or_path", None))
-            added = self.rosa_attn(hidden_states, library, cache_layer, window.new_present)
-            output = output + added.to(output.dtype)
+            retrieved = self.rosa_attn.retrieve(hidden_states, window.first_input, library, cache_layer, window.new_present)
+            if self.config.rosa_place == "mlp":
+                window.retrieved = retrieved
+            else:
+                output = output + self.rosa_attn.finish(retrieved, hidden_states).to(output.dtype)
         return output, None
+
+
+class Qwen3RosaDecoderLayer(Qwen3DecoderLayer):
+    """Qwen3's layer. Where the adapter's place is after the MLP, its output is added there. So is, in the last layer, that of the
+    adapter before the final norm."""
+
+    def __init__(self, config, layer_idx):
+        super().__init__(config, layer_idx)
+        self.self_attn = Qwen3RosaAttention(config, layer_idx)
+
+    def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
+        output = super().forward(hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs)
+        window, index = attention_mask, self.self_attn.layer_idx
+        if window.retrieved is not None:
+            retrieved, window.retrieved = window.retrieved, None
+            output = output + self.self_attn.rosa_attn.finish(retrieved, window.norms[index + 1](output)).to(output.dtype)
+        if window.last_adapter is not None and index + 1 == self.self_attn.config.num_hidden_layers:
+            normed = window.norms[index + 1](output)
+            library = Library.find(getattr(self.self_attn.config, "_name_or_path", None))
+            cache_layer = past_key_values.layers[index] if past_key_values is not None else None
+            retrieved = window.last_adapter.retrieve(normed, window.first_input, library, cache_layer, window.new_present)
+            output = output + window.last_adapter.finish(retrieved, normed).to(output.dtype)
+        return output
+
+
+class LastAdapter(nn.Module):
+    """The adapter before the final norm, under the names of a layer's."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.self_attn = nn.Module()
+        self.self_attn.rosa_attn = RosaAdapter(config, config.num_hidden_layers)
 
 
 # ---- The model ---------------------------------------------------------------------------------------------------------------
@@ -468,6 +571,7 @@ class RosaSettings:
 
     config_class = Qwen3RosaConfig
     _keep_in_fp32_modules_strict = ["rosa_attn"]
+    _no_split_modules = ["Qwen3RosaDecoderLayer"]
     _supports_flash_attn = False  # the attention in a window is this file's own
     _supports_flex_attn = False
     _can_compile_fullgraph = False
@@ -480,13 +584,17 @@ class RosaSettings:
             module.v_emb1.fill_(1)
             if module.v_emb_no_match is not None:
                 module.v_emb_no_match.zero_()
+            for name, parameter in module.named_parameters(recurse=False):
+                if name.startswith(("g_", "u_")):
+                    parameter.fill_(module.gate_start(name))
 
 
 class Qwen3RosaModel(RosaSettings, Qwen3Model):
     def __init__(self, config):
         super().__init__(config)
-        for index, layer in enumerate(self.layers):
-            layer.self_attn = Qwen3RosaAttention(config, index)
+        self.layers = nn.ModuleList(Qwen3RosaDecoderLayer(config, index) for index in range(config.num_hidden_layers))
+        if config.num_hidden_layers in config.rosa_layers:
+            self.layers.append(LastAdapter(config))  # which Qwen3Model does not run: it takes num_hidden_layers of them
         self.post_init()
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
@@ -509,6 +617,10 @@ class Qwen3RosaModel(RosaSettings, Qwen3Model):
             if present is not None:
                 position_ids = (present.long().cumsum(1) - 1).clamp(min=0)[:, -count:].to(tokens.device)
         window = Window(batch, count, past, self.config.sliding_window, present)
+        layers = self.layers[: self.config.num_hidden_layers]
+        window.norms = [layer.input_layernorm for layer in layers] + [self.norm]
+        if len(layers) < len(self.layers):
+            window.last_adapter = self.layers[-1].self_attn.rosa_attn
         return super().forward(input_ids=input_ids, attention_mask={"sliding_attention": window, "full_attention": None},
                                position_ids=position_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds,
                                use_cache=use_cache, **kwargs)

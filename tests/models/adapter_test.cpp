@@ -87,12 +87,20 @@ TEST(AdapterSet, DefaultSizesAndRefusedConfigurations) {
     change(config);
     return refusal<base::ConfigError>([&] { resolve(config, tiny_config()); });
   };
-  EXPECT_THAT(message([](AdapterConfig& config) { config.layers = {0, 3}; }), HasSubstr("layers"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.layers = {0, 4}; }), HasSubstr("before the final norm"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.layers = {1, 1}; }), HasSubstr("twice"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.num_key_value_heads = 4; }), HasSubstr("num_key_value_heads"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.query_key_bits = 64; }), HasSubstr("bits"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.query_key_bits = 7; }), HasSubstr("sufa_head_dim"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.tie_start = "all"; }), HasSubstr("tie_start"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.gates = {"lenght"}; }), HasSubstr("lenght"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.gates = {"hidden", "hidden"}; }), HasSubstr("twice"));
+  EXPECT_THAT(message([](AdapterConfig& config) { config.agreement = Agreement::full; }), HasSubstr("agreement gate"));
+  EXPECT_THAT(message([](AdapterConfig& config) {
+                config.num_key_value_heads = 3;
+                config.mixed_queries = true;
+              }),
+              HasSubstr("mixed_queries"));
   EXPECT_THAT(message([](AdapterConfig& config) {
                 config.tie_start = "query_key_value";
                 config.value_bits = 4;
@@ -131,6 +139,103 @@ TEST(AdapterSet, OutputIsMadeOfTheThreeVectors) {
   x = at::where(hard.matched.unsqueeze(3), x, vector("v_emb_no_match"));
   const at::Tensor expected = at::linear(x.transpose(1, 2).reshape({2, 30, 18}), parameter(adapters, "o_proj.weight"));
   testing::expect_close(actual, expected, 1e-6, "adapter");
+}
+
+// The definition at the head of adapter.h, a number at a time.
+TEST(AdapterSet, GatesAreTheirDefinition) {
+  for (const Agreement agreement : {Agreement::tied, Agreement::full}) {
+    AdapterConfig config = gated_adapter_config(agreement);
+    config.mixed_queries = false;
+    AdapterSet adapters(config, tiny_config(), 3);
+    HostExecutor executor(1);
+    at::manual_seed(5);
+    const at::Tensor normed = at::randint(0, 3, {1, 40, 1}).to(at::kFloat) + 0.1 * at::randn({1, 1, 48});
+    const at::Tensor u = at::randn({1, 40, 48});
+    AdapterCall call;
+    call.executor = &executor;
+    call.options = adapters.operator_options({}, 0);
+    const at::NoGradGuard no_gradient;
+    // Fresh gates are all 1, whatever they see: with o_proj at 0 too, training starts at the window student.
+    AdapterConfig without = config;
+    without.gates = {};
+    without.agreement = Agreement::tied;
+    AdapterSet plain(without, tiny_config(), 3);
+    if (agreement == Agreement::full) {
+      EXPECT_TRUE(adapters.begin(1, normed, call)(u).equal(plain.begin(1, normed, call)(u)));
+    }
+    stir_gates(adapters);
+    const at::Tensor actual = adapters.begin(1, normed, call)(u);
+
+    const auto project = [&](const char* name, int64_t heads) {
+      return at::linear(normed, parameter(adapters, name)).view({1, 40, heads, -1}).transpose(1, 2);
+    };
+    const OperatorOutput hard =
+        rosa_operator({project("q_proj.weight", 6), project("k_proj.weight", 2), project("v_proj.weight", 2), {}, {}},
+                      call.options, executor);
+    EXPECT_GT(hard.lengths.max().item<int64_t>(), 4);
+    EXPECT_EQ(hard.lengths.min().item<int64_t>(), 0);
+    at::Tensor values = at::zeros({1, 40, 18}, at::kDouble);
+    const at::Tensor output_matrix = parameter(adapters, "o_proj.weight");
+    const auto at_bits = [](const at::Tensor& tensor, int64_t head, int64_t bit) {
+      return tensor[3 * head + bit].item<double>();
+    };
+    for (int64_t t = 0; t < 40; ++t) {
+      const at::Tensor seen = u[0][t].to(at::kDouble);
+      for (int64_t head = 0; head < 6; ++head) {
+        const auto length = hard.lengths[0][head][t].item<int64_t>();
+        const int64_t ends[] = {0, 1, 2, 3, 4, 6, 8, 12, 16, 32};
+        int64_t bucket = 0;
+        while (bucket < 10 && length > ends[bucket]) ++bucket;
+        double agrees = 0;
+        for (int64_t bit = 0; bit < 3; ++bit) {
+          const double sign = length == 0 ? 0 : 2 * hard.bits[0][head][t][bit].item<double>() - 1;
+          const at::Tensor direction = agreement == Agreement::full
+                                           ? parameter(adapters, "g_bil")[3 * head + bit]
+                                           : output_matrix.select(1, 3 * head + bit) * parameter(adapters, "g_dim");
+          agrees += sign * direction.to(at::kDouble).dot(seen).item<double>();
+        }
+        if (agreement == Agreement::tied) agrees *= parameter(adapters, "g_head")[head].item<double>();
+        const double z = parameter(adapters, "g_len")[head][bucket].item<double>() +
+                         parameter(adapters, "g_hidden")[head].to(at::kDouble).dot(seen).item<double>() + agrees;
+        for (int64_t bit = 0; bit < 3; ++bit) {
+          const bool is_one = hard.bits[0][head][t][bit].item<float>() > 0.5;
+          const char* vector = length == 0 ? "v_emb_no_match" : is_one ? "v_emb1" : "v_emb0";
+          double value = at_bits(parameter(adapters, vector), head, bit);
+          if (agreement == Agreement::full) value += parameter(adapters, "u_len")[head][bucket][bit].item<double>();
+          values[0][t][3 * head + bit] = value * 2 / (1 + std::exp(-z));
+        }
+      }
+    }
+    const at::Tensor expected = 0.5 * at::linear(values, output_matrix.to(at::kDouble));
+    testing::expect_close(actual, expected.to(at::kFloat), 1e-5, "gated adapter");
+  }
+}
+
+TEST(AdapterSet, HalfOfMixedQueriesSeesTheFirstInput) {
+  AdapterConfig config = gated_adapter_config(Agreement::tied);
+  config.bias = true;
+  AdapterSet adapters(config, tiny_config(), 3);
+  HostExecutor executor(1);
+  at::manual_seed(5);
+  const at::Tensor own = at::randn({1, 4, 48}).repeat({1, 8, 1}), first = at::randn({1, 3, 48}).repeat({1, 12, 1});
+  AdapterCall call;
+  call.executor = &executor;
+  call.options = adapters.operator_options({}, 0);
+  call.first_input = first.narrow(1, 0, 32).contiguous();
+  const auto bits_of = [&](int64_t layer, const at::Tensor& input, int64_t first_head) {
+    HardResult result;
+    AdapterCall recorded = call;
+    recorded.recorded = &result;
+    adapters.begin(layer, input, recorded)(input);
+    return result.lengths.narrow(1, first_head, 3).contiguous();
+  };
+  const at::Tensor other = at::randn({1, 32, 48});
+  // Layer 1: the first half of the heads matches alike whatever the layer's own input is. Layer 0 has only one input.
+  EXPECT_TRUE(bits_of(1, own, 0).equal(bits_of(1, other, 0)));
+  EXPECT_FALSE(bits_of(1, own, 3).equal(bits_of(1, other, 3)));
+  EXPECT_FALSE(bits_of(0, own, 0).equal(bits_of(0, other, 0)));
+  call.first_input = at::Tensor();
+  EXPECT_THROW(bits_of(1, own, 0), base::ArgumentError);
 }
 
 TEST(AdapterSet, QueriesAndKeysCanBeFixedHashes) {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kWindow = 7;
 
-enum class Kind { teacher, window, student, bfloat16_student };
+enum class Kind { teacher, window, student, gated_student, fully_gated_student, bfloat16_student };
 
 class GeneratorTest : public ::testing::TestWithParam<Kind> {
  protected:
@@ -28,7 +28,7 @@ class GeneratorTest : public ::testing::TestWithParam<Kind> {
   ForwardOptions options() const {
     ForwardOptions options;
     if (GetParam() != Kind::teacher) options.sliding_window = kWindow;
-    if (GetParam() == Kind::student || GetParam() == Kind::bfloat16_student) {
+    if (GetParam() != Kind::teacher && GetParam() != Kind::window) {
       options.adapters = &adapters_;
       options.executor = &executor_;
     }
@@ -54,7 +54,10 @@ class GeneratorTest : public ::testing::TestWithParam<Kind> {
   }
 
   Qwen3 model_ = Qwen3::random(tiny_config(), 11);
-  AdapterSet adapters_{lively_adapter_config(), tiny_config(), 12};
+  AdapterSet adapters_ = GetParam() == Kind::gated_student ? gated_adapters(Agreement::tied, 12)
+                         : GetParam() == Kind::fully_gated_student
+                             ? gated_adapters(Agreement::full, 12)
+                             : AdapterSet(lively_adapter_config(), tiny_config(), 12);
   mutable HostExecutor executor_{2};
 };
 
@@ -304,7 +307,8 @@ TEST_P(GeneratorTest, DraftedTokensAreThePlainOnes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GeneratorTest,
-                         ::testing::Values(Kind::teacher, Kind::window, Kind::student, Kind::bfloat16_student));
+                         ::testing::Values(Kind::teacher, Kind::window, Kind::student, Kind::gated_student,
+                                           Kind::fully_gated_student, Kind::bfloat16_student));
 
 TEST(ContinueTexts, GoesOnWhereItEndedAndStopsWhereItIsTold) {
   const Qwen3 model = Qwen3::random(tiny_config(), 11);

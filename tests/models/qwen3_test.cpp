@@ -73,24 +73,26 @@ TEST(Attention, PositionsRestartInEveryDocument) {
 // One packed row [first | second] against each run alone, for the teacher and for the student with its adapters.
 TEST(Qwen3, PackedDocumentsEqualEachAlone) {
   const Qwen3 model = Qwen3::random(tiny_config(), 5);
-  const AdapterSet adapters(lively_adapter_config(), model.config(), 6);
+  const AdapterSet plain(lively_adapter_config(), model.config(), 6);
+  const AdapterSet gated = gated_adapters(Agreement::tied, 6);
   HostExecutor executor(2);
   const at::Tensor ids = random_ids(1, 150, model.config().vocab_size);
   const int64_t cut = 67;
   at::Tensor documents = at::zeros({1, 150}, at::kLong);
   documents.narrow(1, cut, 150 - cut).fill_(1);
-  for (const bool student : {false, true}) {
+  for (const AdapterSet* adapters : {static_cast<const AdapterSet*>(nullptr), &plain, &gated}) {
     ForwardOptions options;
     options.executor = &executor;
-    if (student) {
-      options.adapters = &adapters;
-      options.sliding_window = 9;
-    }
+    options.adapters = adapters;
+    if (adapters != nullptr) options.sliding_window = 9;
     const at::Tensor first = model.hidden_states(ids.narrow(1, 0, cut), options);
     const at::Tensor second = model.hidden_states(ids.narrow(1, cut, 150 - cut), options);
     options.documents = documents;
     const at::Tensor packed = model.hidden_states(ids, options);
-    testing::expect_close(packed, at::cat({first, second}, 1), 1e-5, student ? "student" : "teacher");
+    testing::expect_close(packed, at::cat({first, second}, 1), 1e-5,
+                          adapters == nullptr  ? "teacher"
+                          : adapters == &gated ? "gated student"
+                                               : "student");
   }
 }
 
@@ -110,12 +112,12 @@ struct Gradients {
   std::map<std::string, at::Tensor> by_name;
 };
 
-Gradients run_with(bool checkpointing, bool train_base, double alpha, bool exact_values, const at::Tensor& documents) {
+Gradients run_with(bool checkpointing, bool train_base, double alpha, bool exact_values, AdapterConfig config,
+                   const at::Tensor& documents) {
   Qwen3 model = Qwen3::random(tiny_config(), 5);
-  AdapterConfig config = lively_adapter_config();
-  config.layers = {0, 2};
   config.exact_value_gradient = exact_values;
   AdapterSet adapters(config, model.config(), 6);
+  stir_gates(adapters);
   HostExecutor executor(2);
   if (train_base) {
     for (auto& [name, parameter] : model.parameters()) parameter.requires_grad_(true);
@@ -150,17 +152,29 @@ void expect_equal_bits(const Gradients& plain, const Gradients& checkpointed, bo
   }
 }
 
-TEST(Qwen3, CheckpointedLayersGiveTheSameBits) {
+void expect_checkpointing_changes_nothing(const AdapterConfig& config) {
   for (const bool train_base : {false, true}) {
     for (const double alpha : {0.3, 1.0}) {
       for (const bool exact_values : {false, true}) {
         for (const at::Tensor& documents : {at::Tensor(), some_documents(2, 70)}) {
           SCOPED_TRACE(base::concat("base ", train_base, " alpha ", alpha, " exact values ", exact_values));
-          expect_equal_bits(run_with(false, train_base, alpha, exact_values, documents),
-                            run_with(true, train_base, alpha, exact_values, documents), train_base);
+          expect_equal_bits(run_with(false, train_base, alpha, exact_values, config, documents),
+                            run_with(true, train_base, alpha, exact_values, config, documents), train_base);
         }
       }
     }
+  }
+}
+
+TEST(Qwen3, CheckpointedLayersGiveTheSameBits) {
+  AdapterConfig config = lively_adapter_config();
+  config.layers = {0, 2};
+  expect_checkpointing_changes_nothing(config);
+}
+
+TEST(Qwen3, CheckpointedLayersWithGatesGiveTheSameBits) {
+  for (const Agreement agreement : {Agreement::tied, Agreement::full}) {
+    expect_checkpointing_changes_nothing(gated_adapter_config(agreement));
   }
 }
 

@@ -5,6 +5,8 @@
 #include <ATen/Parallel.h>
 #include <stdlib.h>
 
+#include <string_view>
+
 #include "models/adapter.h"
 #include "models/qwen3.h"
 
@@ -39,6 +41,35 @@ inline AdapterConfig lively_adapter_config() {
   config.num_key_value_heads = 3;
   config.zero_output_start = false;
   return config;
+}
+
+// The same with every gate, after the MLP, and with queries of two inputs.
+inline AdapterConfig gated_adapter_config(Agreement agreement) {
+  AdapterConfig config = lively_adapter_config();
+  config.layers = {0, 1, 2, 3};  // the last one before the final norm
+  config.num_key_value_heads = 2;
+  config.place = AdapterPlace::mlp;
+  config.gates = {"length", "hidden", "agreement"};
+  config.agreement = agreement;
+  config.mixed_queries = true;
+  config.output_scale = 0.5;
+  return config;
+}
+
+// Weights of gates and values that matter: fresh ones leave every gate at 1.
+inline void stir_gates(AdapterSet& adapters) {
+  const at::NoGradGuard no_gradient;
+  at::manual_seed(23);
+  for (auto& [name, parameter] : adapters.parameters()) {
+    const std::string_view last = std::string_view(name).substr(name.rfind('.') + 1);
+    if (last.starts_with("g_") || last.starts_with("u_")) parameter.add_(at::randn_like(parameter), 0.3);
+  }
+}
+
+inline AdapterSet gated_adapters(Agreement agreement, uint64_t seed) {
+  AdapterSet adapters(gated_adapter_config(agreement), tiny_config(), seed);
+  stir_gates(adapters);
+  return adapters;
 }
 
 inline at::Tensor random_ids(int64_t batch, int64_t length, int64_t vocab_size, uint64_t seed = 1) {

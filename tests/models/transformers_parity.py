@@ -109,7 +109,7 @@ def check_cache(name, model, ids, expected):
     cache.batch_select_indices(torch.tensor([2, 0]))
     compare(f"{name}, repeated and selected rows", model(ids[[1, 0], 50:], past_key_values=cache).logits,
             expected[[1, 0], 50:])
-    stream = model(ids[:, :50], use_cache=True).past_key_values.layers[0].stream
+    stream = model(ids[:, :50], use_cache=True).past_key_values.layers[0].streams[0]
     check(f"{name}: a stream can be pickled", pickle.loads(pickle.dumps(stream)) is not None)
     foreign = DynamicCache()
     foreign.update(torch.zeros(2, 2, 3, 4), torch.zeros(2, 2, 3, 4), 0)
@@ -176,6 +176,8 @@ def check_case(case, library):
         again.train()(ids, labels=ids).loss.backward()
     check(f"{case.name}: what adapters add has a gradient", all(
         layer.self_attn.rosa_attn.o_proj.weight.grad is not None for layer in again.model.layers if layer.self_attn.rosa_attn))
+    check(f"{case.name}: so have gates", all(
+        parameter.grad is not None for name, parameter in again.named_parameters() if ".rosa_attn.g_" in name or ".u_" in name))
 
 
 def main(writer, library):

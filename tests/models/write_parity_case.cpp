@@ -1,6 +1,7 @@
 // Writes a random student and what it says, for the Python tests: FOLDER/base (Hugging Face), FOLDER/model and
 // FOLDER/adapter (exported), FOLDER/expected.safetensors.
 #include <iostream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/safetensors.h"
@@ -14,7 +15,10 @@ namespace {
 
 constexpr int64_t kWindow = 16;
 
-void write_case(const std::filesystem::path& folder, bool plain) {
+enum class Case { plain, full, gated };
+
+void write_case(const std::filesystem::path& folder, Case which) {
+  const bool plain = which == Case::plain;
   const at::NoGradGuard no_gradient;
   Qwen3Config config = tiny_config();
   config.tie_word_embeddings = plain;
@@ -23,7 +27,12 @@ void write_case(const std::filesystem::path& folder, bool plain) {
   if (plain) {
     adapter_config = rosa_soft_adapter_config();  // a file as rosa_soft's: 8 bits, no bias, no third vector
     adapter_config.value_embedding_scale = 1;
+  } else if (which == Case::gated) {
+    adapter_config = gated_adapter_config(Agreement::tied);
+    adapter_config.bias = true;
   } else {
+    adapter_config.gates = {"hidden", "agreement", "length"};  // beside the attention
+    adapter_config.agreement = Agreement::full;
     adapter_config.bias = true;
     adapter_config.layers = {0, 2};
   }
@@ -31,6 +40,7 @@ void write_case(const std::filesystem::path& folder, bool plain) {
   for (auto& [name, parameter] : adapters.parameters()) {
     if (name.find("v_emb") != std::string::npos) parameter.add_(at::randn_like(parameter), 0.3);
   }
+  stir_gates(adapters);
   export_qwen3(model, folder / "base");
   StudentExport settings{.sliding_window = kWindow, .dtype = "float32", .base_folder = folder / "base"};
   // The full case in many files.
@@ -63,8 +73,11 @@ void write_case(const std::filesystem::path& folder, bool plain) {
 int main(int argc, char** argv) {
   try {
     rosa::base::require(argc == 2, "usage: write_parity_case FOLDER");
-    rosa::models::write_case(std::filesystem::path(argv[1]) / "plain", true);
-    rosa::models::write_case(std::filesystem::path(argv[1]) / "full", false);
+    using rosa::models::Case;
+    for (const auto& [name, which] :
+         {std::pair{"plain", Case::plain}, std::pair{"full", Case::full}, std::pair{"gated", Case::gated}}) {
+      rosa::models::write_case(std::filesystem::path(argv[1]) / name, which);
+    }
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";
     return 1;
