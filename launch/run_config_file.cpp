@@ -67,6 +67,7 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   // The recipe decides the defaults of everything else. A name that is none is reported with the rest.
   const bool is_rosa_soft = input.text_of("recipe") == "rosa_soft";
   if (is_rosa_soft) loaded.config = training::recipe_defaults("rosa_soft");
+  if (use == ConfigUse::trained) loaded.config = training::earlier_defaults(loaded.config);
   training::RunConfig plain;
   const auto plain_values = flatten_config(describe_run(plain));
   const auto recipe_values = flatten_config(describe_run(loaded.config));
@@ -84,10 +85,14 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
 
 std::map<std::string, std::string> recorded_recipe(const std::filesystem::path& path) {
   try {
-    training::RunConfig config;
+    training::RunConfig config = training::earlier_defaults({});
+    const auto earlier = training::recipe_values(config), now = training::recipe_values({});
     const ConfigSources sources = load_config(ConfigInput::from_file(path), config);
     auto values = training::recipe_values(config);
-    std::erase_if(values, [&](const auto& entry) { return sources.at(entry.first) == "default"; });
+    // What is not written there is not known, but where the key came with another default than what was before it.
+    std::erase_if(values, [&](const auto& entry) {
+      return sources.at(entry.first) == "default" && earlier.at(entry.first) == now.at(entry.first);
+    });
     return values;
   } catch (const base::ConfigError&) {
     return {};

@@ -48,7 +48,7 @@ constexpr const char* kForm = "form";
 // int64, of the shape of `lengths`: the bucket of each.
 at::Tensor length_buckets(const at::Tensor& lengths) {
   const at::Tensor begins = at::tensor(at::ArrayRef<int64_t>(kLengthBuckets)).to(lengths.device(), at::kInt);
-  return at::bucketize(lengths.to(at::kInt), begins, /*out_int32=*/false, /*right=*/true);
+  return at::bucketize(lengths.to(at::kInt).contiguous(), begins, /*out_int32=*/false, /*right=*/true);
 }
 
 // table [H,buckets,n], buckets [B,T,H] -> [B,T,H,n]. As a product with rows of one 1, whose backward has one order of
@@ -148,7 +148,7 @@ AdapterSet::Projections AdapterSet::project(int64_t layer, const at::Tensor& nor
   };
   return {heads(mixed_linear(layer, "q_proj", input, first), config_.num_heads, config_.query_key_bits),
           heads(mixed_linear(layer, "k_proj", input, first), config_.num_key_value_heads, config_.query_key_bits),
-          heads(linear(layer, "v_proj", input), config_.num_key_value_heads, config_.value_bits)};
+          heads(mixed_linear(layer, "v_proj", input, first), config_.num_key_value_heads, config_.value_bits)};
 }
 
 // The gates [B,T,H] at lengths in `buckets` [B,T,H] and hidden states u [B,T,hidden].
@@ -269,12 +269,14 @@ void AdapterSet::set_weights(std::map<std::string, at::Tensor> tensors,
     require<DataError>(found == metadata.end() || found->second == expected, path.string(), ": ", key, " is ",
                        found == metadata.end() ? "" : found->second, " in the file; this adapter's is ", expected);
   }
-  const auto found_form = metadata.find(kForm);
-  const std::string form = found_form == metadata.end() ? "" : found_form->second, own_form = adapter_form(config_);
-  require<DataError>(form == own_form, path.string(), ": the adapters in the file are of another form ",
-                     form.empty() ? "(beside the attention)" : form, "than these ",
-                     own_form.empty() ? "(beside the attention)" : own_form,
-                     "; adapter.place, mixed_queries and output_scale must be what they were trained with");
+  if (metadata.contains("num_heads")) {  // written by save(): a checkpoint's own file says nothing of itself
+    const auto found = metadata.find(kForm);
+    const auto in_words = [](const std::string& form) { return form.empty() ? "place=attention" : form; };
+    const std::string form = found == metadata.end() ? "" : found->second;
+    require<DataError>(form == adapter_form(config_), path.string(), ": the adapters in the file have ", in_words(form),
+                       ", these ", in_words(adapter_form(config_)),
+                       "; set adapter.place, mixed_queries and output_scale to what they were trained with");
+  }
   ShapeMap actual, expected;
   for (const auto& [name, tensor] : parameters_) expected[name] = tensor.sizes().vec();
   for (const int64_t layer : config_.layers) {

@@ -12,6 +12,8 @@
 //     agreement   g_head[s] * sum_j r[j] <O[:, j], g_dim * u> where tied, or sum_j r[j] <g_bil[j], u> where full;
 //                 j runs over the head's bits, r = 2 b - 1, or 0 without a match, and O is the matrix of o_proj
 //
+// With mixed queries the first half of the heads, from layer 1 on, makes queries, keys and values of layer 0's x.
+//
 // u is x where the output joins the attention's; after the MLP it is the layer's output, normalised by the weight of
 // the next layer's input_layernorm (of the final norm in the last layer). Full agreement and a length gate together add
 // u_len[s, bucket] to what the head retrieved. All gates start at 1. One more adapter may stand before the final norm,

@@ -73,10 +73,9 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.choice("agreement", config.agreement, Role::recipe, {{"tied", Agreement::tied}, {"full", Agreement::full}},
                  "How the agreement gate compares: by the head's columns of o_proj, or by a matrix of its own and with "
                  "values by match length (twice the weights).");
-  visitor.field(
-      "mixed_queries", config.mixed_queries, Role::recipe,
-      "Whether, from layer 1 on, the first half of the heads makes queries and keys of the first layer's input, "
-      "which knows the token alone.");
+  visitor.field("mixed_queries", config.mixed_queries, Role::recipe,
+                "Whether, from layer 1 on, the first half of the heads makes queries, keys and values of the first "
+                "layer's input, which knows the token alone.");
   visitor.field("output_scale", config.output_scale, Role::recipe, "What an adapter's output is multiplied by.",
                 {1e-6, 1e6});
   visitor.field("estimator", config.estimator, Role::recipe, estimator_help(), qkv_estimator_names());
@@ -104,8 +103,17 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
                 "input (freeze their projections), and with exact_value_gradient no estimator runs.");
 }
 
+void use_plain_form(AdapterConfig& config) {
+  config.place = AdapterPlace::attention;
+  config.gates.clear();
+  config.agreement = Agreement::tied;
+  config.mixed_queries = false;
+  config.output_scale = 1;
+}
+
 AdapterConfig rosa_soft_adapter_config() {
   AdapterConfig config;
+  use_plain_form(config);
   config.tie_start = "none";
   config.value_embedding_scale = 1e-5;
   config.zero_output_start = false;
@@ -214,9 +222,10 @@ AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model) {
 
 std::string adapter_form(const AdapterConfig& config) {
   std::string form;
-  if (config.place == AdapterPlace::mlp) form += "place=mlp ";
-  if (config.mixed_queries) form += "mixed_queries ";
-  if (config.output_scale != 1) form += concat("output_scale=", config.output_scale, ' ');
+  const auto add = [&form](const std::string& part) { form += (form.empty() ? "" : " ") + part; };
+  if (config.place == AdapterPlace::mlp) add("place=mlp");
+  if (config.mixed_queries) add("mixed_queries=true");
+  if (config.output_scale != 1) add(concat("output_scale=", config.output_scale));
   return form;
 }
 

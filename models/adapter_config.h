@@ -68,6 +68,9 @@ void check(base::ConfigProblems& problems, const AdapterConfig& config);
 // The rules between the adapters and the model that gets them.
 void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qwen3Config& model);
 
+// Gives it rosa_soft's form: beside the attention and without gates. Every adapter had it before there were others.
+void use_plain_form(AdapterConfig& config);
+
 // The settings of rosa_soft, to reproduce it. In the demo these students learn nothing; the defaults are our own.
 AdapterConfig rosa_soft_adapter_config();
 

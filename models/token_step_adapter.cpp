@@ -49,20 +49,23 @@ TokenStep::Retrieved TokenStep::retrieve(int64_t layer, std::span<const Tokens> 
   float* const keys = key.mutable_data_ptr<float>();
   const at::Tensor& of_query = adapters_->weight(layer, "q_proj.weight");
   const at::Tensor& of_key = adapters_->weight(layer, "k_proj.weight");
-  const Product values{&adapters_->weight(layer, "v_proj.weight"), value.mutable_data_ptr<float>()};
+  float* const values = value.mutable_data_ptr<float>();
+  const at::Tensor& of_value = adapters_->weight(layer, "v_proj.weight");
   if (config.mixed_queries && layer > 0) {
-    const int64_t query_width = heads * bits, key_width = kv_heads * bits;
-    const auto half = [](const at::Tensor& matrix, int64_t which) {
-      return matrix.narrow(0, which * (matrix.size(0) / 2), matrix.size(0) / 2);
-    };
-    const at::Tensor parts[] = {half(of_query, 0), half(of_key, 0), half(of_query, 1), half(of_key, 1)};
-    multiply(first_input, count,
-             std::array{Product{&parts[0], queries, query_width}, Product{&parts[1], keys, key_width}});
-    multiply(normed, count,
-             std::array{Product{&parts[2], queries + query_width / 2, query_width},
-                        Product{&parts[3], keys + key_width / 2, key_width}, values});
+    const int64_t query_width = heads * bits, key_width = kv_heads * bits, value_width = kv_heads * value_bits;
+    for (const int64_t which : {0, 1}) {
+      const auto half = [which](const at::Tensor& matrix) {
+        return matrix.narrow(0, which * (matrix.size(0) / 2), matrix.size(0) / 2);
+      };
+      const at::Tensor query_half = half(of_query), key_half = half(of_key), value_half = half(of_value);
+      multiply(which == 0 ? first_input : normed, count,
+               std::array{Product{&query_half, queries + which * (query_width / 2), query_width},
+                          Product{&key_half, keys + which * (key_width / 2), key_width},
+                          Product{&value_half, values + which * (value_width / 2), value_width}});
+    }
   } else {
-    multiply(normed, count, std::array{Product{&of_query, queries}, Product{&of_key, keys}, values});
+    multiply(normed, count,
+             std::array{Product{&of_query, queries}, Product{&of_key, keys}, Product{&of_value, values}});
   }
   add_bias(layer, "q_proj.bias", query);
   add_bias(layer, "k_proj.bias", key);

@@ -243,6 +243,11 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
                    {"checkpoint.best_by", "evaluation.suite"}, "is a figure of a suite, but evaluation.suite is empty");
 }
 
+RunConfig earlier_defaults(RunConfig defaults) {
+  models::use_plain_form(defaults.adapter);
+  return defaults;
+}
+
 RunConfig recipe_defaults(const std::string& recipe) {
   RunConfig config;
   config.recipe = recipe;

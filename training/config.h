@@ -139,4 +139,8 @@ void check_trained(base::ConfigProblems& problems, const RunConfig& config);
 // Throws ConfigError for another name.
 RunConfig recipe_defaults(const std::string& recipe);
 
+// What `defaults` were before the program could do more: a configuration that a run has kept, written before a key
+// existed, means this.
+RunConfig earlier_defaults(RunConfig defaults);
+
 }  // namespace rosa::training

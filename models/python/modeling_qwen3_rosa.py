@@ -440,7 +440,7 @@ class RosaAdapter(nn.Module):
         with torch.no_grad():
             query = pack(self.project(self.q_proj, hidden, first_input), self.heads, self.query_key_bits)
             key = pack(self.project(self.k_proj, hidden, first_input), self.kv_heads, self.query_key_bits)
-            value = pack(linear(hidden, self.v_proj), self.kv_heads, self.value_bits)
+            value = pack(self.project(self.v_proj, hidden, first_input), self.kv_heads, self.value_bits)
             if cache_layer is not None:
                 retrieved, lengths = cache_layer.append(self.layer_idx, library, query, key, value, present)
             elif present is not None:

@@ -227,7 +227,8 @@ TEST(AdapterSet, HalfOfMixedQueriesSeesTheFirstInput) {
     AdapterCall recorded = call;
     recorded.recorded = &result;
     adapters.begin(layer, input, recorded)(input);
-    return result.lengths.narrow(1, first_head, 3).contiguous();
+    const at::Tensor both = at::stack({result.lengths.to(at::kLong), result.value_symbols.to(at::kLong)});
+    return both.narrow(2, first_head, 3).contiguous();
   };
   const at::Tensor other = at::randn({1, 32, 48});
   // Layer 1: the first half of the heads matches alike whatever the layer's own input is. Layer 0 has only one input.
