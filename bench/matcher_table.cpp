@@ -4,6 +4,7 @@
 //   matcher_table             a minute: lengths 1024 and 4096, streaming of 8192
 //   matcher_table full        all lengths; the textbook takes 12 s for some of the sequences: about ten minutes
 //   matcher_table streaming   the streams alone, of 8192 and 1,048,576
+//   matcher_table places      what the sums over all places of a match cost beside its latest place alone
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -18,6 +19,7 @@
 #include "bench/sequences.h"
 #include "bench/textbook_matcher.h"
 #include "rosa/automaton/matcher.h"
+#include "rosa/automaton/place_sums.h"
 #include "rosa/automaton/streaming_matcher.h"
 
 namespace rosa::bench {
@@ -231,6 +233,89 @@ void print_streaming(const std::vector<int64_t>& sizes) {
   }
 }
 
+// The median ns a symbol without and with something; both take turns.
+struct Both {
+  double without = 0, with = 0;
+};
+
+std::string told(const Both& both) {
+  char text[64];
+  std::snprintf(text, sizeof(text), " %.1f, %.1f (%.2f) |", both.without, both.with, both.with / both.without);
+  return text;
+}
+
+template <class Counter>
+Both place_cost(const std::vector<Pair>& pairs, int64_t size) {
+  Matcher matcher;
+  automaton::PlaceSums place_sums;
+  Buffers out(size);
+  std::vector<Counter> counts(size), sums(8 * size);
+  const Symbols values = make_sequence("uniform", size, 8, 1000);
+  std::vector<double> latest, all;
+  for (int repeat = 0; repeat <= 3 * kRepeats; ++repeat) {
+    double start = cpu_ns();
+    for (const Pair& each : pairs) matcher.match<uint8_t>(each.query, each.key, out.positions, out.lengths);
+    latest.push_back(cpu_ns() - start);
+    start = cpu_ns();
+    for (const Pair& each : pairs) {
+      matcher.match<uint8_t>(each.query, each.key, out.positions, out.lengths);
+      place_sums.sum<uint8_t, uint8_t, Counter>(each.key, values, 8, out.positions, out.lengths, counts, sums);
+    }
+    all.push_back(cpu_ns() - start);
+  }
+  const auto symbols = static_cast<double>(static_cast<int64_t>(pairs.size()) * size);
+  return {median({latest.begin() + 1, latest.end()}) / symbols, median({all.begin() + 1, all.end()}) / symbols};
+}
+
+Both stream_place_cost(const std::vector<Pair>& pairs, int64_t size) {
+  const Symbols values = make_sequence("uniform", size, 8, 1000);
+  std::vector<double> latest, all;
+  const size_t count = std::min<size_t>(pairs.size(), 16);
+  std::vector<uint32_t> sums(8);
+  for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    for (const bool with_places : {false, true}) {
+      const double start = cpu_ns();
+      for (size_t i = 0; i < count; ++i) {
+        automaton::StreamingMatcher stream;
+        automaton::SymbolSequence followers;
+        for (int64_t t = 0; t < size; ++t) {
+          stream.append(pairs[i].query[t], pairs[i].key[t]);
+          followers.push_back(values[t]);
+          if (with_places) stream.count_places(followers, sums);
+        }
+      }
+      (with_places ? all : latest).push_back(cpu_ns() - start);
+    }
+  }
+  const auto symbols = static_cast<double>(static_cast<int64_t>(count) * size);
+  return {median(latest) / symbols, median(all) / symbols};
+}
+
+// Values of 8 bits.
+void print_places() {
+  const std::vector<int64_t> sizes{384, 2048, 65536};
+  std::printf(
+      "\n## All places of a match, 8 value bits: ns a symbol of the latest place alone, of all (ratio)\n\n"
+      "| family | bits | query | 384 | 2048 | 65536 | stream of 384 | 2048 | 65536 "
+      "|\n|---|---|---|---|---|---|---|---|---|\n");
+  for (const std::string& family : sequence_families()) {
+    for (const int bits : {1, 4, 8}) {
+      for (const bool is_self : {true, false}) {
+        std::printf("| %s | %d | %s |", family.c_str(), bits, is_self ? "key" : "other");
+        std::string streams;
+        for (const int64_t size : sizes) {
+          const std::vector<Pair> pairs = make_pairs(family, bits, size, is_self);
+          const Both batch = size <= 32768 ? place_cost<uint16_t>(pairs, size) : place_cost<uint32_t>(pairs, size);
+          std::printf("%s", told(batch).c_str());
+          streams += told(stream_place_cost(pairs, size));
+        }
+        std::printf("%s\n", streams.c_str());
+        std::fflush(stdout);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace rosa::bench
 
@@ -238,9 +323,13 @@ int main(int argc, char** argv) {
   using Sizes = std::vector<int64_t>;
   const std::string mode = argc > 1 ? argv[1] : "";
   const bool is_full = mode == "full";
-  if (argc > 2 || !(mode.empty() || is_full || mode == "streaming")) {
-    std::fprintf(stderr, "usage: matcher_table [full | streaming]\n");
+  if (argc > 2 || !(mode.empty() || is_full || mode == "streaming" || mode == "places")) {
+    std::fprintf(stderr, "usage: matcher_table [full | streaming | places]\n");
     return 2;
+  }
+  if (mode == "places") {
+    rosa::bench::print_places();
+    return 0;
   }
   if (mode != "streaming") {
     rosa::bench::print_batch(is_full ? Sizes{1024, 4096, 16384, 65536} : Sizes{1024, 4096});

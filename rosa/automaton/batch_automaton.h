@@ -28,6 +28,12 @@ class BatchAutomaton {
   // Matches from where another search stopped to the end.
   void run(const MatchingProgress& progress);
 
+  // For matches that are known, match_at(t), counted from the document's beginning: for every t from `begin` on calls
+  // visit(t, first, end), the interval of leaves of the match's string, an empty one where nothing matches, and then
+  // enter(t, leaf of t). First calls enter for all before `begin`. Uses no query.
+  template <class MatchAt, class Visit, class Enter>
+  void follow_matches(int32_t begin, const MatchAt& match_at, const Visit& visit, const Enter& enter);
+
   int64_t num_steps() const { return num_steps_; }
 
  private:
@@ -57,6 +63,7 @@ class BatchAutomaton {
   template <bool kDescending, class Visit>
   void for_each_by_length(const int32_t* splits, const Visit& visit) const;
   int32_t step(uint8_t symbol, int32_t t, int32_t state, int32_t& length);
+  int32_t step_to(uint8_t symbol, int32_t new_length, int32_t state, int32_t length);
 
   const ByteDocument& document_;
   int32_t num_states_;
@@ -222,6 +229,47 @@ void BatchAutomaton<Simd, Edges>::run(const MatchingProgress& progress) {
     }
     if (document_.lengths != nullptr) document_.lengths[t] = length;
     marks_.mark(states_[t + 1].begin, t);
+  }
+}
+
+// Returns the state of the last `new_length` symbols of (the string of `state` and `length`, symbol), which occur.
+template <class Simd, class Edges>
+int32_t BatchAutomaton<Simd, Edges>::step_to(uint8_t symbol, int32_t new_length, int32_t state, int32_t length) {
+  for (; length >= new_length && state != kRoot; ++num_steps_) {
+    const int32_t link = states_[state].link;
+    if (states_[link].length < new_length - 1) break;
+    state = link;
+    length = states_[link].length;
+  }
+  return find(state, symbol, document_.size);
+}
+
+template <class Simd, class Edges>
+template <class MatchAt, class Visit, class Enter>
+void BatchAutomaton<Simd, Edges>::follow_matches(int32_t begin, const MatchAt& match_at, const Visit& visit,
+                                                 const Enter& enter) {
+  int32_t state = kRoot;
+  int32_t length = 0;
+  if (begin > 0) {  // the string of the match before, symbol by symbol
+    const Match before = match_at(begin - 1);
+    for (const uint8_t* symbol = document_.key + before.position + 1 - before.length; length < before.length;
+         ++symbol) {
+      state = step_to(*symbol, length + 1, state, length);
+      ++length;
+    }
+  }
+  for (int32_t i = 0; i < begin; ++i) enter(i, states_[i + 1].begin);
+  for (int32_t t = begin; t < document_.size; ++t) {
+    const Match match = match_at(t);
+    if (match.length == 0) {
+      state = kRoot;
+      visit(t, 0, 0);
+    } else {
+      state = step_to(document_.key[match.position], match.length, state, length);
+      visit(t, states_[state].begin, states_[state].end);
+    }
+    length = match.length;
+    enter(t, states_[t + 1].begin);
   }
 }
 

@@ -1,11 +1,10 @@
 #include "rosa/automaton/matcher.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <vector>
 
 #include "base/error.h"
+#include "rosa/automaton/narrow_symbols.h"
 #include "rosa/automaton/statistics_pass.h"
 #include "rosa/automaton/streaming_matcher.h"
 
@@ -13,8 +12,6 @@ namespace rosa::automaton {
 namespace {
 
 constexpr size_t kMaxSize = size_t{1} << 30;
-// What the byte matcher's tables can number.
-constexpr int32_t kMaxByteDocument = (int32_t{1} << 21) - 2;
 
 void check_spans(size_t num_queries, size_t num_keys, std::span<int32_t> positions, std::span<int32_t> lengths,
                  std::span<const int32_t> document_starts, const MatchStatistics* statistics) {
@@ -32,89 +29,6 @@ void check_spans(size_t num_queries, size_t num_keys, std::span<int32_t> positio
     base::require(fits, "Matcher: document ", i, " starts at ", start,
                   "; expected ascending positions from 0, all inside the sequence of ", num_keys);
   }
-}
-
-// Calls visit(first, end) for each document.
-template <class Visit>
-void for_each_document(size_t size, std::span<const int32_t> document_starts, const Visit& visit) {
-  if (document_starts.empty()) return visit(size_t{0}, size);
-  for (size_t i = 0; i < document_starts.size(); ++i) {
-    const size_t end = i + 1 < document_starts.size() ? document_starts[i + 1] : size;
-    visit(static_cast<size_t>(document_starts[i]), end);
-  }
-}
-
-// The smallest number of bits, of those the byte matcher knows, that holds every symbol.
-int32_t bits_of(const uint8_t* query, const uint8_t* key, int32_t size) {
-  unsigned all = 0;
-  for (int32_t i = 0; i < size; ++i) all |= static_cast<unsigned>(query[i] | key[i]);
-  return all < 2 ? 1 : all < 4 ? 2 : all < 16 ? 4 : 8;
-}
-
-// Numbers the different keys, in an open-addressing table, up to 255 of them.
-class KeyNumbers {
- public:
-  static constexpr int32_t kMaxKeys = 255;  // one number is left for queries that are no key
-
-  // Returns the number of a key, which is new or not; kMaxKeys where there are too many.
-  int32_t add(uint64_t key) {
-    const uint32_t slot = find(key);
-    if (numbers_[slot] == kFree && num_keys_ < kMaxKeys) {
-      keys_[slot] = key;
-      numbers_[slot] = num_keys_++;
-    }
-    return numbers_[slot] == kFree ? kMaxKeys : numbers_[slot];
-  }
-
-  // Returns the number of a key; kMaxKeys if it is none.
-  int32_t number_of(uint64_t symbol) const {
-    const int32_t number = numbers_[find(symbol)];
-    return number == kFree ? kMaxKeys : number;
-  }
-
- private:
-  static constexpr uint32_t kNumSlots = 1024;
-  static constexpr int32_t kFree = -1;
-
-  uint32_t find(uint64_t key) const {
-    auto slot = static_cast<uint32_t>((key * 0x9E3779B97F4A7C15u) >> 54);
-    while (numbers_[slot] != kFree && keys_[slot] != key) slot = (slot + 1) % kNumSlots;
-    return slot;
-  }
-
-  std::array<uint64_t, kNumSlots> keys_{};
-  std::array<int32_t, kNumSlots> numbers_ = [] {
-    std::array<int32_t, kNumSlots> free{};
-    free.fill(kFree);
-    return free;
-  }();
-  int32_t num_keys_ = 0;
-};
-
-// Writes byte symbols with the same matches. Returns false where the document has too many different keys for that.
-bool narrow(std::span<const uint8_t> query, std::span<const uint8_t> key, uint8_t* narrow_query, uint8_t* narrow_key) {
-  std::copy(query.begin(), query.end(), narrow_query);
-  std::copy(key.begin(), key.end(), narrow_key);
-  return true;
-}
-
-bool narrow(std::span<const uint64_t> query, std::span<const uint64_t> key, uint8_t* narrow_query,
-            uint8_t* narrow_key) {
-  uint64_t all = 0;
-  for (size_t i = 0; i < query.size(); ++i) all |= query[i] | key[i];
-  if (all < 256) {
-    std::copy(query.begin(), query.end(), narrow_query);
-    std::copy(key.begin(), key.end(), narrow_key);
-    return true;
-  }
-  KeyNumbers numbers;
-  for (size_t i = 0; i < key.size(); ++i) {
-    const int32_t number = numbers.add(key[i]);
-    if (number == KeyNumbers::kMaxKeys) return false;
-    narrow_key[i] = static_cast<uint8_t>(number);
-  }
-  for (size_t i = 0; i < query.size(); ++i) narrow_query[i] = static_cast<uint8_t>(numbers.number_of(query[i]));
-  return true;
 }
 
 // The way for large alphabets.
@@ -162,16 +76,9 @@ void Matcher::match_document(std::span<const Symbol> query, std::span<const Symb
   if (size == 0) return;
   if (size > kMaxByteDocument) return match_streaming(query, key, first, positions, lengths);
   // The padding is read as part of whole vectors; zeros before the symbols are also the contexts' padding.
-  const size_t padded = query.size() + 2 * kPadding;
-  workspace_.reserve(2 * (padded + Workspace::kAlignment) + byte_matching_workspace(size));
-  uint8_t* narrow_query = workspace_.take_items<uint8_t>(padded);
-  uint8_t* narrow_key = workspace_.take_items<uint8_t>(padded);
-  for (uint8_t* symbols : {narrow_query, narrow_key}) {
-    std::memset(symbols, 0, kPadding);
-    std::memset(symbols + kPadding + size, 0, kPadding);
-  }
-  narrow_query += kPadding;
-  narrow_key += kPadding;
+  workspace_.reserve(2 * padded_workspace(query.size()) + byte_matching_workspace(size));
+  uint8_t* narrow_query = take_padded(query.size(), workspace_);
+  uint8_t* narrow_key = take_padded(key.size(), workspace_);
   if (!narrow(query, key, narrow_query, narrow_key)) return match_streaming(query, key, first, positions, lengths);
   const ByteDocument document{narrow_query, narrow_key, size,   bits_of(narrow_query, narrow_key, size),
                               first,        positions,  lengths};

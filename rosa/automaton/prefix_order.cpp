@@ -84,36 +84,23 @@ int32_t PrefixOrder::common_of(const SymbolSequence& keys, int32_t a, int32_t b)
   return least;
 }
 
-Match PrefixOrder::search(const SymbolSequence& keys, const Match& before, uint64_t symbol) {
-  for (auto i = static_cast<int32_t>(nodes_.size()); i < keys.size(); ++i) insert(keys, i);
-  const Target target{symbol, before.length > 0 ? before.position : -1};
-  const Path path = path_to(keys, target);
-  const int32_t common_before = common_with(keys, target, path.last_that_turned(true));
-  const int32_t common_after = common_with(keys, target, path.last_that_turned(false));
-  const int32_t length = std::min(before.length + 1, std::max(common_before, common_after));
-  if (length == 0) return {};
-  int32_t latest = kNone;
-  if (common_before >= length) latest = latest_left_of(path, length);
-  if (common_after >= length) latest = std::max(latest, latest_right_of(path, length));
-  return {latest, length};
-}
-
-// Returns the latest of the nodes after the place, the first of which is of use, up to the first that has fewer symbols
-// than `length` in common with the one before it.
-int32_t PrefixOrder::latest_right_of(const Path& path, int32_t length) {
-  int32_t latest = kNone;
+// Visits the nodes after the place, the first of which is of use, up to the first that has fewer symbols than `length`
+// in common with the one before it: one by one, or whole subtrees.
+template <class VisitNode, class VisitTree>
+void PrefixOrder::visit_right_of(const Path& path, int32_t length, const VisitNode& visit_node,
+                                 const VisitTree& visit_tree) {
   bool is_first = true;
   for (int32_t i = path.length - 1; i >= 0; --i) {
     const int32_t node = path.nodes[i];
     if (path.turned_right[i]) continue;
     ++num_steps_;
-    if (!is_first && nodes_[node].common < length) return latest;
+    if (!is_first && nodes_[node].common < length) return;
     is_first = false;
-    latest = std::max(latest, node);
+    visit_node(node);
     int32_t below = nodes_[node].right;
     if (below == kNone) continue;
     if (nodes_[below].least_common >= length) {
-      latest = std::max(latest, nodes_[below].latest);
+      visit_tree(below);
       continue;
     }
     while (below != kNone) {  // the end is in there
@@ -123,29 +110,29 @@ int32_t PrefixOrder::latest_right_of(const Path& path, int32_t length) {
         below = left;
         continue;
       }
-      if (left != kNone) latest = std::max(latest, nodes_[left].latest);
+      if (left != kNone) visit_tree(left);
       if (nodes_[below].common < length) break;
-      latest = std::max(latest, below);
+      visit_node(below);
       below = nodes_[below].right;
     }
-    return latest;
+    return;
   }
-  return latest;
 }
 
 // The same before the place, where what a node has in common with the one before it tells whether to go on.
-int32_t PrefixOrder::latest_left_of(const Path& path, int32_t length) {
-  int32_t latest = kNone;
+template <class VisitNode, class VisitTree>
+void PrefixOrder::visit_left_of(const Path& path, int32_t length, const VisitNode& visit_node,
+                                const VisitTree& visit_tree) {
   for (int32_t i = path.length - 1; i >= 0; --i) {
     const int32_t node = path.nodes[i];
     if (!path.turned_right[i]) continue;
     ++num_steps_;
-    latest = std::max(latest, node);
-    if (nodes_[node].common < length) return latest;
+    visit_node(node);
+    if (nodes_[node].common < length) return;
     int32_t below = nodes_[node].left;
     if (below == kNone) continue;
     if (nodes_[below].least_common >= length) {
-      latest = std::max(latest, nodes_[below].latest);
+      visit_tree(below);
       continue;
     }
     while (below != kNone) {  // the end is in there
@@ -155,14 +142,55 @@ int32_t PrefixOrder::latest_left_of(const Path& path, int32_t length) {
         below = right;
         continue;
       }
-      if (right != kNone) latest = std::max(latest, nodes_[right].latest);
-      latest = std::max(latest, below);
+      if (right != kNone) visit_tree(right);
+      visit_node(below);
       if (nodes_[below].common < length) break;
       below = nodes_[below].left;
     }
-    return latest;
+    return;
   }
-  return latest;
+}
+
+Match PrefixOrder::search(const SymbolSequence& keys, const Match& before, uint64_t symbol) {
+  for (auto i = static_cast<int32_t>(nodes_.size()); i < keys.size(); ++i) insert(keys, i);
+  const Target target{symbol, before.length > 0 ? before.position : -1};
+  const Path path = path_to(keys, target);
+  const int32_t common_before = common_with(keys, target, path.last_that_turned(true));
+  const int32_t common_after = common_with(keys, target, path.last_that_turned(false));
+  const int32_t length = std::min(before.length + 1, std::max(common_before, common_after));
+  if (length == 0) return {};
+  int32_t latest = kNone;
+  const auto take = [&](int32_t node) { latest = std::max(latest, node); };
+  const auto take_tree = [&](int32_t node) { latest = std::max(latest, nodes_[node].latest); };
+  if (common_before >= length) visit_left_of(path, length, take, take_tree);
+  if (common_after >= length) visit_right_of(path, length, take, take_tree);
+  return {latest, length};
+}
+
+void PrefixOrder::append(const SymbolSequence& keys, uint64_t value, int32_t num_bits) {
+  num_value_bits_ = num_bits;
+  values_.push_back(value);
+  for (int32_t bit = 0; bit < num_bits; ++bit) sums_.push_back(value >> bit & 1);
+  insert(keys, size());
+}
+
+uint32_t PrefixOrder::count(const SymbolSequence& keys, int32_t position, int32_t length, std::span<uint32_t> sums) {
+  const Target target{keys[position], position - 1};
+  const Path path = path_to(keys, target);  // right after the position itself
+  uint32_t count = 0;
+  const auto take = [&](int32_t node) {
+    ++count;
+    for (int32_t bit = 0; bit < num_value_bits_; ++bit) sums[bit] += values_[node] >> bit & 1;
+  };
+  const auto take_tree = [&](int32_t node) {
+    count += static_cast<uint32_t>(nodes_[node].size);
+    const uint32_t* tree = sums_.data() + int64_t{node} * num_value_bits_;
+    for (int32_t bit = 0; bit < num_value_bits_; ++bit) sums[bit] += tree[bit];
+  };
+  visit_left_of(path, length, take, take_tree);
+  const int32_t after = path.last_that_turned(false);
+  if (after != kNone && nodes_[after].common >= length) visit_right_of(path, length, take, take_tree);
+  return count;
 }
 
 void PrefixOrder::insert(const SymbolSequence& keys, int32_t position) {
@@ -236,6 +264,13 @@ void PrefixOrder::update(int32_t index) {
     node.least_common = std::min(node.least_common, nodes_[below].least_common);
     node.latest = std::max(node.latest, nodes_[below].latest);
   }
+  if (values_.empty()) return;
+  uint32_t* sums = &sums_[int64_t{index} * num_value_bits_];
+  for (int32_t bit = 0; bit < num_value_bits_; ++bit) {
+    sums[bit] = values_[index] >> bit & 1;
+    if (node.left != kNone) sums[bit] += sums_[int64_t{node.left} * num_value_bits_ + bit];
+    if (node.right != kNone) sums[bit] += sums_[int64_t{node.right} * num_value_bits_ + bit];
+  }
 }
 
 // Brings what the nodes of a path know of their subtrees up to date, and builds the highest of these anew that has got
@@ -281,7 +316,10 @@ void PrefixOrder::rewind(int32_t size) {
     root_ = kNone;
     nodes_.clear();
   }
-  while (static_cast<int32_t>(nodes_.size()) > size) remove(static_cast<int32_t>(nodes_.size()) - 1);
+  while (this->size() > size) remove(this->size() - 1);
+  if (values_.empty()) return;
+  values_.truncate(this->size());
+  sums_.truncate(int64_t{this->size()} * num_value_bits_);
 }
 
 }  // namespace rosa::automaton

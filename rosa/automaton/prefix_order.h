@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "rosa/automaton/growing_array.h"
@@ -20,12 +21,25 @@ class PrefixOrder {
   // As KeyChains::search, but never gives up.
   Match search(const SymbolSequence& keys, const Match& before, uint64_t symbol);
 
+  // The same order as it stands beside StreamingPlaces: with the value after each key, whose bits are summed. An order
+  // is filled either by search() or by append().
+  // Takes in the key at size() and the value after it, of num_bits, the same number always.
+  void append(const SymbolSequence& keys, uint64_t value, int32_t num_bits);
+  // Returns how many keys taken in end the same `length` symbols as that at `position`, one of them, and adds to
+  // sums[j] how many of the values after them have bit j.
+  uint32_t count(const SymbolSequence& keys, int32_t position, int32_t length, std::span<uint32_t> sums);
+  // The number of keys taken in.
+  int32_t size() const { return static_cast<int32_t>(nodes_.size()); }
+
   // Forgets the keys from `size` on.
   void rewind(int32_t size);
 
   // Nodes looked at so far: the work done.
   int64_t num_steps() const { return num_steps_; }
-  size_t num_bytes() const { return sizeof(*this) + nodes_.num_bytes() + sorted_.capacity() * sizeof(int32_t); }
+  size_t num_bytes() const {
+    return sizeof(*this) + nodes_.num_bytes() + values_.num_bytes() + sums_.num_bytes() +
+           sorted_.capacity() * sizeof(int32_t);
+  }
 
  private:
   static constexpr int32_t kNone = -1;
@@ -69,8 +83,10 @@ class PrefixOrder {
   Path path_to(const SymbolSequence& keys, const Target& target);
   int32_t common_with(const SymbolSequence& keys, const Target& target, int32_t node);
   int32_t common_of(const SymbolSequence& keys, int32_t a, int32_t b);
-  int32_t latest_right_of(const Path& path, int32_t length);
-  int32_t latest_left_of(const Path& path, int32_t length);
+  template <class VisitNode, class VisitTree>
+  void visit_right_of(const Path& path, int32_t length, const VisitNode& visit_node, const VisitTree& visit_tree);
+  template <class VisitNode, class VisitTree>
+  void visit_left_of(const Path& path, int32_t length, const VisitNode& visit_node, const VisitTree& visit_tree);
 
   void insert(const SymbolSequence& keys, int32_t position);
   void remove(int32_t position);
@@ -81,6 +97,9 @@ class PrefixOrder {
   int32_t rebuild(int32_t begin, int32_t end, uint64_t label);
 
   GrowingArray<Node> nodes_;  // by position
+  int32_t num_value_bits_ = 0;
+  GrowingArray<uint64_t> values_;  // after each position; empty: there are none
+  GrowingArray<uint32_t> sums_;    // of their bits, num_value_bits_ for each node's subtree
   int32_t root_ = kNone;
   std::vector<int32_t> sorted_;  // scratch: the nodes of a subtree that is built anew
   int64_t num_steps_ = 0;

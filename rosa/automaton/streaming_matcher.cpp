@@ -31,6 +31,13 @@ Match StreamingMatcher::search(uint64_t query) {
   return order_.made().search(keys_, match_, query);
 }
 
+uint32_t StreamingMatcher::count_places(const SymbolSequence& values, std::span<uint32_t> sums) {
+  base::require(values.size() == size() && !sums.empty() && sums.size() <= 64, "StreamingMatcher::count_places: got ",
+                values.size(), " values and room for ", sums.size(), " sums, expected as many values as the ", size(),
+                " symbols of the stream and 1 to 64 sums");
+  return places_.made().count(keys_, match_, {values, document_start_, static_cast<int32_t>(sums.size())}, sums);
+}
+
 void StreamingMatcher::rewind(int64_t num_symbols) {
   base::require(num_symbols >= 0 && num_symbols <= keys_.size(), "StreamingMatcher::rewind: got ", num_symbols,
                 " symbols, expected at most the ", keys_.size(), " of the current document");
@@ -38,6 +45,7 @@ void StreamingMatcher::rewind(int64_t num_symbols) {
   const auto new_size = static_cast<int32_t>(keys_.size() - num_symbols);
   if (chains_) chains_->rewind(keys_, new_size);
   if (order_) order_->rewind(new_size);
+  if (places_) places_->rewind(keys_, new_size);
   keys_.truncate(new_size);
   while (!breaks_.empty() && breaks_.back().time >= new_size) breaks_.truncate(breaks_.size() - 1);
   match_ = match_at(new_size - 1);
@@ -51,7 +59,7 @@ void StreamingMatcher::start_document() {
 
 size_t StreamingMatcher::num_bytes() const {
   return sizeof(*this) + keys_.num_bytes() + breaks_.num_bytes() + (chains_ ? chains_->num_bytes() : 0) +
-         (order_ ? order_->num_bytes() : 0);
+         (order_ ? order_->num_bytes() : 0) + (places_ ? places_->num_bytes() : 0);
 }
 
 // Returns the match of the query of that time, which no break follows.
