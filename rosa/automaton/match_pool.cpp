@@ -13,13 +13,15 @@
 #include "base/error.h"
 #include "base/trace.h"
 #include "rosa/automaton/matcher.h"
+#include "rosa/automaton/place_sums.h"
 
 namespace rosa::automaton {
 
 // What one thread keeps from sequence to sequence.
 struct MatchPool::Worker {
   Matcher matcher;
-  std::vector<uint8_t> query, key;  // where the rows are stored as bits
+  PlaceSums place_sums;
+  std::vector<uint8_t> query, key, value;  // where the rows are stored as bits
   std::vector<int32_t> positions, lengths;
   std::vector<int32_t> document_starts;
 };
@@ -162,6 +164,11 @@ void find_document_starts(const int64_t* numbers, int64_t row, int64_t length, s
   }
 }
 
+const bool* mask_of(const MatchBatch& batch, int64_t sequence) {
+  return batch.mask + sequence / batch.num_heads * batch.mask_batch_stride +
+         sequence % batch.num_heads * batch.mask_head_stride;
+}
+
 template <class Symbol>
 void match_symbols(const MatchBatch& batch, int64_t sequence, std::span<const Symbol> query,
                    std::span<const Symbol> key, std::span<int32_t> positions, std::span<int32_t> lengths,
@@ -170,9 +177,41 @@ void match_symbols(const MatchBatch& batch, int64_t sequence, std::span<const Sy
     matcher.match(query, key, positions, lengths, starts, statistics);
     return;
   }
-  const bool* mask = batch.mask + sequence / batch.num_heads * batch.mask_batch_stride +
-                     sequence % batch.num_heads * batch.mask_head_stride;
-  matcher.match_masked(query, key, positions, lengths, starts, mask, batch.length, statistics);
+  matcher.match_masked(query, key, positions, lengths, starts, mask_of(batch, sequence), batch.length, statistics);
+}
+
+// One sequence whose matches are known.
+template <class Symbol>
+struct MatchedSequence {
+  const MatchBatch& batch;
+  int64_t sequence;
+  std::span<const Symbol> query, key;
+  std::span<const int32_t> positions, lengths, starts;
+};
+
+template <class Counter, class Symbol, class Value>
+void sum_into(const MatchedSequence<Symbol>& matched, std::span<const Value> values, PlaceSums& place_sums) {
+  const MatchBatch& batch = matched.batch;
+  const auto length = static_cast<size_t>(batch.length), bits = static_cast<size_t>(batch.value_bits);
+  const auto row = static_cast<size_t>(matched.sequence) * length;
+  const std::span counts(static_cast<Counter*>(batch.place_counts.data) + row, length);
+  const std::span sums(static_cast<Counter*>(batch.place_sums.data) + row * bits, length * bits);
+  if (batch.mask == nullptr) {
+    place_sums.sum(matched.key, values, batch.value_bits, matched.positions, matched.lengths, counts, sums,
+                   matched.starts);
+  } else {
+    PlaceSums::sum_masked(matched.query, matched.key, values, batch.value_bits, matched.lengths, counts, sums,
+                          matched.starts, mask_of(batch, matched.sequence), batch.length);
+  }
+}
+
+template <class Symbol, class Value>
+void sum_places(const MatchedSequence<Symbol>& matched, std::span<const Value> values, PlaceSums& place_sums) {
+  if (matched.batch.place_sums.is_wide) {
+    sum_into<uint32_t>(matched, values, place_sums);
+  } else {
+    sum_into<uint16_t>(matched, values, place_sums);
+  }
 }
 
 // The masks of the sums, which match_sequence() begins anew for each sequence.
@@ -227,9 +266,12 @@ void MatchPool::match_sequence(const MatchBatch& batch, int64_t sequence, Worker
   if (batch.positions != nullptr) positions = {batch.positions + sequence * length, positions.size()};
   worker.lengths.resize(worker.positions.size());
 
-  const auto match = [&](auto queries, auto keys) {
+  const bool wants_sums = batch.place_sums.data != nullptr;
+  const std::byte* values = row_of(batch.value, kv_row, length);
+  const auto match_only = [&](auto queries, auto keys) {
     if (batch.layer < 0) {
-      const std::span<int32_t> lengths = batch.lengths != nullptr ? worker.lengths : std::span<int32_t>{};
+      const bool wants_lengths = batch.lengths != nullptr || wants_sums;
+      const std::span<int32_t> lengths = wants_lengths ? worker.lengths : std::span<int32_t>{};
       match_symbols(batch, sequence, queries, keys, positions, lengths, worker.document_starts, worker.matcher,
                     nullptr);
       return;
@@ -242,6 +284,20 @@ void MatchPool::match_sequence(const MatchBatch& batch, int64_t sequence, Worker
     statistics.heads[static_cast<size_t>(head)].merge(
         {sums.query.bits_ever_set, sums.query.bits_always_set, sums.key.bits_ever_set, sums.key.bits_always_set});
   };
+  const auto match = [&]<class Symbol>(std::span<const Symbol> queries, std::span<const Symbol> keys) {
+    match_only(queries, keys);
+    if (!wants_sums) return;
+    const MatchedSequence<Symbol> matched{
+        batch, sequence, queries, keys, positions, worker.lengths, worker.document_starts};
+    switch (batch.value.storage) {
+      case PositionStorage::bits:
+        return sum_places(matched, expand_bits(values, length, worker.value), worker.place_sums);
+      case PositionStorage::bytes:
+        return sum_places(matched, symbols_at<uint8_t>(values, length), worker.place_sums);
+      case PositionStorage::words:
+        return sum_places(matched, symbols_at<uint64_t>(values, length), worker.place_sums);
+    }
+  };
   switch (batch.query.storage) {
     case PositionStorage::bits:
       match(expand_bits(query, length, worker.query), expand_bits(key, length, worker.key));
@@ -253,8 +309,9 @@ void MatchPool::match_sequence(const MatchBatch& batch, int64_t sequence, Worker
       match(symbols_at<uint64_t>(query, length), symbols_at<uint64_t>(key, length));
       break;
   }
-  retrieve_row(positions, batch.value.storage, row_of(batch.value, kv_row, length),
-               row_of(batch.retrieved, sequence, length));
+  if (batch.retrieved.data != nullptr) {
+    retrieve_row(positions, batch.value.storage, values, row_of(batch.retrieved, sequence, length));
+  }
   if (batch.matched.data != nullptr) {
     write_matched(positions, batch.matched.storage, row_of(batch.matched, sequence, length));
   }

@@ -36,6 +36,12 @@ struct PositionRows {
   PositionStorage storage = PositionStorage::bytes;
 };
 
+// Counters of 16 or 32 bits, row after row.
+struct CounterRows {
+  void* data = nullptr;
+  bool is_wide = false;  // 32 bits; 16 hold the counts of at most 65536 positions
+};
+
 // One job: `batch` times `num_heads` sequences of queries on `batch` times `num_kv_heads` of keys and values; query
 // head h reads key/value head h / (num_heads / num_kv_heads). The shapes are the caller's to check.
 struct MatchBatch {
@@ -47,11 +53,16 @@ struct MatchBatch {
   int64_t mask_batch_stride = 0;       // in elements; 0: one mask for the whole batch
   int64_t mask_head_stride = 0;        // 0: one mask for all heads
   const int64_t* documents = nullptr;  // [batch, length] document numbers, non-decreasing; null: one document a row
-  PositionRows retrieved;              // [batch, num_heads], stored as the values are: value[i* + 1], 0 where none
+  // [batch, num_heads], stored as the values are: value[i* + 1], 0 where none; without data: not wanted.
+  PositionRows retrieved;
   // [batch, num_heads], bits or bytes: 1 where there was a match; without data: not wanted.
   PositionRows matched;
   int32_t* positions = nullptr;  // [batch, num_heads, length]: i*, -1 for none; null: not wanted
   uint8_t* lengths = nullptr;    // [batch, num_heads, length]: see byte_length(); null: not wanted
+  // All places of the match (place_sums.h), both or none; without data: not wanted.
+  CounterRows place_counts;  // [batch, num_heads, length]
+  CounterRows place_sums;    // [batch, num_heads, length, value_bits], as wide
+  int32_t value_bits = 0;    // of a value, where the sums are wanted
 
   int64_t layer = -1;                     // only for the trace
   std::function<void()> wait_for_inputs;  // called by every worker before it reads; may block; empty: all is there

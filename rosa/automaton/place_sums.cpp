@@ -1,6 +1,8 @@
 #include "rosa/automaton/place_sums.h"
 
 #include <algorithm>
+#include <array>
+#include <vector>
 
 #include "base/error.h"
 #include "rosa/automaton/batch_automaton.h"
@@ -99,6 +101,21 @@ void sum_streaming(std::span<const Symbol> key, const SummedDocument<Value, Coun
   }
 }
 
+template <class Value, class Counter>
+void check_spans(size_t size, std::span<const Value> value, int32_t value_bits, std::span<const int32_t> lengths,
+                 std::span<Counter> counts, std::span<Counter> sums) {
+  constexpr int32_t kMostBits = std::min<int32_t>(kMaxValueBits, 8 * sizeof(Value));
+  base::require(value_bits >= 1 && value_bits <= kMostBits, "PlaceSums: got ", value_bits,
+                " value bits, expected 1 to ", kMostBits);
+  base::require(value.size() == size && lengths.size() == size && counts.size() == size &&
+                    sums.size() == size * static_cast<size_t>(value_bits),
+                "PlaceSums: got ", size, " keys, ", value.size(), " values, ", lengths.size(), " lengths, room for ",
+                counts.size(), " counts and ", sums.size(), " sums, expected as many each, and ", value_bits,
+                " sums for each");
+  base::require(size <= (sizeof(Counter) == 2 ? size_t{1} << 16 : size_t{1} << 30), "PlaceSums: got ", size,
+                " symbols, more than counters of ", sizeof(Counter), " bytes hold");
+}
+
 }  // namespace
 
 template <class Symbol, class Value, class Counter>
@@ -106,15 +123,8 @@ void PlaceSums::sum(std::span<const Symbol> key, std::span<const Value> value, i
                     std::span<const int32_t> positions, std::span<const int32_t> lengths, std::span<Counter> counts,
                     std::span<Counter> sums, std::span<const int32_t> document_starts) {
   const size_t size = key.size();
-  base::require(value_bits >= 1 && value_bits <= std::min<int32_t>(kMaxValueBits, 8 * sizeof(Value)), "PlaceSums: got ",
-                value_bits, " value bits, expected 1 to ", std::min<int32_t>(kMaxValueBits, 8 * sizeof(Value)));
-  base::require(value.size() == size && positions.size() == size && lengths.size() == size && counts.size() == size &&
-                    sums.size() == size * static_cast<size_t>(value_bits),
-                "PlaceSums: got ", size, " keys, ", value.size(), " values, ", positions.size(), " positions, ",
-                lengths.size(), " lengths, room for ", counts.size(), " counts and ", sums.size(),
-                " sums, expected as many each, and ", value_bits, " sums for each");
-  base::require(size <= (sizeof(Counter) == 2 ? size_t{1} << 16 : size_t{1} << 30), "PlaceSums: got ", size,
-                " symbols, more than counters of ", sizeof(Counter), " bytes hold");
+  check_spans(size, value, value_bits, lengths, counts, sums);
+  base::require(positions.size() == size, "PlaceSums: got ", positions.size(), " positions, expected ", size);
   for_each_document(size, document_starts, [&](size_t first, size_t end) {
     const size_t length = end - first;
     if (length == 0) return;
@@ -138,10 +148,40 @@ void PlaceSums::sum(std::span<const Symbol> key, std::span<const Value> value, i
   });
 }
 
+template <class Symbol, class Value, class Counter>
+void PlaceSums::sum_masked(std::span<const Symbol> query, std::span<const Symbol> key, std::span<const Value> value,
+                           int32_t value_bits, std::span<const int32_t> lengths, std::span<Counter> counts,
+                           std::span<Counter> sums, std::span<const int32_t> document_starts, const bool* mask,
+                           int64_t row_stride) {
+  check_spans(key.size(), value, value_bits, lengths, counts, sums);
+  base::require(query.size() == key.size(), "PlaceSums: got ", query.size(), " queries, expected ", key.size());
+  std::fill(counts.begin(), counts.end(), Counter{0});
+  std::fill(sums.begin(), sums.end(), Counter{0});
+  std::vector<int32_t> row;  // as in Matcher::match_masked
+  for_each_document(key.size(), document_starts, [&](size_t first, size_t end) {
+    row.assign(end - first, 0);
+    for (size_t t = first; t < end; ++t) {
+      for (size_t i = t; i-- > first;) {
+        const int32_t before = i > first ? row[i - first - 1] : 0;
+        const bool equal = query[t] == key[i] && mask[static_cast<int64_t>(t) * row_stride + static_cast<int64_t>(i)];
+        row[i - first] = equal ? before + 1 : 0;
+        if (row[i - first] == 0 || row[i - first] != lengths[t]) continue;
+        ++counts[t];
+        Counter* of_t = sums.data() + t * static_cast<size_t>(value_bits);
+        for (int32_t bit = 0; bit < value_bits; ++bit)
+          of_t[bit] = static_cast<Counter>(of_t[bit] + (value[i + 1] >> bit & 1));
+      }
+    }
+  });
+}
+
 #define ROSA_INSTANTIATE(Symbol, Value, Counter)                                                                   \
   template void PlaceSums::sum(std::span<const Symbol>, std::span<const Value>, int32_t, std::span<const int32_t>, \
                                std::span<const int32_t>, std::span<Counter>, std::span<Counter>,                   \
-                               std::span<const int32_t>)
+                               std::span<const int32_t>);                                                          \
+  template void PlaceSums::sum_masked(std::span<const Symbol>, std::span<const Symbol>, std::span<const Value>,    \
+                                      int32_t, std::span<const int32_t>, std::span<Counter>, std::span<Counter>,   \
+                                      std::span<const int32_t>, const bool*, int64_t)
 #define ROSA_INSTANTIATE_BOTH(Symbol, Value) \
   ROSA_INSTANTIATE(Symbol, Value, uint16_t); \
   ROSA_INSTANTIATE(Symbol, Value, uint32_t)

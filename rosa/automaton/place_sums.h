@@ -39,6 +39,13 @@ class PlaceSums {
            std::span<const int32_t> positions, std::span<const int32_t> lengths, std::span<Counter> counts,
            std::span<Counter> sums, std::span<const int32_t> document_starts = {});
 
+  // As sum(), for the matches of Matcher::match_masked with the same queries and mask. Quadratic, as that is.
+  template <class Symbol, class Value, class Counter>
+  static void sum_masked(std::span<const Symbol> query, std::span<const Symbol> key, std::span<const Value> value,
+                         int32_t value_bits, std::span<const int32_t> lengths, std::span<Counter> counts,
+                         std::span<Counter> sums, std::span<const int32_t> document_starts, const bool* mask,
+                         int64_t row_stride);
+
   const SummingWork& work() const { return work_; }
   size_t workspace_bytes() const { return workspace_.num_bytes(); }
 

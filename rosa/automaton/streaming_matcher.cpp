@@ -32,9 +32,9 @@ Match StreamingMatcher::search(uint64_t query) {
 }
 
 uint32_t StreamingMatcher::count_places(const SymbolSequence& values, std::span<uint32_t> sums) {
-  base::require(values.size() == size() && !sums.empty() && sums.size() <= 64, "StreamingMatcher::count_places: got ",
-                values.size(), " values and room for ", sums.size(), " sums, expected as many values as the ", size(),
-                " symbols of the stream and 1 to 64 sums");
+  base::require(values.size() >= size() && !sums.empty() && sums.size() <= 64, "StreamingMatcher::count_places: got ",
+                values.size(), " values and room for ", sums.size(), " sums, expected at least the ", size(),
+                " values of the stream and 1 to 64 sums");
   return places_.made().count(keys_, match_, {values, document_start_, static_cast<int32_t>(sums.size())}, sums);
 }
 

@@ -10,6 +10,7 @@
 #include "base/trace.h"
 #include "rosa/operator/packed_positions.h"
 #include "rosa/operator/staging_buffer.h"
+#include "rosa/operator/symbols.h"
 
 namespace rosa {
 
@@ -88,7 +89,19 @@ class HostExecutor::Job {
   at::TensorOptions options;
 };
 
+at::Tensor hard_bits(const HardResult& result, int64_t num_bits, at::ScalarType dtype) {
+  if (!result.place_sums.defined()) return unpack_symbols(result.value_symbols, num_bits, dtype);
+  const at::Tensor& sums = result.place_sums;
+  at::Tensor bits = at::empty({sums.size(0), sums.size(2), sums.size(1), sums.size(3)}, sums.options().dtype(dtype));
+  bits.copy_(sums.transpose(1, 2));
+  bits.div_(result.place_counts.clamp_min(1).to(dtype).transpose(1, 2).unsqueeze(3));
+  return bits.transpose(1, 2);
+}
+
 namespace {
+
+// The most positions whose counts fit int16.
+constexpr int64_t kMostShortCounters = 32768;
 
 void check_symbols(const at::Tensor& symbols, const char* name, const at::Tensor& like) {
   require(symbols.defined() && symbols.dim() == 3 &&
@@ -118,6 +131,9 @@ void check_request(const MatchRequest& request) {
                 mask.size(3) == query.size(2),
             "HostExecutor: mask of shape ", mask.sizes(), ", expected bool [1 or batch, 1 or heads, length, length]");
   }
+  require(!request.want_place_sums || (request.value_bits >= 1 && request.value_bits <= kMaxSymbolBits),
+          "HostExecutor: got ", request.value_bits, " value bits, expected 1 to ", kMaxSymbolBits,
+          " where all places are wanted");
   if (request.documents.defined()) {
     require(request.documents.scalar_type() == at::kLong && request.documents.dim() == 2 &&
                 request.documents.size(0) == query.size(0) && request.documents.size(1) == query.size(2),
@@ -180,20 +196,25 @@ void HostExecutor::Memory::copy_to_host(int64_t result_bytes) {
 void HostExecutor::Memory::prepare() {
   const std::vector<int64_t> sizes = request.query_symbols.sizes().vec();
   const std::vector<int64_t> packed_sizes = {sizes[0], sizes[1], num_packed_bytes(sizes[2])};
+  const std::vector<int64_t> sums_sizes = {sizes[0], sizes[1], sizes[2], request.value_bits};
   struct Result {
     at::Tensor* tensor;
     const std::vector<int64_t>& sizes;
     at::ScalarType dtype;
   };
   std::vector<Result> results;
-  if (packs_values) {
+  if (request.want_place_sums) {
+    const at::ScalarType counter = sizes[2] <= kMostShortCounters ? at::kShort : at::kInt;
+    results.push_back({&result.place_counts, sizes, counter});
+    results.push_back({&result.place_sums, sums_sizes, counter});
+  } else if (packs_values) {
     results.push_back({&result.value_symbols, packed_sizes, at::kByte});
   } else {
     results.push_back({&result.value_symbols, sizes, request.value_symbols.scalar_type()});
   }
   if (!crosses()) {
     results.push_back({&result.matched, sizes, at::kBool});
-  } else if (!request.want_lengths) {  // which say it too
+  } else if (!request.want_lengths && !request.want_place_sums) {  // which say it too
     results.push_back({&result.matched, packed_sizes, at::kByte});
   }
   if (request.want_positions) results.push_back({&result.positions, sizes, at::kInt});
@@ -221,7 +242,13 @@ automaton::MatchBatch HostExecutor::Memory::match_batch(int64_t length) const {
   batch.query = {request.query_symbols.const_data_ptr(), symbols};
   batch.key = {request.key_symbols.const_data_ptr(), symbols};
   batch.value = {request.value_symbols.const_data_ptr(), values};
-  batch.retrieved = {result.value_symbols.mutable_data_ptr(), values};
+  if (result.value_symbols.defined()) batch.retrieved = {result.value_symbols.mutable_data_ptr(), values};
+  if (result.place_sums.defined()) {
+    const bool is_wide = result.place_sums.scalar_type() == at::kInt;
+    batch.place_counts = {result.place_counts.mutable_data_ptr(), is_wide};
+    batch.place_sums = {result.place_sums.mutable_data_ptr(), is_wide};
+    batch.value_bits = static_cast<int32_t>(request.value_bits);
+  }
   if (result.matched.defined()) {
     batch.matched = {result.matched.mutable_data_ptr(), crosses() ? PositionStorage::bits : PositionStorage::bytes};
   }
@@ -281,7 +308,8 @@ HardResult HostExecutor::wait(const Ticket& ticket) {
   transfer.stall_begins();
   pool_.wait(ticket->ticket);
   HardResult result = memory->result;
-  for (at::Tensor* tensor : {&result.value_symbols, &result.matched, &result.positions, &result.lengths}) {
+  for (at::Tensor* tensor : {&result.value_symbols, &result.matched, &result.positions, &result.lengths,
+                             &result.place_counts, &result.place_sums}) {
     if (tensor->defined()) *tensor = transfer.to_device(*tensor);
   }
   transfer.stall_ends();
@@ -290,13 +318,14 @@ HardResult HostExecutor::wait(const Ticket& ticket) {
     transfer.launch([packed, symbols]() mutable { unpack_positions(packed, symbols); });
     packed = symbols;
   };
-  if (result.lengths.defined()) {
+  const at::Tensor& tells_matched = result.lengths.defined() ? result.lengths : result.place_counts;
+  if (tells_matched.defined()) {
     result.matched = at::empty(ticket->sizes, ticket->options.dtype(at::kBool));
-    transfer.launch([result]() mutable { at::ne_out(result.matched, result.lengths, 0); });
+    transfer.launch([matched = result.matched, tells_matched]() mutable { at::ne_out(matched, tells_matched, 0); });
   } else {
     unpack(result.matched, at::kBool);
   }
-  if (memory->packs_values) unpack(result.value_symbols, at::kByte);
+  if (memory->packs_values && result.value_symbols.defined()) unpack(result.value_symbols, at::kByte);
   return result;
 }
 

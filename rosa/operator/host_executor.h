@@ -23,6 +23,10 @@ struct HardResult {
   at::Tensor matched;        // bool [B,H,T]
   at::Tensor positions;      // int32 [B,H,T]: i*, -1 for none; only where the request asked for them
   at::Tensor lengths;        // uint8 [B,H,T]: symbols that match, 255: so many or more, 0: none; only where asked for
+  // Only where asked for, then in place of value_symbols: how many places the match has [B,H,T], and how many of the
+  // values after them have each bit [B,H,T,M] (automaton/place_sums.h). int16 up to 32768 positions, else int32: half
+  // the bytes of float means, and exact. See hard_bits().
+  at::Tensor place_counts, place_sums;
 
   bool defined() const { return matched.defined(); }
 };
@@ -37,10 +41,15 @@ struct MatchRequest {
   at::Tensor documents;
   bool want_positions = false;
   bool want_lengths = false;
+  bool want_place_sums = false;  // all places of the match instead of the latest one's value
   // Bits of a symbol, 0: as many as the dtype has. Symbols of one bit cross eight a byte.
   int64_t symbol_bits = 0, value_bits = 0;
   int64_t layer = -1;  // whose statistics and trace this belongs to; -1: no statistics
 };
+
+// The value bits of a result, M of them, as [B,H,T,M] of `dtype` (float32 or float64), a transposed view of a
+// contiguous [B,T,H,M]: those retrieved, 0 or 1, or, where it has place_sums, their means; 0 where nothing matches.
+at::Tensor hard_bits(const HardResult& result, int64_t num_bits, at::ScalarType dtype);
 
 class HostExecutor {
  public:

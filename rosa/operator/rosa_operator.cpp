@@ -48,6 +48,9 @@ void check_options(const OperatorInput& input, const OperatorOptions& options) {
       options.proxy_mask == ProxyMask::sliding_window || options.control == OperatorControl::windowed;
   require(!uses_window || options.sliding_window >= 1, "rosa_operator: got sliding_window ", options.sliding_window,
           ", expected at least 1");
+  require<base::ConfigError>(options.candidates == Candidates::latest || !options.exact_value_gradient,
+                             "rosa_operator: exact_value_gradient is the gradient of the latest place's value; it goes "
+                             "with candidates latest only");
   require(!options.training || options.control == OperatorControl::none,
           "rosa_operator: the controls (zeroed, shuffled, windowed) are for evaluation, but training is on");
   if (!options.training) return;
@@ -74,6 +77,7 @@ MatchRequest make_request(const OperatorInput& input, const OperatorOptions& opt
   request.documents = input.documents;
   request.want_positions = options.training && wants_positions(options);
   request.want_lengths = options.want_lengths;
+  request.want_place_sums = options.candidates == Candidates::mean;
   request.symbol_bits = input.query.size(3);
   request.value_bits = input.value.size(3);
   request.layer = options.layer;
@@ -87,6 +91,12 @@ at::Tensor exact_value_gradient(const at::Tensor& value, const at::Tensor& posit
   const at::Tensor collected = collect_by_retrieved_row(value, positions, grad_output);
   const at::Tensor soft = at::sigmoid(value.to(collected.scalar_type()) / bits_tau);
   return (collected * soft * (1 - soft) / bits_tau).to(value.scalar_type());
+}
+
+// soft + alpha (hard - soft)
+at::Tensor blend(const HardResult& hard, const at::Tensor& soft, double alpha) {
+  if (!hard.place_sums.defined()) return blend_symbols(hard.value_symbols, soft, alpha);
+  return hard_bits(hard, soft.size(3), soft.scalar_type()).sub_(soft).mul_(alpha).add_(soft);
 }
 
 // What the backward needs besides the logits.
@@ -114,8 +124,8 @@ class RosaFunction : public torch::autograd::Function<RosaFunction> {
     }
     const HardResult hard = call->wait();
     const at::ScalarType dtype = bits_dtype(call->input_);
-    const at::Tensor bits = soft.defined() ? blend_symbols(hard.value_symbols, soft.to(dtype), options.alpha)
-                                           : unpack_symbols(hard.value_symbols, value.size(3), dtype);
+    const at::Tensor bits =
+        soft.defined() ? blend(hard, soft.to(dtype), options.alpha) : hard_bits(hard, value.size(3), dtype);
 
     auto saved = c10::make_intrusive<SavedCall>();
     saved->options = options;
@@ -174,8 +184,7 @@ OperatorOutput RosaCall::finish() {
   }
   const at::NoGradGuard no_grad;
   const HardResult hard = wait();
-  OperatorOutput output{unpack_symbols(hard.value_symbols, input_.value.size(3), bits_dtype(input_)), hard.matched,
-                        hard.lengths};
+  OperatorOutput output{hard_bits(hard, input_.value.size(3), bits_dtype(input_)), hard.matched, hard.lengths};
   if (options_.control == OperatorControl::zeroed) {
     output.bits.zero_();
     output.matched = at::zeros_like(output.matched);

@@ -28,6 +28,9 @@ enum class ProxyMask { causal, sliding_window };
 // within each sequence or document, by a fixed seed. windowed: the hard operator sees only t - i < sliding_window.
 enum class OperatorControl { none, zeroed, shuffled, windowed };
 
+// What a match retrieves: the value after its latest place, or the mean of the values after all its places.
+enum class Candidates { latest, mean };
+
 struct OperatorOptions {
   const QkvEstimator* estimator = &default_estimator();  // one of qkv_estimators()
   ProxyKernel proxy_kernel = ProxyKernel::fused;
@@ -43,6 +46,7 @@ struct OperatorOptions {
   // receives grad(t) * sigmoid'(v / bits_tau) / bits_tau; a position without a match gives none.
   bool exact_value_gradient = false;
   bool want_lengths = false;  // of the matches, in the output
+  Candidates candidates = Candidates::latest;
   bool training = false;
   OperatorControl control = OperatorControl::none;
   int64_t layer = -1;  // whose statistics and trace the call belongs to; -1: no statistics
@@ -60,7 +64,7 @@ struct OperatorInput {
 
 struct OperatorOutput {
   at::Tensor bits;     // [B,H,T,M] of the query's dtype (at least float32), a transposed view of a contiguous
-                       // [B,T,H,M]; in training blended with alpha, in evaluation 0 or 1
+                       // [B,T,H,M]; in training blended with alpha, in evaluation 0 or 1, or a mean of these
   at::Tensor matched;  // bool [B,H,T]: whether position t had a match
   at::Tensor lengths;  // uint8 [B,H,T]: see HardResult; only where the options asked for them
 };

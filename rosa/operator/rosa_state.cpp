@@ -41,7 +41,7 @@ void RosaState::start_document(int64_t row) {
 }
 
 OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                 HostExecutor& executor, bool want_lengths) {
+                                 HostExecutor& executor, bool want_lengths, Candidates candidates) {
   const at::NoGradGuard no_grad;
   require(query.defined() && query.dim() == 4, "RosaState::append: the query must have shape [batch, heads, n, bits]");
   const int64_t count = query.size(2);
@@ -55,24 +55,39 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
     const int64_t* symbols = value_symbols.const_data_ptr<int64_t>() + row * count;
     for (int64_t t = 0; t < count; ++t) values_[row].push_back(static_cast<uint64_t>(symbols[t]));
   }
-  at::Tensor retrieved = at::empty({batch_, heads_, count}, at::kLong);
-  at::Tensor matched = at::empty({batch_, heads_, count}, at::kBool);
-  at::Tensor lengths;
-  if (want_lengths) lengths = at::empty({batch_, heads_, count}, at::kByte);
-  uint8_t* length_data = want_lengths ? lengths.mutable_data_ptr<uint8_t>() : nullptr;
-  int64_t* retrieved_data = retrieved.mutable_data_ptr<int64_t>();
-  bool* matched_data = matched.mutable_data_ptr<bool>();
+  const bool want_mean = candidates == Candidates::mean;
+  const std::vector<int64_t> sizes{batch_, heads_, count};
+  HardResult hard;
+  hard.matched = at::empty(sizes, at::kBool);
+  if (want_lengths) hard.lengths = at::empty(sizes, at::kByte);
+  if (want_mean) {
+    hard.place_counts = at::empty(sizes, at::kInt);
+    hard.place_sums = at::empty({batch_, heads_, count, value_bits_}, at::kInt);
+  } else {
+    hard.value_symbols = at::empty(sizes, at::kLong);
+  }
+  bool* matched_data = hard.matched.mutable_data_ptr<bool>();
+  uint8_t* length_data = want_lengths ? hard.lengths.mutable_data_ptr<uint8_t>() : nullptr;
+  int64_t* retrieved_data = want_mean ? nullptr : hard.value_symbols.mutable_data_ptr<int64_t>();
+  int32_t* count_data = want_mean ? hard.place_counts.mutable_data_ptr<int32_t>() : nullptr;
+  int32_t* sum_data = want_mean ? hard.place_sums.mutable_data_ptr<int32_t>() : nullptr;
   const auto match_row = [&](int64_t row) {
     const int64_t kv_row = row / heads_ * kv_heads_ + row % heads_ / (heads_ / kv_heads_);
     const int64_t* queries = query_symbols.const_data_ptr<int64_t>() + row * count;
     const int64_t* keys = key_symbols.const_data_ptr<int64_t>() + kv_row * count;
     for (int64_t t = 0; t < count; ++t) {
       const automaton::Match match = matchers_[row].append(queries[t], keys[t]);
-      matched_data[row * count + t] = match.position >= 0;
-      if (want_lengths) length_data[row * count + t] = automaton::byte_length(match.length);
+      const int64_t at = row * count + t;
+      matched_data[at] = match.position >= 0;
+      if (want_lengths) length_data[at] = automaton::byte_length(match.length);
       // A match ends before the newest position, so the row after it is there already.
-      retrieved_data[row * count + t] =
-          match.position >= 0 ? static_cast<int64_t>(values_[kv_row][match.position + 1]) : 0;
+      if (want_mean) {
+        const std::span sums(reinterpret_cast<uint32_t*>(sum_data) + at * value_bits_,
+                             static_cast<size_t>(value_bits_));
+        count_data[at] = static_cast<int32_t>(matchers_[row].count_places(values_[kv_row], sums));
+      } else {
+        retrieved_data[at] = match.position >= 0 ? static_cast<int64_t>(values_[kv_row][match.position + 1]) : 0;
+      }
     }
   };
   if (batch_ * heads_ * count <= kMinShared) {
@@ -82,10 +97,10 @@ OperatorOutput RosaState::append(const at::Tensor& query, const at::Tensor& key,
   }
   size_ += count;
   const at::ScalarType dtype = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  OperatorOutput output{
-      unpack_symbols(retrieved.to(query.device()), value_bits_, dtype), matched.to(query.device()), {}};
-  if (want_lengths) output.lengths = lengths.to(query.device());
-  return output;
+  for (at::Tensor* tensor : {&hard.matched, &hard.lengths, &hard.value_symbols, &hard.place_counts, &hard.place_sums}) {
+    if (tensor->defined()) *tensor = tensor->to(query.device());
+  }
+  return {hard_bits(hard, value_bits_, dtype), hard.matched, hard.lengths};
 }
 
 size_t RosaState::num_bytes() const {

@@ -34,9 +34,10 @@ class RosaState {
   void start_document(int64_t row);
 
   // Appends n positions: query [B,H,n,D], key [B,G,n,D], value [B,G,n,M] logits. Returns the n hard output rows
-  // (bits [B,H,n,M] 0 or 1, matched [B,H,n], and lengths [B,H,n] where wanted) on the device of `query`. No gradients.
+  // (bits [B,H,n,M] 0 or 1, or their means over all places of the match, matched [B,H,n], and lengths [B,H,n] where
+  // wanted) on the device of `query`. No gradients.
   OperatorOutput append(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, HostExecutor& executor,
-                        bool want_lengths = false);
+                        bool want_lengths = false, Candidates candidates = Candidates::latest);
 
   // Takes back the last `num_positions` of every row, as StreamingMatcher::rewind. Throws ArgumentError, and changes
   // nothing, where the current document of a row has fewer.

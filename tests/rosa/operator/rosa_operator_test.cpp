@@ -136,6 +136,51 @@ TEST(RosaOperator, LengthsComeOutWhereTheyAreWanted) {
   EXPECT_EQ(rosa_operator(input, options, executor).lengths.max().item<int64_t>(), 0);
 }
 
+// The mean over all places of the longest match, by definition.
+at::Tensor plain_mean(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                      const at::Tensor& allowed) {
+  const int64_t length = query.size(0);
+  const at::Tensor v = (value > 0).to(at::kFloat);
+  at::Tensor equal = ((query > 0).unsqueeze(1) == (key > 0).unsqueeze(0)).all(-1);
+  if (allowed.defined()) equal = equal.logical_and(allowed);
+  at::Tensor bits = at::zeros_like(v), run = at::zeros({length}, at::kLong);
+  for (int64_t t = 1; t < length; ++t) {
+    run = (at::cat({at::zeros({1}, at::kLong), run.narrow(0, 0, length - 1)}) + 1) * equal[t];
+    run.narrow(0, t, length - t).zero_();
+    if (run.max().item<int64_t>() == 0) continue;
+    bits[t] = v.index({(run == run.max()).nonzero().squeeze(1) + 1}).mean(0);
+  }
+  return bits;
+}
+
+TEST(RosaOperator, MeansAreTheirDefinition) {
+  at::manual_seed(5);
+  HostExecutor executor(2);
+  OperatorOptions options;
+  options.candidates = Candidates::mean;
+  for (const char* kind : {"random", "constant", "periodic", "nan"}) {
+    for (const Sizes& sizes : {Sizes{2, 4, 2, 30, 1, 3}, Sizes{1, 3, 1, 25, 63, 40}, Sizes{1, 2, 2, 40, 3, 1}}) {
+      SCOPED_TRACE(kind);
+      OperatorInput input = make_input(kind, sizes, at::kFloat, true);
+      for (const bool is_masked : {false, true}) {
+        if (is_masked) input.mask = at::rand({1, 1, sizes.length, sizes.length}) < 0.7;
+        const OperatorOutput output = rosa_operator(input, options, executor);
+        for (int64_t batch = 0; batch < sizes.batch; ++batch) {
+          for (int64_t head = 0; head < sizes.heads; ++head) {
+            const int64_t kv_head = head / (sizes.heads / sizes.kv_heads);
+            const at::Tensor expected =
+                plain_mean(input.query[batch][head], input.key[batch][kv_head], input.value[batch][kv_head],
+                           is_masked ? input.mask[0][0] : at::Tensor());
+            EXPECT_LT((output.bits[batch][head] - expected).abs().max().item<double>(), 1e-6);
+          }
+        }
+      }
+    }
+  }
+  options.exact_value_gradient = true;
+  EXPECT_THROW(rosa_operator(make_input("random", {}), options, executor), base::ConfigError);
+}
+
 TEST(RosaOperator, BlendAndGradients) {
   at::manual_seed(3);
   HostExecutor executor(1);

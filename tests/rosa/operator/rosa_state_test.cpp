@@ -19,19 +19,19 @@ using testing::Sizes;
 using Bytes = std::vector<std::byte>;
 
 OperatorOutput append_part(RosaState& state, const OperatorInput& input, int64_t begin, int64_t count,
-                           HostExecutor& executor) {
+                           HostExecutor& executor, Candidates candidates = Candidates::latest) {
   const OperatorInput part = testing::slice(input, begin, count);
-  return state.append(part.query, part.key, part.value, executor, /*want_lengths=*/true);
+  return state.append(part.query, part.key, part.value, executor, /*want_lengths=*/true, candidates);
 }
 
 // Appends everything in steps of the given sizes, cyclically.
 OperatorOutput append_all(RosaState& state, const OperatorInput& input, const std::vector<int64_t>& steps,
-                          HostExecutor& executor) {
+                          HostExecutor& executor, Candidates candidates = Candidates::latest) {
   std::vector<at::Tensor> bits, matched, lengths;
   int64_t begin = 0;
   for (size_t i = 0; begin < input.query.size(2); ++i) {
     const int64_t count = std::min(steps[i % steps.size()], input.query.size(2) - begin);
-    const OperatorOutput output = append_part(state, input, begin, count, executor);
+    const OperatorOutput output = append_part(state, input, begin, count, executor, candidates);
     bits.push_back(output.bits);
     matched.push_back(output.matched);
     lengths.push_back(output.lengths);
@@ -46,16 +46,19 @@ TEST(RosaState, EqualsTheBatchForm) {
   for (const char* kind : {"random", "constant", "zero", "periodic", "nan"}) {
     for (const Sizes& sizes : {Sizes{2, 4, 2, 50, 2, 5}, Sizes{1, 3, 1, 40, 20, 63}, Sizes{1, 2, 2, 33, 63, 1}}) {
       const OperatorInput input = make_input(kind, sizes, at::kFloat, true);
-      OperatorOptions options;
-      options.want_lengths = true;
-      const OperatorOutput batch = rosa_operator(input, options, executor);
-      for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1}, {50}, {7, 1, 3}}) {
-        RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
-        const OperatorOutput streamed = append_all(state, input, steps, executor);
-        EXPECT_TRUE(testing::is_equal(streamed.bits, batch.bits)) << kind;
-        EXPECT_TRUE(testing::is_equal(streamed.matched, batch.matched)) << kind;
-        EXPECT_TRUE(testing::is_equal(streamed.lengths, batch.lengths)) << kind;
-        EXPECT_EQ(state.size(), sizes.length);
+      for (const Candidates candidates : {Candidates::latest, Candidates::mean}) {
+        OperatorOptions options;
+        options.want_lengths = true;
+        options.candidates = candidates;
+        const OperatorOutput batch = rosa_operator(input, options, executor);
+        for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1}, {50}, {7, 1, 3}}) {
+          RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+          const OperatorOutput streamed = append_all(state, input, steps, executor, candidates);
+          EXPECT_TRUE(testing::is_equal(streamed.bits, batch.bits)) << kind;
+          EXPECT_TRUE(testing::is_equal(streamed.matched, batch.matched)) << kind;
+          EXPECT_TRUE(testing::is_equal(streamed.lengths, batch.lengths)) << kind;
+          EXPECT_EQ(state.size(), sizes.length);
+        }
       }
     }
   }
@@ -113,19 +116,23 @@ TEST(RosaState, RewoundAndLoadedStatesGoOnAsIfNothingHadBeen) {
     const Sizes sizes{2, 4, 2, 60, 2, 5};
     const OperatorInput input = make_input(kind, sizes, at::kFloat, true);
     const OperatorInput other = make_input("random", sizes, at::kFloat, true);
-    const OperatorOutput batch = rosa_operator(input, {}, executor);
-    RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
-    std::vector<at::Tensor> bits;
-    for (int64_t begin = 0; begin < sizes.length; begin += 6) {
-      append_part(state, other, begin, 4, executor);
-      state.rewind(4);
-      const std::vector<std::byte> bytes = state.save();
-      state = RosaState::load(bytes);
-      EXPECT_EQ(state.save(), bytes);
-      EXPECT_EQ(state.size(), begin);
-      bits.push_back(append_part(state, input, begin, 6, executor).bits);
+    for (const Candidates candidates : {Candidates::latest, Candidates::mean}) {
+      OperatorOptions options;
+      options.candidates = candidates;
+      const OperatorOutput batch = rosa_operator(input, options, executor);
+      RosaState state(sizes.batch, sizes.heads, sizes.kv_heads, sizes.query_bits, sizes.value_bits);
+      std::vector<at::Tensor> bits;
+      for (int64_t begin = 0; begin < sizes.length; begin += 6) {
+        append_part(state, other, begin, 4, executor, candidates);
+        state.rewind(4);
+        const std::vector<std::byte> bytes = state.save();
+        state = RosaState::load(bytes);
+        EXPECT_EQ(state.save(), bytes);
+        EXPECT_EQ(state.size(), begin);
+        bits.push_back(append_part(state, input, begin, 6, executor, candidates).bits);
+      }
+      EXPECT_TRUE(testing::is_equal(at::cat(bits, 2), batch.bits)) << kind;
     }
-    EXPECT_TRUE(testing::is_equal(at::cat(bits, 2), batch.bits)) << kind;
   }
 }
 
