@@ -31,7 +31,7 @@ class StreamingMatcher {
   // sums[j] how many of the values after them have bit j, for as many bits as sums has, the same in every call; zeros
   // where nothing matches. `values`: one for every symbol of the stream so far, or more; those of earlier calls must
   // not change, unless they were taken back. Amortised O(log n) a value bit on every input. Nothing of it is saved: it
-  // is made anew from keys and values.
+  // is made anew from keys and values. Throws ArgumentError where the sizes do not fit.
   uint32_t count_places(const SymbolSequence& values, std::span<uint32_t> sums);
 
   // Takes back the last `num_symbols` appends, of the current document only: what is appended next gets the answers as

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/error.h"
+
 namespace rosa::automaton {
 namespace {
 
@@ -33,6 +35,8 @@ void StreamingPlaces::add_value_bits(uint64_t value, std::span<uint32_t> sums) c
 
 uint32_t StreamingPlaces::count(const SymbolSequence& keys, const Match& match, const ValueBits& values,
                                 std::span<uint32_t> sums) {
+  base::require(value_bits_ == 0 || value_bits_ == values.num_bits, "StreamingMatcher::count_places: got room for ",
+                values.num_bits, " sums, expected the ", value_bits_, " of earlier calls");
   ++num_calls_;
   value_bits_ = values.num_bits;
   for (int32_t i = followers_.size(); i + 1 < keys.size(); ++i) {

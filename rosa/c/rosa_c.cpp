@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "rosa/automaton/matcher.h"
+#include "rosa/automaton/place_sums.h"
 #include "rosa/c/run_rows.h"
 #include "rosa/c/stream.h"
 
@@ -63,6 +64,8 @@ struct WholeSequences {
   const uint64_t *query, *key, *value;
   uint64_t* retrieved;
   int32_t *positions, *lengths;
+  int32_t value_bits = 0;  // of the means
+  float* means = nullptr;
 };
 
 std::vector<int32_t> starts_of(const int64_t* documents, int64_t batch_row, int64_t length) {
@@ -79,8 +82,10 @@ std::vector<int32_t> starts_of(const int64_t* documents, int64_t batch_row, int6
 // What a thread keeps from sequence to sequence.
 struct MatchWorker {
   automaton::Matcher matcher;
+  automaton::PlaceSums place_sums;
   std::vector<uint8_t> query, key;  // of symbols below 256, for which the matcher is faster
-  std::vector<int32_t> positions;
+  std::vector<int32_t> positions, lengths;
+  std::vector<uint32_t> counts, sums;
 };
 
 void match_sequence(const WholeSequences& all, int64_t row, std::span<const int32_t> starts, MatchWorker& worker) {
@@ -95,7 +100,12 @@ void match_sequence(const WholeSequences& all, int64_t row, std::span<const int3
     positions = worker.positions;
   }
   std::span<int32_t> lengths;
-  if (all.lengths != nullptr) lengths = {all.lengths + row * all.length, length};
+  if (all.lengths != nullptr) {
+    lengths = {all.lengths + row * all.length, length};
+  } else if (all.means != nullptr) {
+    worker.lengths.resize(length);
+    lengths = worker.lengths;
+  }
   const auto is_byte = [](uint64_t symbol) { return symbol < 256; };
   if (std::all_of(query.begin(), query.end(), is_byte) && std::all_of(key.begin(), key.end(), is_byte)) {
     worker.query.assign(query.begin(), query.end());
@@ -104,8 +114,19 @@ void match_sequence(const WholeSequences& all, int64_t row, std::span<const int3
   } else {
     worker.matcher.match<uint64_t>(query, key, positions, lengths, starts);
   }
-  if (all.retrieved == nullptr) return;
   const uint64_t* values = all.value + kv_row * all.length;
+  if (all.means != nullptr) {
+    const auto bits = static_cast<size_t>(all.value_bits);
+    worker.counts.resize(length);
+    worker.sums.resize(length * bits);
+    worker.place_sums.sum<uint64_t, uint64_t, uint32_t>(key, {values, length}, all.value_bits, positions, lengths,
+                                                        worker.counts, worker.sums, starts);
+    float* means = all.means + static_cast<size_t>(row) * length * bits;
+    for (size_t t = 0; t < length; ++t) {
+      write_means<uint32_t>(worker.counts[t], std::span(worker.sums).subspan(t * bits, bits), means + t * bits);
+    }
+  }
+  if (all.retrieved == nullptr) return;
   uint64_t* retrieved = all.retrieved + row * all.length;
   for (size_t t = 0; t < length; ++t) retrieved[t] = positions[t] >= 0 ? values[positions[t] + 1] : 0;
 }
@@ -132,6 +153,13 @@ void rosa_stream_free(rosa_stream* stream) { delete stream; }
 int32_t rosa_stream_append(rosa_stream* stream, int64_t count, const uint64_t* query, const uint64_t* key,
                            const uint64_t* value, const uint8_t* present, int32_t num_threads, uint64_t* retrieved,
                            int32_t* positions) {
+  return rosa_stream_append_full(stream, count, query, key, value, present, num_threads, 0, retrieved, positions,
+                                 nullptr, nullptr);
+}
+
+int32_t rosa_stream_append_full(rosa_stream* stream, int64_t count, const uint64_t* query, const uint64_t* key,
+                                const uint64_t* value, const uint8_t* present, int32_t num_threads, int32_t value_bits,
+                                uint64_t* retrieved, int32_t* positions, int32_t* lengths, float* means) {
   return guarded([&] {
     require_pointer(stream, "stream");
     check_threads(num_threads);
@@ -140,7 +168,7 @@ int32_t rosa_stream_append(rosa_stream* stream, int64_t count, const uint64_t* q
       require_pointer(key, "key");
       require_pointer(value, "value");
     }
-    stream->append({count, query, key, value, present, retrieved, positions}, num_threads);
+    stream->append({count, query, key, value, present, retrieved, positions, lengths, value_bits, means}, num_threads);
   });
 }
 
@@ -203,18 +231,28 @@ int32_t rosa_stream_load(const uint8_t* bytes, size_t size, rosa_stream** stream
 int32_t rosa_match(int64_t batch, int64_t heads, int64_t kv_heads, int64_t length, const uint64_t* query,
                    const uint64_t* key, const uint64_t* value, const int64_t* documents, int32_t num_threads,
                    uint64_t* retrieved, int32_t* positions, int32_t* lengths) {
+  return rosa_match_full(batch, heads, kv_heads, length, query, key, value, documents, num_threads, 0, retrieved,
+                         positions, lengths, nullptr);
+}
+
+int32_t rosa_match_full(int64_t batch, int64_t heads, int64_t kv_heads, int64_t length, const uint64_t* query,
+                        const uint64_t* key, const uint64_t* value, const int64_t* documents, int32_t num_threads,
+                        int32_t value_bits, uint64_t* retrieved, int32_t* positions, int32_t* lengths, float* means) {
   return guarded([&] {
     check_shape(batch, heads, kv_heads, length);
     check_threads(num_threads);
     if (length == 0) return;
     require_pointer(query, "query");
     require_pointer(key, "key");
-    require(value != nullptr || retrieved == nullptr, "value is NULL, but its rows are to be retrieved");
+    require(value != nullptr || (retrieved == nullptr && means == nullptr),
+            "value is NULL, but its rows are to be retrieved");
+    if (means != nullptr) check_value_bits(value_bits);
     std::vector<std::vector<int32_t>> starts(batch);
     if (documents != nullptr) {
       for (int64_t row = 0; row < batch; ++row) starts[row] = starts_of(documents, row, length);
     }
-    const WholeSequences all{heads, kv_heads, length, query, key, value, retrieved, positions, lengths};
+    const WholeSequences all{heads,     kv_heads,  length,  query,      key,  value,
+                             retrieved, positions, lengths, value_bits, means};
     run_rows<MatchWorker>(batch * heads, length, num_threads, [&](int64_t row, MatchWorker& worker) {
       match_sequence(all, row, starts[row / heads], worker);
     });

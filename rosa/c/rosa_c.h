@@ -4,7 +4,8 @@
  * The definition, with queries q, keys k and values v of one sequence, for i < t:
  *   L(t, i) = 1 + L(t - 1, i - 1) if q[t] == k[i], else 0; L(., -1) = 0.
  * The match of t is the latest i < t among those with the greatest L(t, i); none where that is 0. What t retrieves is
- * v[i + 1]; 0 where nothing matches.
+ * v[i + 1]; 0 where nothing matches. A place of the match is any i < t with the greatest L(t, i), not only the latest;
+ * the mean of t is that of the value bits v[i + 1] after all its places.
  *
  * Every function that can fail returns a status, ROSA_C_OK where it worked. rosa_c_error() then holds one sentence. No
  * exception leaves the library, and it writes nothing but its outputs. Arrays are contiguous, in row-major order, and
@@ -66,6 +67,16 @@ ROSA_C_API int32_t rosa_stream_append(rosa_stream* stream, int64_t count, const 
                                       const uint64_t* value, const uint8_t* present, int32_t num_threads,
                                       uint64_t* retrieved, int32_t* positions);
 
+/* As rosa_stream_append, with more to ask for:
+ *   lengths [batch, heads, count]: the length of the match, 0 where none. NULL: not wanted.
+ *   means [batch, heads, count, value_bits]: of the lowest value_bits (1 to 63) bits of the values, from 0 to 1; zeros
+ *     where nothing matches. value_bits must be the same in every call for a stream. NULL: not wanted; value_bits is
+ * not read then. */
+ROSA_C_API int32_t rosa_stream_append_full(rosa_stream* stream, int64_t count, const uint64_t* query,
+                                           const uint64_t* key, const uint64_t* value, const uint8_t* present,
+                                           int32_t num_threads, int32_t value_bits, uint64_t* retrieved,
+                                           int32_t* positions, int32_t* lengths, float* means);
+
 /* Takes back the last counts[row] tokens of each row: what is appended next gets the answers as if those had never
  * been. counts [batch], at most the row's size. */
 ROSA_C_API int32_t rosa_stream_rewind(rosa_stream* stream, const int64_t* counts);
@@ -98,6 +109,12 @@ ROSA_C_API int32_t rosa_stream_load(const uint8_t* bytes, size_t size, rosa_stre
 ROSA_C_API int32_t rosa_match(int64_t batch, int64_t heads, int64_t kv_heads, int64_t length, const uint64_t* query,
                               const uint64_t* key, const uint64_t* value, const int64_t* documents, int32_t num_threads,
                               uint64_t* retrieved, int32_t* positions, int32_t* lengths);
+
+/* As rosa_match, with means [batch, heads, length, value_bits] as of rosa_stream_append_full. NULL: not wanted. */
+ROSA_C_API int32_t rosa_match_full(int64_t batch, int64_t heads, int64_t kv_heads, int64_t length,
+                                   const uint64_t* query, const uint64_t* key, const uint64_t* value,
+                                   const int64_t* documents, int32_t num_threads, int32_t value_bits,
+                                   uint64_t* retrieved, int32_t* positions, int32_t* lengths, float* means);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,11 @@ void check_shape(int64_t batch, int64_t heads, int64_t kv_heads, int64_t length)
   require(length >= 0 && length <= kMaxLength, "got ", length, " positions; expected 0 to ", kMaxLength);
 }
 
+void check_value_bits(int32_t value_bits) {
+  require(value_bits >= 1 && value_bits <= automaton::kMaxValueBits, "got ", value_bits, " value bits; expected 1 to ",
+          automaton::kMaxValueBits);
+}
+
 namespace {
 
 // The bytes of a stream, little-endian, 8 bytes a number: "ROSACSTR", version, batch, heads, key/value heads; of every
@@ -69,6 +74,12 @@ void rosa_stream::append(const Rows& rows, int num_threads) {
     require(size <= c::kMaxLength - count, "got ", count, " positions for a row of ", size, "; expected at most ",
             c::kMaxLength, " in all");
   }
+  if (rows.means != nullptr) {
+    c::check_value_bits(rows.value_bits);
+    require(value_bits_ == 0 || value_bits_ == rows.value_bits, "got ", rows.value_bits,
+            " value bits; expected the stream's ", value_bits_);
+    value_bits_ = rows.value_bits;
+  }
   const auto is_there = [&](int64_t batch_row, int64_t t) {
     return rows.present == nullptr || rows.present[batch_row * count + t] != 0;
   };
@@ -79,16 +90,22 @@ void rosa_stream::append(const Rows& rows, int num_threads) {
     }
   }
   c::run_rows<c::NoWorker>(batch_ * heads_, count, num_threads, [&](int64_t row, c::NoWorker&) {
-    const std::vector<uint64_t>& values = values_[kv_row(row)];
+    const rosa::automaton::SymbolSequence& values = values_[kv_row(row)];
+    std::vector<uint32_t> sums(rows.means == nullptr ? 0 : rows.value_bits);
     const uint64_t* query = rows.query + row * count;
     const uint64_t* key = rows.key + kv_row(row) * count;
     StreamingMatcher& matcher = matchers_[row];
     for (int64_t t = 0; t < count; ++t) {
-      int32_t position = -1;
-      if (is_there(row / heads_, t)) position = matcher.append(query[t], key[t]).position;
-      if (rows.positions != nullptr) rows.positions[row * count + t] = position;
+      const bool is_token = is_there(row / heads_, t);
+      const rosa::automaton::Match match = is_token ? matcher.append(query[t], key[t]) : rosa::automaton::Match{};
+      const int64_t at = row * count + t;
+      if (rows.positions != nullptr) rows.positions[at] = match.position;
+      if (rows.lengths != nullptr) rows.lengths[at] = match.length;
       // A match ends before the newest token, so the value after it is there already.
-      if (rows.retrieved != nullptr) rows.retrieved[row * count + t] = position >= 0 ? values[position + 1] : 0;
+      if (rows.retrieved != nullptr) rows.retrieved[at] = match.position >= 0 ? values[match.position + 1] : 0;
+      if (rows.means == nullptr) continue;
+      const uint32_t num_places = is_token ? matcher.count_places(values, sums) : 0;
+      c::write_means<uint32_t>(num_places, sums, rows.means + at * rows.value_bits);
     }
   });
   broken_ = false;
@@ -103,7 +120,7 @@ void rosa_stream::rewind(std::span<const int64_t> counts) {
   broken_ = true;
   for (int64_t row = 0; row < batch_ * heads_; ++row) matchers_[row].rewind(counts[row / heads_]);
   for (int64_t row = 0; row < batch_ * kv_heads_; ++row) {
-    values_[row].resize(values_[row].size() - counts[row / kv_heads_]);
+    values_[row].truncate(static_cast<int32_t>(values_[row].size() - counts[row / kv_heads_]));
   }
   broken_ = false;
 }
@@ -114,6 +131,7 @@ rosa_stream rosa_stream::select(std::span<const int64_t> rows) const {
     require(row >= 0 && row < batch_, "got row ", row, "; expected 0 to ", batch_ - 1);
   }
   rosa_stream selected(static_cast<int64_t>(rows.size()), heads_, kv_heads_);
+  selected.value_bits_ = value_bits_;
   for (size_t i = 0; i < rows.size(); ++i) {
     for (int64_t head = 0; head < heads_; ++head)
       selected.matchers_[i * heads_ + head] = matchers_[rows[i] * heads_ + head];
@@ -136,8 +154,8 @@ std::vector<std::byte> rosa_stream::save() const {
     rosa::base::put_number(bytes, saved.size());
     bytes.insert(bytes.end(), saved.begin(), saved.end());
   }
-  for (const std::vector<uint64_t>& values : values_) {
-    for (const uint64_t value : values) rosa::base::put_number(bytes, value);
+  for (const rosa::automaton::SymbolSequence& values : values_) {
+    for (int32_t i = 0; i < values.size(); ++i) rosa::base::put_number(bytes, values[i]);
   }
   rosa::base::put_number(bytes, rosa::base::checksum(bytes));
   return bytes;
@@ -180,7 +198,6 @@ rosa_stream rosa_stream::load(std::span<const std::byte> bytes) {
     const int64_t size = stream.matchers_[row / stream.kv_heads_ * stream.heads_].size();
     require<DataError>(static_cast<uint64_t>(size) <= reader.num_left() / c::kNumberBytes,
                        "the saved stream is cut off: it lacks values");
-    stream.values_[row].reserve(size);
     for (int64_t i = 0; i < size; ++i) stream.values_[row].push_back(reader.number());
   }
   require<DataError>(reader.num_left() == c::kNumberBytes, "the saved stream is damaged: it has ",

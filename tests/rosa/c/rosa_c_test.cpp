@@ -107,6 +107,71 @@ Answer expected_answer(const Case& all, int64_t first, int64_t last) {
   return answer;
 }
 
+// Lengths and means of whole sequences.
+struct FullAnswer {
+  std::vector<int32_t> lengths;
+  std::vector<float> means;
+  friend bool operator==(const FullAnswer&, const FullAnswer&) = default;
+};
+
+FullAnswer unwritten(const Case& all, int value_bits) {
+  return {std::vector<int32_t>(all.query.size(), -7), std::vector<float>(all.query.size() * value_bits, -7)};
+}
+
+// By definition.
+FullAnswer expected_full_answer(const Case& all, int value_bits) {
+  FullAnswer answer;
+  for (int64_t row = 0; row < all.batch * all.heads; ++row) {
+    const Symbols query = all.row_of(all.query, row), key = all.row_of(all.key, all.kv_row(row));
+    const Symbols value = all.row_of(all.value, all.kv_row(row));
+    const std::vector<Match> matches = oracle_matches(query, key);
+    for (int64_t t = 0; t < all.length; ++t) {
+      answer.lengths.push_back(matches[t].length);
+      std::vector<int> sums(value_bits);
+      int count = 0;
+      for (int64_t i = 0; i < t && matches[t].length > 0; ++i) {
+        int32_t length = 0;
+        while (length <= i && query[t - length] == key[i - length]) ++length;
+        if (length != matches[t].length) continue;
+        ++count;
+        for (int bit = 0; bit < value_bits; ++bit) sums[bit] += static_cast<int>(value[i + 1] >> bit & 1);
+      }
+      for (const int sum : sums) {
+        answer.means.push_back(count == 0 ? 0 : static_cast<float>(sum) / static_cast<float>(count));
+      }
+    }
+  }
+  return answer;
+}
+
+TEST(RosaCTest, LengthsAndMeansAreTheirDefinition) {
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    const Case all(2, 4, 2, 80, seed % 3 == 0 ? 64 : 2, seed);
+    const int value_bits = seed % 2 == 0 ? 8 : 63;
+    const FullAnswer expected = expected_full_answer(all, value_bits);
+    FullAnswer whole = unwritten(all, value_bits), streamed = unwritten(all, value_bits);
+    const auto match_all = [&](int bits) {
+      return rosa_match_full(2, 4, 2, 80, all.query.data(), all.key.data(), all.value.data(), nullptr, 2, bits, nullptr,
+                             nullptr, whole.lengths.data(), whole.means.data());
+    };
+    ASSERT_EQ(match_all(value_bits), ROSA_C_OK) << rosa_c_error();
+    ASSERT_EQ(whole, expected);
+    EXPECT_EQ(match_all(64), ROSA_C_BAD_ARGUMENT);
+    const Stream stream = created(2, 4, 2);
+    const auto append_all = [&](int bits) {
+      return rosa_stream_append_full(stream.get(), 80, all.query.data(), all.key.data(), all.value.data(), nullptr, 2,
+                                     bits, nullptr, nullptr, streamed.lengths.data(), streamed.means.data());
+    };
+    for (int round = 0; round < 2; ++round) {  // the second after all was taken back
+      ASSERT_EQ(append_all(value_bits), ROSA_C_OK) << rosa_c_error();
+      ASSERT_EQ(streamed, expected);
+      const std::vector<int64_t> counts(2, 80);
+      ASSERT_EQ(rosa_stream_rewind(stream.get(), counts.data()), ROSA_C_OK);
+    }
+    for (const int bits : {0, 64, value_bits - 1}) EXPECT_EQ(append_all(bits), ROSA_C_BAD_ARGUMENT);
+  }
+}
+
 TEST(RosaCTest, AStreamIsTheStreamingMatcher) {
   for (uint64_t seed = 0; seed < 24; ++seed) {
     const int64_t group = 1 + static_cast<int64_t>(seed % 3);
