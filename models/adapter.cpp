@@ -216,8 +216,8 @@ FinishAdapter AdapterSet::append(int64_t layer, const at::Tensor& normed, const 
                                  RosaState& state, HostExecutor& executor) const {
   const at::NoGradGuard no_gradient;
   const Projections projections = project(layer, normed, first_input);
-  const OperatorOutput result =
-      state.append(projections.query, projections.key, projections.value, executor, adapter_gates(config_).length);
+  const OperatorOutput result = state.append(projections.query, projections.key, projections.value, executor,
+                                             adapter_gates(config_).length, config_.candidates);
   return [this, layer, result](const at::Tensor& gate_input) {
     const at::NoGradGuard no_gradient_either;
     return output(layer, result, gate_input);
@@ -273,9 +273,10 @@ void AdapterSet::set_weights(std::map<std::string, at::Tensor> tensors,
     const auto found = metadata.find(kForm);
     const auto in_words = [](const std::string& form) { return form.empty() ? "place=attention" : form; };
     const std::string form = found == metadata.end() ? "" : found->second;
-    require<DataError>(form == adapter_form(config_), path.string(), ": the adapters in the file have ", in_words(form),
-                       ", these ", in_words(adapter_form(config_)),
-                       "; set adapter.place, mixed_queries and output_scale to what they were trained with");
+    require<DataError>(
+        form == adapter_form(config_), path.string(), ": the adapters in the file have ", in_words(form), ", these ",
+        in_words(adapter_form(config_)),
+        "; set adapter.place, mixed_queries, candidates and output_scale to what they were trained with");
   }
   ShapeMap actual, expected;
   for (const auto& [name, tensor] : parameters_) expected[name] = tensor.sizes().vec();

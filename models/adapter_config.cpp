@@ -39,6 +39,7 @@ OperatorOptions adapter_operator_options(OperatorOptions options, const AdapterC
   options.position_bias = config.position_bias;
   options.exact_value_gradient = config.exact_value_gradient;
   options.want_lengths = adapter_gates(config).length;
+  options.candidates = config.candidates;
   return options;
 }
 
@@ -76,6 +77,10 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.field("mixed_queries", config.mixed_queries, Role::recipe,
                 "Whether, from layer 1 on, the first half of the heads makes queries, keys and values of the first "
                 "layer's input, which knows the token alone.");
+  visitor.choice(
+      "candidates", config.candidates, Role::recipe, {{"latest", Candidates::latest}, {"mean", Candidates::mean}},
+      "Which places of the longest match a head retrieves: the latest, or the mean of the value bits after all "
+      "of them.");
   visitor.field("output_scale", config.output_scale, Role::recipe, "What an adapter's output is multiplied by.",
                 {1e-6, 1e6});
   visitor.field("estimator", config.estimator, Role::recipe, estimator_help(), qkv_estimator_names());
@@ -108,6 +113,7 @@ void use_plain_form(AdapterConfig& config) {
   config.gates.clear();
   config.agreement = Agreement::tied;
   config.mixed_queries = false;
+  config.candidates = Candidates::latest;
   config.output_scale = 1;
 }
 
@@ -176,6 +182,9 @@ void check(base::ConfigProblems& problems, const AdapterConfig& config) {
                    {"tie_start", "value_bits", "query_key_bits"},
                    "query_key_value needs value_bits equal to query_key_bits; got ", config.value_bits, " and ",
                    config.query_key_bits);
+  problems.require(config.candidates == Candidates::latest || !config.exact_value_gradient,
+                   {"candidates", "exact_value_gradient"}, "is mean, but ", problems.full_key("exact_value_gradient"),
+                   " is the gradient of the latest place's value; set one of the two otherwise");
   const std::vector<std::string> known = {"length", "hidden", "agreement"};
   for (size_t i = 0; i < config.gates.size(); ++i) {
     const std::string& gate = config.gates[i];
@@ -225,6 +234,7 @@ std::string adapter_form(const AdapterConfig& config) {
   const auto add = [&form](const std::string& part) { form += (form.empty() ? "" : " ") + part; };
   if (config.place == AdapterPlace::mlp) add("place=mlp");
   if (config.mixed_queries) add("mixed_queries=true");
+  if (config.candidates == Candidates::mean) add("candidates=mean");
   if (config.output_scale != 1) add(concat("output_scale=", config.output_scale));
   return form;
 }

@@ -50,6 +50,7 @@ struct AdapterConfig {
   std::vector<std::string> gates;  // of length, hidden, agreement
   Agreement agreement = Agreement::tied;
   bool mixed_queries = false;
+  Candidates candidates = Candidates::latest;
   double output_scale = 1.0;
   std::string estimator = "sufa";
   ProxyKernel proxy_kernel = ProxyKernel::fused;

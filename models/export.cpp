@@ -96,6 +96,7 @@ void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t slidi
   json["rosa_gates"] = config.gates;
   json["rosa_agreement"] = config.agreement == Agreement::full ? "full" : "tied";
   json["rosa_mixed_queries"] = config.mixed_queries;
+  json["rosa_candidates"] = config.candidates == Candidates::mean ? "mean" : "latest";
   json["rosa_output_scale"] = config.output_scale;
 }
 

@@ -77,8 +77,8 @@ TokenStep::Retrieved TokenStep::retrieve(int64_t layer, std::span<const Tokens> 
   for (const Tokens& each : tokens) {
     const auto own = static_cast<int64_t>(each.ids.size());
     const auto rows = [&](const at::Tensor& all) { return all.narrow(0, first, own).unsqueeze(0).transpose(1, 2); };
-    const OperatorOutput result =
-        each.text->rosa_states[layer]->append(rows(query), rows(key), rows(value), *executor_, wants_lengths);
+    const OperatorOutput result = each.text->rosa_states[layer]->append(rows(query), rows(key), rows(value), *executor_,
+                                                                        wants_lengths, config.candidates);
     all_bits.push_back(result.bits[0].transpose(0, 1));
     all_matched.push_back(result.matched[0].transpose(0, 1));
     if (result.lengths.defined()) all_lengths.push_back(result.lengths[0].transpose(0, 1));

@@ -19,6 +19,7 @@ class Qwen3RosaConfig(Qwen3Config):
     rosa_gates: list[str] | None = None  # of length, hidden, agreement
     rosa_agreement: str = "tied"  # or "full"
     rosa_mixed_queries: bool = False
+    rosa_candidates: str = "latest"  # or "mean" of all places of the longest match
     rosa_output_scale: float = 1.0
 
     def __post_init__(self, **kwargs):
@@ -36,7 +37,8 @@ class Qwen3RosaConfig(Qwen3Config):
         for name in ("rosa_query_key_bits", "rosa_value_bits"):
             if not 1 <= getattr(self, name) <= 63:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 to 63")
-        for name, known in {"rosa_place": ("attention", "mlp"), "rosa_agreement": ("tied", "full")}.items():
+        for name, known in {"rosa_place": ("attention", "mlp"), "rosa_agreement": ("tied", "full"),
+                            "rosa_candidates": ("latest", "mean")}.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected {known[0]} or {known[1]}")
         unknown = set(self.rosa_gates) - {"length", "hidden", "agreement"}

@@ -56,12 +56,12 @@ class Library:
         number, pointer = ctypes.c_int64, ctypes.c_void_p
         for name, arguments in {
             "rosa_stream_create": [number] * 3 + [pointer],
-            "rosa_stream_append": [pointer, number] + [pointer] * 4 + [ctypes.c_int32, pointer, pointer],
+            "rosa_stream_append_full": [pointer, number] + [pointer] * 4 + [ctypes.c_int32] * 2 + [pointer] * 4,
             "rosa_stream_rewind": [pointer, pointer],
             "rosa_stream_select": [pointer, pointer, number, pointer],
             "rosa_stream_save": [pointer, pointer, ctypes.c_size_t, pointer],
             "rosa_stream_load": [pointer, ctypes.c_size_t, pointer],
-            "rosa_match": [number] * 4 + [pointer] * 4 + [ctypes.c_int32] + [pointer] * 3,
+            "rosa_match_full": [number] * 4 + [pointer] * 4 + [ctypes.c_int32] * 2 + [pointer] * 4,
         }.items():
             function = getattr(self.functions, name)
             function.argtypes, function.restype = arguments, ctypes.c_int32
@@ -103,6 +103,16 @@ class Library:
         return None
 
 
+class Result:
+    """Where the library writes what it finds for queries, and the end of the arguments that say so."""
+
+    def __init__(self, query, mean_bits):
+        self.lengths = torch.empty(query.shape, dtype=torch.int32)
+        self.retrieved = torch.empty(*query.shape, mean_bits) if mean_bits else torch.empty_like(query)
+        symbols, means = (None, self.retrieved.data_ptr()) if mean_bits else (self.retrieved.data_ptr(), None)
+        self.pointers = mean_bits, symbols, None, self.lengths.data_ptr(), means
+
+
 class LibraryStream:
     """The matchers of a batch in librosa_c, and their value symbols. Pickled and deep-copied by its bytes."""
 
@@ -117,15 +127,15 @@ class LibraryStream:
         stream.library, stream.handle = library, handle
         return stream
 
-    def append(self, query, key, value, present):
+    def append(self, query, key, value, present, mean_bits=0):
+        """Symbols [B,heads,n] of the values after the matches, or the means of their mean_bits lowest bits over all places of the
+        matches, [B,heads,n,mean_bits]; and the lengths of the matches, [B,heads,n], 0 for none."""
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
         present = present.to(torch.uint8).contiguous() if present is not None else None
-        retrieved = torch.empty_like(query)
-        positions = torch.empty(query.shape, dtype=torch.int32)
-        self.library.call("rosa_stream_append", self.handle, query.shape[2], query.data_ptr(), key.data_ptr(), value.data_ptr(),
-                          present.data_ptr() if present is not None else None, num_threads(), retrieved.data_ptr(),
-                          positions.data_ptr())
-        return retrieved, positions >= 0
+        result = Result(query, mean_bits)
+        self.library.call("rosa_stream_append_full", self.handle, query.shape[2], query.data_ptr(), key.data_ptr(),
+                          value.data_ptr(), present.data_ptr() if present is not None else None, num_threads(), *result.pointers)
+        return result.retrieved, result.lengths
 
     def rewind(self, counts):
         self.library.call("rosa_stream_rewind", self.handle, counts.to(torch.int64).contiguous().data_ptr())
@@ -170,23 +180,25 @@ class TorchStream:
         self.value = torch.zeros(batch, kv_heads, 0, dtype=torch.int64)
         self.lengths = torch.zeros(batch, heads, 0, dtype=torch.int64)
 
-    def append(self, query, key, value, present):
+    def append(self, query, key, value, present, mean_bits=0):
         count, rows = query.shape[2], torch.arange(query.shape[0])
         for name in ("query", "key", "value", "lengths"):
             setattr(self, name, functional.pad(getattr(self, name), (0, count)))
-        retrieved, matches = torch.zeros_like(query), torch.zeros_like(query)
+        retrieved = torch.zeros(*query.shape, mean_bits) if mean_bits else torch.zeros_like(query)
+        matches = torch.zeros_like(query)
         for t in range(count):
             there = present[:, t].bool() if present is not None else torch.ones(len(rows), dtype=torch.bool)
             at = self.sizes[there]
             for mine, new in ((self.query, query), (self.key, key), (self.value, value)):
                 mine[rows[there], :, at] = new[there, :, t]
-            found, value_there = self._step(there, query[:, :, t])
+            found, value_there = self._step(there, query[:, :, t], mean_bits)
             matches[:, :, t] = found * there[:, None]
-            retrieved[:, :, t] = torch.where(matches[:, :, t] > 0, value_there, 0)
+            matched = matches[:, :, t] > 0
+            retrieved[:, :, t] = torch.where(matched[..., None] if mean_bits else matched, value_there, 0)
             self.sizes += there
         return retrieved, matches
 
-    def _step(self, there, query):
+    def _step(self, there, query, mean_bits):
         """One token of the rows that are there, the newest key not among those it may match."""
         group = self.heads // self.kv_heads
         width = int(self.sizes.max()) + 1
@@ -197,7 +209,12 @@ class TorchStream:
         self.lengths[there, :, :width] = lengths[there]
         best, at = (lengths * width + column).max(-1)  # the longest, and of these the latest
         values = self.value[:, :, :width].repeat_interleave(group, 1)
-        return best // width, values.gather(2, (at + 1).clamp(max=width - 1)[:, :, None])[:, :, 0]
+        best = best // width
+        if not mean_bits:
+            return best, values.gather(2, (at + 1).clamp(max=width - 1)[:, :, None])[:, :, 0]
+        places = ((lengths == best[:, :, None]) & (lengths > 0))[:, :, :-1].float()
+        bits = (values[:, :, 1:, None] >> torch.arange(mean_bits)) & 1
+        return best, (places[..., None] * bits).sum(2) / places.sum(2).clamp(min=1)[..., None]
 
     def rewind(self, counts):
         if (counts == 0).all():
@@ -224,16 +241,16 @@ def make_stream(library, batch, heads, kv_heads):
     return LibraryStream(library, batch, heads, kv_heads) if library is not None else TorchStream(batch, heads, kv_heads)
 
 
-def match_whole(library, query, key, value):
-    """The matches of whole sequences without padding, nothing kept: retrieved values, and whether there was a match."""
+def match_whole(library, query, key, value, mean_bits):
+    """The same for whole sequences without padding, nothing kept."""
     batch, heads, length = query.shape
     if library is None:
-        return TorchStream(batch, heads, key.shape[1]).append(query, key, value, None)
+        return TorchStream(batch, heads, key.shape[1]).append(query, key, value, None, mean_bits)
     query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
-    retrieved, positions = torch.empty_like(query), torch.empty(query.shape, dtype=torch.int32)
-    library.call("rosa_match", batch, heads, key.shape[1], length, query.data_ptr(), key.data_ptr(), value.data_ptr(), None,
-                 num_threads(), retrieved.data_ptr(), positions.data_ptr(), None)
-    return retrieved, positions >= 0
+    result = Result(query, mean_bits)
+    library.call("rosa_match_full", batch, heads, key.shape[1], length, query.data_ptr(), key.data_ptr(), value.data_ptr(), None,
+                 num_threads(), *result.pointers)
+    return result.retrieved, result.lengths
 
 
 def pack(logits, heads, bits):
@@ -258,10 +275,10 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
         self.streams = {}  # of the layer's adapter, and of the one before the final norm
         self.present = None  # bool [B, tokens so far] on the CPU where some are padding
 
-    def append(self, name, library, query, key, value, present):
+    def append(self, name, library, query, key, value, present, mean_bits):
         if name not in self.streams:
             self.streams[name] = make_stream(library, query.shape[0], query.shape[1], key.shape[1])
-        return self.streams[name].append(query, key, value, present)
+        return self.streams[name].append(query, key, value, present, mean_bits)
 
     def remember_padding(self, before, count, present):
         if present is None and self.present is None:
@@ -406,7 +423,7 @@ class RosaAdapter(nn.Module):
         self.query_key_bits, self.value_bits = config.rosa_query_key_bits, config.rosa_value_bits
         self.gates, self.is_full = config.rosa_gates, config.rosa_agreement == "full"
         self.mixes_queries = config.rosa_mixed_queries and layer_idx > 0
-        self.output_scale = config.rosa_output_scale
+        self.takes_mean, self.output_scale = config.rosa_candidates == "mean", config.rosa_output_scale
         width, kv_width = self.heads * self.value_bits, self.kv_heads * self.value_bits
         self.q_proj = nn.Linear(config.hidden_size, self.heads * self.query_key_bits, bias=config.rosa_bias)
         self.k_proj = nn.Linear(config.hidden_size, self.kv_heads * self.query_key_bits, bias=config.rosa_bias)
@@ -441,16 +458,18 @@ class RosaAdapter(nn.Module):
             query = pack(self.project(self.q_proj, hidden, first_input), self.heads, self.query_key_bits)
             key = pack(self.project(self.k_proj, hidden, first_input), self.kv_heads, self.query_key_bits)
             value = pack(self.project(self.v_proj, hidden, first_input), self.kv_heads, self.value_bits)
+            mean_bits = self.value_bits if self.takes_mean else 0
             if cache_layer is not None:
-                retrieved, lengths = cache_layer.append(self.layer_idx, library, query, key, value, present)
+                retrieved, lengths = cache_layer.append(self.layer_idx, library, query, key, value, present, mean_bits)
             elif present is not None:
                 stream = make_stream(library, query.shape[0], self.heads, self.kv_heads)
-                retrieved, lengths = stream.append(query, key, value, present)
+                retrieved, lengths = stream.append(query, key, value, present, mean_bits)
             else:
-                retrieved, lengths = match_whole(library, query, key, value)
+                retrieved, lengths = match_whole(library, query, key, value, mean_bits)
             # Bits cross to the device packed.
-            retrieved = retrieved.transpose(1, 2).to(hidden.device)[..., None]
-            bits = (retrieved >> torch.arange(self.value_bits, device=hidden.device)) & 1
+            bits = retrieved.transpose(1, 2).to(hidden.device)
+            if not mean_bits:
+                bits = (bits[..., None] >> torch.arange(self.value_bits, device=hidden.device)) & 1
             return bits, lengths.transpose(1, 2).to(hidden.device)
 
     def project(self, projection, hidden, first_input):
@@ -465,7 +484,7 @@ class RosaAdapter(nn.Module):
         bits, lengths = retrieved
         matched = (lengths > 0)[..., None]
         zero, one = [self.by_head(x) for x in (self.v_emb0, self.v_emb1)]
-        values = torch.where(bits != 0, one, zero)
+        values = torch.lerp(zero, one, bits.float())
         if self.v_emb_no_match is not None:
             values = torch.where(matched, values, self.by_head(self.v_emb_no_match))
         if self.gates:

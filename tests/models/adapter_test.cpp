@@ -97,6 +97,11 @@ TEST(AdapterSet, DefaultSizesAndRefusedConfigurations) {
   EXPECT_THAT(message([](AdapterConfig& config) { config.gates = {"hidden", "hidden"}; }), HasSubstr("twice"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.agreement = Agreement::full; }), HasSubstr("agreement gate"));
   EXPECT_THAT(message([](AdapterConfig& config) {
+                config.candidates = Candidates::mean;
+                config.exact_value_gradient = true;
+              }),
+              HasSubstr("latest place"));
+  EXPECT_THAT(message([](AdapterConfig& config) {
                 config.num_key_value_heads = 3;
                 config.mixed_queries = true;
               }),
@@ -198,9 +203,10 @@ TEST(AdapterSet, GatesAreTheirDefinition) {
         const double z = parameter(adapters, "g_len")[head][bucket].item<double>() +
                          parameter(adapters, "g_hidden")[head].to(at::kDouble).dot(seen).item<double>() + agrees;
         for (int64_t bit = 0; bit < 3; ++bit) {
-          const bool is_one = hard.bits[0][head][t][bit].item<float>() > 0.5;
-          const char* vector = length == 0 ? "v_emb_no_match" : is_one ? "v_emb1" : "v_emb0";
-          double value = at_bits(parameter(adapters, vector), head, bit);
+          const double is_one = hard.bits[0][head][t][bit].item<double>();  // or a mean
+          double value = is_one * at_bits(parameter(adapters, "v_emb1"), head, bit) +
+                         (1 - is_one) * at_bits(parameter(adapters, "v_emb0"), head, bit);
+          if (length == 0) value = at_bits(parameter(adapters, "v_emb_no_match"), head, bit);
           if (agreement == Agreement::full) value += parameter(adapters, "u_len")[head][bucket][bit].item<double>();
           values[0][t][3 * head + bit] = value * 2 / (1 + std::exp(-z));
         }

@@ -155,7 +155,7 @@ void expect_equal_bits(const Gradients& plain, const Gradients& checkpointed, bo
 void expect_checkpointing_changes_nothing(const AdapterConfig& config) {
   for (const bool train_base : {false, true}) {
     for (const double alpha : {0.3, 1.0}) {
-      for (const bool exact_values : {false, true}) {
+      for (const bool exact_values : {false, config.candidates == Candidates::latest}) {
         for (const at::Tensor& documents : {at::Tensor(), some_documents(2, 70)}) {
           SCOPED_TRACE(base::concat("base ", train_base, " alpha ", alpha, " exact values ", exact_values));
           expect_equal_bits(run_with(false, train_base, alpha, exact_values, config, documents),

@@ -52,6 +52,7 @@ inline AdapterConfig gated_adapter_config(Agreement agreement) {
   config.gates = {"length", "hidden", "agreement"};
   config.agreement = agreement;
   config.mixed_queries = true;
+  if (agreement == Agreement::full) config.candidates = Candidates::mean;
   config.output_scale = 0.5;
   return config;
 }

@@ -33,6 +33,7 @@ void write_case(const std::filesystem::path& folder, Case which) {
   } else {
     adapter_config.gates = {"hidden", "agreement", "length"};  // beside the attention
     adapter_config.agreement = Agreement::full;
+    adapter_config.candidates = Candidates::mean;
     adapter_config.bias = true;
     adapter_config.layers = {0, 2};
   }
