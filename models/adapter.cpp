@@ -110,6 +110,7 @@ bool AdapterSet::has_layer(int64_t layer) const {
 OperatorOptions AdapterSet::operator_options(const OperatorOptions& running, int64_t sliding_window) const {
   OperatorOptions options = adapter_operator_options(running, config_);
   if (sliding_window > 0) options.sliding_window = sliding_window;
+  if (config_.limit_to_window && options.control == OperatorControl::none) options.control = OperatorControl::windowed;
   return options;
 }
 

@@ -77,6 +77,9 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.field("mixed_queries", config.mixed_queries, Role::recipe,
                 "Whether, from layer 1 on, the first half of the heads makes queries, keys and values of the first "
                 "layer's input, which knows the token alone.");
+  visitor.field("limit_to_window", config.limit_to_window, Role::recipe,
+                "A control: matches end inside the student's window, so that what is learnt is not recall. Trained and "
+                "scored only, in time quadratic in the length; can't generate and is not exported.");
   visitor.choice(
       "candidates", config.candidates, Role::recipe, {{"latest", Candidates::latest}, {"mean", Candidates::mean}},
       "Which places of the longest match a head retrieves: the latest, or the mean of the value bits after all "
@@ -114,6 +117,7 @@ void use_plain_form(AdapterConfig& config) {
   config.agreement = Agreement::tied;
   config.mixed_queries = false;
   config.candidates = Candidates::latest;
+  config.limit_to_window = false;
   config.output_scale = 1;
 }
 
@@ -234,6 +238,7 @@ std::string adapter_form(const AdapterConfig& config) {
   const auto add = [&form](const std::string& part) { form += (form.empty() ? "" : " ") + part; };
   if (config.place == AdapterPlace::mlp) add("place=mlp");
   if (config.mixed_queries) add("mixed_queries=true");
+  if (config.limit_to_window) add("limit_to_window=true");
   if (config.candidates == Candidates::mean) add("candidates=mean");
   if (config.output_scale != 1) add(concat("output_scale=", config.output_scale));
   return form;

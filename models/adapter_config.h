@@ -52,6 +52,7 @@ struct AdapterConfig {
   bool mixed_queries = false;
   Candidates candidates = Candidates::latest;
   double output_scale = 1.0;
+  bool limit_to_window = false;
   std::string estimator = "sufa";
   ProxyKernel proxy_kernel = ProxyKernel::fused;
   ProxyMask proxy_mask = ProxyMask::causal;

@@ -84,6 +84,8 @@ void write_weights(const std::map<std::string, Weight>& weights, int64_t max_byt
 
 // What configuration_qwen3_rosa.py reads of an adapter.
 void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t sliding_window) {
+  base::require<base::ConfigError>(!config.limit_to_window,
+                                   "adapters with limit_to_window are a control: there is no export of them");
   json["sliding_window"] = sliding_window;
   json["rosa_layers"] = config.layers;
   json["rosa_num_heads"] = config.num_heads;

@@ -29,6 +29,9 @@ Generator::State::State(const Qwen3& of_model, const ForwardOptions& options, in
       step(of_model, options.adapters, options.executor) {
   require(!options.documents.defined(), "generation takes no documents: each row is one text");
   require(options.operator_options.control == OperatorControl::none, "generation takes no operator control");
+  require<base::ConfigError>(
+      options.adapters == nullptr || !options.adapters->config().limit_to_window,
+      "adapters with limit_to_window are a control, for training and scores: they don't generate");
   require(options.adapters == nullptr || options.executor != nullptr, "generation with adapters needs an executor");
   require(options.sliding_window >= 0, "sliding_window is ", options.sliding_window, "; expected 0 or more");
   require(rewind >= 0 && rewind <= int64_t{1} << 30, "max_rewind is ", rewind, "; expected 0 to 2^30");

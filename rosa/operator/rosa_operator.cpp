@@ -51,8 +51,8 @@ void check_options(const OperatorInput& input, const OperatorOptions& options) {
   require<base::ConfigError>(options.candidates == Candidates::latest || !options.exact_value_gradient,
                              "rosa_operator: exact_value_gradient is the gradient of the latest place's value; it goes "
                              "with candidates latest only");
-  require(!options.training || options.control == OperatorControl::none,
-          "rosa_operator: the controls (zeroed, shuffled, windowed) are for evaluation, but training is on");
+  require(!options.training || options.control == OperatorControl::none || options.control == OperatorControl::windowed,
+          "rosa_operator: the controls zeroed and shuffled are for evaluation, but training is on");
   if (!options.training) return;
   const std::string refusal = options.estimator->refusal(input.query.size(3), input.value.size(3), options);
   require<base::ConfigError>(refusal.empty(), "rosa_operator: ", refusal);

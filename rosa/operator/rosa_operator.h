@@ -24,8 +24,9 @@ enum class ProxyKernel { fused, sdpa, composed };
 enum class FlipScale { softsign, sigmoid };
 // What the proxy may see: every earlier position, or the student's sliding window.
 enum class ProxyMask { causal, sliding_window };
-// Evaluation-only controls. zeroed: every bit 0 and nothing matched. shuffled: the value symbols are permuted in time
-// within each sequence or document, by a fixed seed. windowed: the hard operator sees only t - i < sliding_window.
+// Controls. zeroed: every bit 0 and nothing matched. shuffled: the value symbols are permuted in time within each
+// sequence or document, by a fixed seed. windowed: the hard operator sees only t - i < sliding_window, and takes time
+// quadratic in the length; only this one can be trained with.
 enum class OperatorControl { none, zeroed, shuffled, windowed };
 
 // What a match retrieves: the value after its latest place, or the mean of the values after all its places.

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/safetensors.h"
+#include "models/export.h"
+#include "models/generator.h"
 #include "models/safetensors_weights.h"
 #include "tests/models/tiny_model.h"
 #include "tests/support/temporary_folder.h"
@@ -265,6 +267,43 @@ TEST(AdapterSet, QueriesAndKeysCanBeFixedHashes) {
     ASSERT_TRUE(parameter(adapters, name).grad().defined()) << name;
     EXPECT_GT(parameter(adapters, name).grad().abs().max().item<float>(), 0) << name;
   }
+}
+
+// A control that is trained: the same as a model without far matches, in training too, and nothing else can use it.
+TEST(AdapterSet, AControlSeesOnlyTheWindow) {
+  AdapterConfig config = gated_adapter_config(Agreement::full);
+  config.layers = {1};
+  config.mixed_queries = false;
+  config.limit_to_window = true;
+  AdapterSet limited(config, tiny_config(), 3);
+  config.limit_to_window = false;
+  AdapterSet whole(config, tiny_config(), 3);
+  HostExecutor executor(1);
+  // Eight inputs that come again after 40 others: far from each other, and never within the window.
+  at::manual_seed(5);
+  const at::Tensor few = at::randn({1, 8, 48}), others = at::randn({1, 40, 48});
+  const at::Tensor normed = at::cat({few, others, few}, 1);
+  const auto lengths = [&](const AdapterSet& adapters, bool training) {
+    HardResult result;
+    AdapterCall call;
+    call.executor = &executor;
+    call.recorded = &result;
+    call.options.training = training;
+    call.options = adapters.operator_options(call.options, 10);
+    adapters.begin(1, normed, call)(normed);
+    return result.lengths.narrow(2, 48, 8).clone();
+  };
+  EXPECT_EQ(lengths(whole, false).max().item<int64_t>(), 8);
+  EXPECT_LT(lengths(limited, false).max().item<int64_t>(), 8);
+  EXPECT_TRUE(lengths(limited, true).equal(lengths(limited, false)));
+  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+  ForwardOptions options;
+  options.sliding_window = 10;
+  options.adapters = &limited;
+  options.executor = &executor;
+  EXPECT_THROW(Generator(model, options, 1), base::ConfigError);
+  testing::TemporaryFolder folder;
+  EXPECT_THROW(export_adapter(limited, {.dtype = "float32"}, folder.path()), base::ConfigError);
 }
 
 class AdapterFile : public ::testing::Test {

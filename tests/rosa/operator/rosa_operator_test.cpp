@@ -294,7 +294,11 @@ TEST(RosaOperator, Controls) {
   EXPECT_TRUE(is_equal(rosa_operator(input, options, executor).bits, rosa_operator(masked, {}, executor).bits));
 
   options.training = true;
-  EXPECT_THROW(rosa_operator(input, options, executor), base::ArgumentError);
+  EXPECT_TRUE(is_equal(rosa_operator(input, options, executor).bits, rosa_operator(masked, {}, executor).bits));
+  for (const OperatorControl control : {OperatorControl::zeroed, OperatorControl::shuffled}) {
+    options.control = control;
+    EXPECT_THROW(rosa_operator(input, options, executor), base::ArgumentError);
+  }
 }
 
 TEST(RosaOperator, OutputMergesHeadsWithoutACopy) {
