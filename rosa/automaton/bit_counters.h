@@ -49,4 +49,14 @@ inline void add_bits(uint64_t symbol, int32_t groups, BitLanes<Counter>* counter
   for (int32_t group = 0; group < groups; ++group, symbol >>= 8) counters[group] += kBitsOfByte<Counter>[symbol & 255];
 }
 
+// Adds them, or nothing, without a branch.
+template <class Counter>
+inline void add_bits_if(bool condition, uint8_t symbol, int32_t groups, BitLanes<Counter>* counters) {
+  add_bits(static_cast<uint8_t>(condition ? symbol : 0), groups, counters);
+}
+template <class Counter>
+inline void add_bits_if(bool condition, uint64_t symbol, int32_t groups, BitLanes<Counter>* counters) {
+  add_bits(condition ? symbol : uint64_t{0}, groups, counters);
+}
+
 }  // namespace rosa::automaton

@@ -251,8 +251,8 @@ Symbols hostile_query(const Symbols& key, size_t period, std::mt19937_64& random
 
 TEST(PlaceSumsTest, TheWorkIsNearLinearOnEveryFamily) {
   std::mt19937_64 random(55);
-  constexpr size_t kSize = 16384;
-  constexpr int64_t kLogSize = 14;
+  constexpr size_t kSize = 8192;
+  constexpr int64_t kLogSize = 13;
   int64_t num_fallbacks = 0;
   for (const Family& family : families()) {
     for (const int bits : {1, 4, 8}) {
