@@ -1,5 +1,5 @@
-// `rosa report`: what `rosa train`, `rosa experiment` or `rosa demo` left, as one page (of a demo: a picture) to look
-// at or as Markdown tables.
+// `rosa report`: what `rosa train`, `rosa eval --suite`, `rosa experiment` or `rosa demo` left, as one page (of a demo:
+// a picture) to look at or as Markdown tables.
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <ctime>
@@ -35,31 +35,48 @@ struct ReportOptions {
   bool markdown = false, force = false;
 };
 
-enum class FolderKind { run, experiment, demo };
+enum class InputKind { run, suite, experiment, demo };
 
-const char* name_of(FolderKind kind) {
-  return kind == FolderKind::run ? "a run" : kind == FolderKind::experiment ? "an experiment" : "a demo";
+const char* name_of(InputKind kind) {
+  switch (kind) {
+    case InputKind::run:
+      return "a run";
+    case InputKind::suite:
+      return "a suite";
+    case InputKind::experiment:
+      return "an experiment";
+    case InputKind::demo:
+      break;
+  }
+  return "a demo";
 }
 
-FolderKind kind_of(const std::string& folder) {
+InputKind kind_of(const std::string& folder) {
   std::error_code ignored;
-  if (fs::exists(fs::path(folder) / "experiment.json", ignored)) return FolderKind::experiment;
-  if (report::is_run_folder(folder)) return FolderKind::run;
+  if (fs::is_regular_file(folder, ignored)) return InputKind::suite;  // whoever reads it says where it is none
+  if (fs::exists(fs::path(folder) / "experiment.json", ignored)) return InputKind::experiment;
+  if (report::is_run_folder(folder)) return InputKind::run;
   base::require<base::DataError>(
       report::is_demo_folder(folder), "'", folder, "' holds no experiment.json, and no ",
       "run.json, metrics.jsonl or summary.json either; expected a folder that `rosa train`, ",
       "`rosa experiment` or `rosa demo` made");
-  return FolderKind::demo;
+  return InputKind::demo;
 }
 
-FolderKind kind_of(const std::vector<std::string>& folders) {
-  const FolderKind kind = kind_of(folders[0]);
+// Runs and results of suites share a page.
+bool share_a_page(InputKind one, InputKind other) {
+  const auto is_of_runs = [](InputKind kind) { return kind == InputKind::run || kind == InputKind::suite; };
+  return one == other || (is_of_runs(one) && is_of_runs(other));
+}
+
+InputKind kind_of(const std::vector<std::string>& folders) {
+  const InputKind kind = kind_of(folders[0]);
   for (const std::string& folder : folders) {
-    const FolderKind other = kind_of(folder);
-    base::require<base::ConfigError>(other == kind, "'", folders[0], "' is of ", name_of(kind), " and '", folder,
-                                     "' of ", name_of(other), "; make a page of each kind");
+    const InputKind other = kind_of(folder);
+    base::require<base::ConfigError>(share_a_page(kind, other), "'", folders[0], "' is of ", name_of(kind), " and '",
+                                     folder, "' of ", name_of(other), "; make a page of each kind");
   }
-  base::require<base::ConfigError>(kind != FolderKind::demo || folders.size() == 1, "a picture is of one demo, got ",
+  base::require<base::ConfigError>(kind != InputKind::demo || folders.size() == 1, "a picture is of one demo, got ",
                                    folders.size());
   return kind;
 }
@@ -68,9 +85,19 @@ struct Report {
   std::string page, markdown, holds;
 };
 
+// "2 runs, 1 suite"; empty of none.
+std::string count_text(std::size_t count, const char* what) {
+  return count == 0 ? "" : base::concat(count, " ", what, count == 1 ? "" : "s");
+}
+
 Report report_of_runs(const ReportOptions& options, int refresh_s) {
   std::vector<report::TrainingRun> runs;
+  std::vector<report::SuiteResult> suites;
   for (const std::string& folder : options.folders) {
+    if (kind_of(folder) == InputKind::suite) {
+      suites.push_back(report::read_suite_file(folder));
+      continue;
+    }
     runs.push_back(report::read_training_run(folder));
     for (RunSetting& setting : read_run_settings(folder)) {
       runs.back().configuration.push_back(
@@ -78,8 +105,11 @@ Report report_of_runs(const ReportOptions& options, int refresh_s) {
     }
   }
   report::name_runs(runs);
-  return {report::run_page(runs, refresh_s), options.markdown ? report::run_markdown(runs) : std::string(),
-          base::concat(runs.size(), runs.size() == 1 ? " run" : " runs")};
+  report::name_suites(suites);
+  const char* gap = runs.empty() || suites.empty() ? "" : ", ";
+  return {report::run_page(runs, suites, refresh_s),
+          options.markdown ? report::run_markdown(runs, suites) : std::string(),
+          base::concat(count_text(runs.size(), "run"), gap, count_text(suites.size(), "suite"))};
 }
 
 Report report_of_experiments(const ReportOptions& options) {
@@ -97,11 +127,12 @@ Report report_of_demo(const ReportOptions& options) {
 
 Report make_report(const ReportOptions& options, int refresh_s = 0) {
   switch (kind_of(options.folders)) {
-    case FolderKind::run:
+    case InputKind::run:
+    case InputKind::suite:
       return report_of_runs(options, refresh_s);
-    case FolderKind::experiment:
+    case InputKind::experiment:
       return report_of_experiments(options);
-    case FolderKind::demo:
+    case InputKind::demo:
       break;
   }
   return report_of_demo(options);
@@ -152,7 +183,7 @@ void follow(const ReportOptions& options, const fs::path& output) {
 }
 
 int run_report(const ReportOptions& options) {
-  const bool is_picture = kind_of(options.folders) == FolderKind::demo;
+  const bool is_picture = kind_of(options.folders) == InputKind::demo;
   const std::string usual_name = options.markdown ? "" : is_picture ? "demo.svg" : "report.html";
   const std::string name = options.output.empty() ? usual_name : options.output;
   const fs::path output = output_path(name);
@@ -160,6 +191,7 @@ int run_report(const ReportOptions& options) {
     check_output({.option = "-o",
                   .path = output,
                   .kind = is_picture ? OutputKind::picture : OutputKind::report_page,
+                  .inputs = {options.folders.begin(), options.folders.end()},
                   .folders = {options.folders.begin(), options.folders.end()},
                   .force = options.force});
   }
@@ -192,7 +224,9 @@ void add_report_command(CLI::App& program, Action& action) {
   CLI::App* command =
       program.add_subcommand("report", "Shows runs, or experiments, as one HTML page; also while they run.");
   const auto options = std::make_shared<ReportOptions>();
-  command->add_option("FOLDER", options->folders, "run folders, folders of rosa experiment, or one of rosa demo")
+  command
+      ->add_option("FOLDER", options->folders,
+                   "run folders and files of rosa eval --suite -o, folders of rosa experiment, or one of rosa demo")
       ->required();
   command
       ->add_option("-o,--output", options->output,
@@ -212,6 +246,7 @@ void add_report_command(CLI::App& program, Action& action) {
       "  rosa report runs/a -o a.html                 a run\n"
       "  rosa report runs/a runs/b -o ab.html         two of them compared\n"
       "  rosa report runs/a -o a.html --follow 30     while it runs\n"
+      "  rosa report runs/a suite.json -o a.html      with what rosa eval --suite -o suite.json found\n"
       "  rosa report runs/gate runs/counting --markdown\n"
       "  rosa report runs/demo -o demo.svg            what the demo closed of the gap, as a picture");
   command->callback([&action, options] { action = [options] { return run_report(*options); }; });

@@ -29,12 +29,11 @@ class Drawing {
         row_height_(std::clamp(kWantedHeight / static_cast<double>(std::max<std::size_t>(1, map.rows.size())),
                                kSmallestRow, kLargestRow)),
         frame_(make_frame()),
-        x_(ScaleKind::linear, {map.columns.front().low, map.columns.back().high},
-           {frame_.plot.left, frame_.plot.right}) {}
+        x_(ScaleKind::linear, domain_of(map), {frame_.plot.left, frame_.plot.right}) {}
 
   Markup svg() {
     open_svg(out_, frame_, map_.id, map_.title, map_.description);
-    draw_x_axis(out_, frame_, x_, x_.ticks(5), map_.x_title);
+    draw_x_axis(out_, frame_, x_, map_.column_names.empty() ? x_.ticks(5) : named_ticks(), map_.x_title);
     draw_cells();
     draw_names();
     draw_columns();
@@ -43,6 +42,27 @@ class Drawing {
   }
 
  private:
+  static Interval domain_of(const HeatMap& map) {
+    if (map.column_names.empty()) return {map.columns.front().low, map.columns.back().high};
+    return {0, static_cast<double>(map.column_names.size())};
+  }
+
+  std::size_t num_columns() const { return map_.columns.size() + map_.column_names.size(); }
+
+  // In the middle of their columns, as many as find room.
+  std::vector<Tick> named_ticks() const {
+    std::vector<Tick> ticks;
+    double end = 0;
+    for (std::size_t column = 0; column < num_columns(); ++column) {
+      const std::string& name = map_.column_names[column];
+      const double middle = static_cast<double>(column) + 0.5;
+      if (x_(middle) - text_width(name) / 2 < end) continue;
+      end = x_(middle) + text_width(name) / 2 + 4;
+      ticks.push_back({middle, name});
+    }
+    return ticks;
+  }
+
   SvgFrame make_frame() const {
     double name_width = 20;
     for (const HeatRow& row : map_.rows) name_width = std::max(name_width, text_width(row.name));
@@ -61,8 +81,12 @@ class Drawing {
   }
 
   double top_of(std::size_t row) const { return frame_.plot.top + row_height_ * static_cast<double>(row); }
-  double left_of(std::size_t column) const { return x_.clamped(map_.columns[column].low); }
-  double right_of(std::size_t column) const { return x_.clamped(map_.columns[column].high); }
+  Interval place_of(std::size_t column) const {
+    if (map_.column_names.empty()) return map_.columns[column];
+    return {static_cast<double>(column), static_cast<double>(column + 1)};
+  }
+  double left_of(std::size_t column) const { return x_.clamped(place_of(column).low); }
+  double right_of(std::size_t column) const { return x_.clamped(place_of(column).high); }
 
   // Neighbours of one shade are one box.
   void draw_cells() {
@@ -71,14 +95,14 @@ class Drawing {
     for (std::size_t i = 0; i < map_.rows.size(); ++i) {
       const HeatRow& row = map_.rows[i];
       const double top = top_of(i), bottom = top + row_height_, middle = (top + bottom) / 2;
-      for (std::size_t begin = 0, end = 0; begin < map_.columns.size(); begin = end) {
+      for (std::size_t begin = 0, end = 0; begin < num_columns(); begin = end) {
         end = begin + 1;
         if (!row.values[begin]) continue;
         const std::size_t shade = shade_of(*row.values[begin]);
-        while (end < map_.columns.size() && row.values[end] && shade_of(*row.values[end]) == shade) ++end;
+        while (end < num_columns() && row.values[end] && shade_of(*row.values[end]) == shade) ++end;
         paths[shade] += box(left_of(begin), top, right_of(end - 1), bottom);
       }
-      for (std::size_t column = 0; column < map_.columns.size(); ++column) {
+      for (std::size_t column = 0; column < num_columns(); ++column) {
         if (!row.is_marked[column]) continue;
         const double size = std::min(row_height_, right_of(column) - left_of(column)) * 0.35;
         const double x = (left_of(column) + right_of(column)) / 2;
@@ -107,12 +131,17 @@ class Drawing {
 
   void draw_columns() {
     out_.open("g", {{"class", "hover"}});
-    for (std::size_t column = 0; column < map_.columns.size(); ++column) {
-      const Interval& steps = map_.columns[column];
-      std::string text = map_.x_title + " " + fixed(steps.low, 0) + " to " + fixed(steps.high, 0);
+    for (std::size_t column = 0; column < num_columns(); ++column) {
+      std::string text = map_.x_title + " ";
+      if (map_.column_names.empty()) {
+        text += fixed(map_.columns[column].low, 0) + " to " + fixed(map_.columns[column].high, 0);
+      } else {
+        text += map_.column_names[column];
+      }
       for (const HeatRow& row : map_.rows) {
         if (!row.values[column]) continue;
-        text += "\n" + row.name + ": " + map_.value_text(*row.values[column]);
+        text += "\n" + row.name + ": ";
+        text += row.texts.empty() ? map_.value_text(*row.values[column]) : row.texts[column];
         if (row.is_marked[column]) text += " (" + map_.mark_name + ")";
       }
       draw_hover(out_, left_of(column), right_of(column), frame_.plot, text);
@@ -145,10 +174,12 @@ class Drawing {
 }  // namespace
 
 Markup HeatMap::svg() const {
-  base::require(!columns.empty(), "HeatMap::svg: there are no columns");
+  const std::size_t num_columns = columns.size() + column_names.size();
+  base::require(columns.empty() != column_names.empty(), "HeatMap::svg: expected columns, or names of them");
   for (const HeatRow& row : rows) {
-    base::require(row.values.size() == columns.size() && row.is_marked.size() == columns.size(),
-                  "HeatMap::svg: a row with ", row.values.size(), " values for ", columns.size(), " columns");
+    base::require(row.values.size() == num_columns && row.is_marked.size() == num_columns &&
+                      (row.texts.empty() || row.texts.size() == num_columns),
+                  "HeatMap::svg: a row with ", row.values.size(), " values for ", num_columns, " columns");
   }
   return Drawing(*this).svg();
 }

@@ -11,6 +11,7 @@
 #include "report/line_chart.h"
 #include "report/numbers.h"
 #include "report/run/curves.h"
+#include "report/run/section.h"
 
 namespace rosa::report {
 namespace {
@@ -21,12 +22,6 @@ constexpr int kNumHovers = 64;
 constexpr std::size_t kFewPoints = 24;         // each of them is marked
 constexpr double kSmallestExtent = 0.04;       // of a linear axis, as a share of its greatest value
 constexpr double kHalfLifeOfSteps = 1.0 / 50;  // of all steps
-
-Markup panel(const std::string& title, const Markup& picture) {
-  Markup out;
-  out.open("div", {{"class", "panel"}}).element("p", {{"class", "panel-title"}}, title);
-  return out.add(picture).close();
-}
 
 // One curve of a chart before it is one: all its samples, in units of the axis.
 struct Line {

@@ -6,6 +6,8 @@
 #include "report/numbers.h"
 #include "report/page_head.h"
 #include "report/run/charts.h"
+#include "report/run/section.h"
+#include "report/run/suite_section.h"
 #include "report/run/tables.h"
 #include "report/style.h"
 
@@ -13,20 +15,6 @@ namespace rosa::report {
 namespace {
 
 using base::concat;
-
-// A section of the page: pictures, then the numbers beside them.
-struct Section {
-  std::string title, explanation;
-  std::vector<Markup> panels;
-  std::vector<Table> tables;
-  bool is_folded = false;  // the tables open on demand
-  bool is_needed = false;  // shown also where it holds nothing but its explanation
-
-  bool empty() const {
-    return !is_needed && std::all_of(panels.begin(), panels.end(), [](const Markup& panel) { return panel.empty(); }) &&
-           std::all_of(tables.begin(), tables.end(), [](const Table& table) { return table.empty(); });
-  }
-};
 
 Appearance appearance_of(const std::vector<TrainingRun>& runs) {
   Appearance appearance;
@@ -51,20 +39,35 @@ bool repeats_the_loss(const std::vector<TrainingRun>& runs, const std::string& k
   });
 }
 
+// Those of the runs' own evaluations, then `files`.
+std::vector<SuiteResult> suites_of(const std::vector<TrainingRun>& runs, const std::vector<SuiteResult>& files) {
+  std::vector<SuiteResult> suites;
+  for (const TrainingRun& run : runs) {
+    if (!run.suite) continue;
+    suites.push_back(*run.suite);
+    suites.back().name = files.empty() ? run.name : run.name + ", last evaluation";
+    suites.back().suite = run.setting("evaluation.suite");
+  }
+  suites.insert(suites.end(), files.begin(), files.end());
+  return suites;
+}
+
 std::string title_of_run(const std::vector<TrainingRun>& runs, const std::string& title, const TrainingRun& run) {
   return runs.size() > 1 ? concat(title, ": ", run.name) : title;
 }
 
 class RunSections {
  public:
-  explicit RunSections(const std::vector<TrainingRun>& runs)
+  RunSections(const std::vector<TrainingRun>& runs, const std::vector<SuiteResult>& suites)
       : runs_(runs), appearance_(appearance_of(runs)), sources_(sources_of(runs)), charts_(runs, appearance_) {
     add_evaluations();
+    for (Section& section : suite_sections(suites_of(runs, suites))) sections_.push_back(std::move(section));
     for (const FigureSection& section : step_sections()) add_figures(section);
     add_figures({"Other figures", "What metrics.jsonl holds besides.", other_step_figures(runs), false});
     for (const TrainingRun& run : runs) add_sources(run);
     for (const TrainingRun& run : runs) add_layers(run);
-    sections_.push_back({"Events", "", {}, {event_table(runs)}, false});
+    sections_.push_back(section("Events", ""));
+    sections_.back().tables.push_back(event_table(runs));
     add_configuration();
     std::erase_if(sections_, [](const Section& section) { return section.empty(); });
   }
@@ -72,39 +75,23 @@ class RunSections {
   const std::vector<Section>& all() const { return sections_; }
   double half_life() const { return charts_.half_life(); }
 
-  void write(Markup& out, const Section& section) const {
-    out.open("section").element("h3", {}, section.title);
-    if (!section.explanation.empty()) out.element("p", {{"class", "note"}}, section.explanation);
-    if (std::any_of(section.panels.begin(), section.panels.end(), [](const Markup& panel) { return !panel.empty(); })) {
-      out.open("figure").open("div", {{"class", "panels"}});
-      for (const Markup& panel : section.panels) out.add(panel);
-      out.close().close();
-    }
-    for (const Table& table : section.tables) {
-      if (table.empty()) continue;
-      if (section.is_folded) out.open("details").element("summary", {}, table.caption());
-      out.add(table.html(table_appearance(section)));
-      if (section.is_folded) out.close();
-    }
-    out.close();
-  }
-
  private:
-  const Appearance& table_appearance(const Section& section) const {
-    return section.title.starts_with(kSources) ? sources_ : appearance_;
+  Section section(const std::string& title, const std::string& explanation) const {
+    return {.title = title, .explanation = explanation, .panels = {}, .tables = {}, .appearance = appearance_};
   }
 
   void add_evaluations() {
     std::vector<FigureInfo> figures = evaluation_figures();
     for (FigureInfo& other : other_evaluation_figures(runs_)) figures.push_back(std::move(other));
-    Section section = {"Evaluations", "Over held-out text; a step here is the number of steps done before.", {}, {}};
+    Section section =
+        this->section("Evaluations", "Over held-out text; a step here is the number of steps done before.");
     for (const FigureInfo& info : figures) section.panels.push_back(charts_.evaluation_chart(info));
     section.tables.push_back(evaluation_table(runs_, figures));
     sections_.push_back(std::move(section));
   }
 
   void add_figures(const FigureSection& described) {
-    Section section = {described.title, described.explanation, {}, {}};
+    Section section = this->section(described.title, described.explanation);
     std::vector<FigureInfo> shown;
     std::string constant;
     for (const FigureInfo& info : described.figures) {
@@ -118,9 +105,7 @@ class RunSections {
       section.tables.push_back(time_table(runs_));
     }
     section.tables.push_back(step_table(runs_, shown));
-    const bool is_drawn =
-        std::any_of(section.panels.begin(), section.panels.end(), [](const Markup& panel) { return !panel.empty(); });
-    if (!constant.empty() && is_drawn) {
+    if (!constant.empty() && section.has_pictures()) {
       section.explanation += (section.explanation.empty() ? "" : " ");
       section.explanation += "The same throughout, and so only in the table: " + constant + ".";
     }
@@ -129,22 +114,20 @@ class RunSections {
 
   void add_sources(const TrainingRun& run) {
     if (run.sources.empty()) return;
-    sections_.push_back({title_of_run(runs_, kSources, run),
-                         "The loss over the sequences of each source, smoothed.",
-                         {charts_.source_chart(run, sources_)},
-                         {source_table(run)},
-                         false});
+    sections_.push_back({.title = title_of_run(runs_, "Sources", run),
+                         .explanation = "The loss over the sequences of each source, smoothed.",
+                         .panels = {charts_.source_chart(run, sources_)},
+                         .tables = {source_table(run)},
+                         .appearance = sources_});
   }
 
   void add_layers(const TrainingRun& run) {
     if (run.layers.empty()) return;
-    Section section = {
+    Section section = this->section(
         title_of_run(runs_, "Layers", run),
         "What the automata of each layer saw: mean over the steps of a column, the stronger the colour the greater. A "
-        "layer has collapsed where nothing matches or its symbols never change.",
-        {},
-        {layer_table(run)},
-        false};
+        "layer has collapsed where nothing matches or its symbols never change.");
+    section.tables.push_back(layer_table(run));
     for (std::size_t i = 0; i < kLayerFigures.size(); ++i) section.panels.push_back(charts_.layer_map(run, i));
     sections_.push_back(std::move(section));
   }
@@ -155,11 +138,14 @@ class RunSections {
     const char* nothing = !are_equal         ? ""
                           : runs_.size() > 1 ? "The runs do not differ in any setting."
                                              : "Defaults only.";
-    sections_.push_back({"Configuration", nothing, {}, {std::move(table)}, false, are_equal});
-    sections_.push_back({"All settings", "", {}, {configuration_table(runs_, true)}, true});
+    Section shown = section("Configuration", nothing), all = section("All settings", "");
+    shown.tables.push_back(std::move(table));
+    shown.is_needed = are_equal;
+    all.tables.push_back(configuration_table(runs_, true));
+    all.is_folded = true;
+    sections_.push_back(std::move(shown));
+    sections_.push_back(std::move(all));
   }
-
-  static constexpr const char* kSources = "Sources";
 
   const std::vector<TrainingRun>& runs_;
   Appearance appearance_, sources_;
@@ -209,8 +195,10 @@ std::vector<std::string> findings(const TrainingRun& run) {
   return found;
 }
 
-std::string page_title(const std::vector<TrainingRun>& runs) {
-  return runs.size() == 1 ? runs[0].name : concat("Comparison of ", runs.size(), " runs");
+std::string page_title(const std::vector<TrainingRun>& runs, const std::vector<SuiteResult>& suites) {
+  if (runs.size() > 1) return concat("Comparison of ", runs.size(), " runs");
+  if (runs.size() == 1) return runs[0].name;
+  return suites.size() == 1 ? suites[0].name : concat("Comparison of ", suites.size(), " results of suites");
 }
 
 std::string how_to_read(double half_life) {
@@ -224,15 +212,9 @@ std::string how_to_read(double half_life) {
       "failures, roll-backs, skipped steps and spikes.");
 }
 
-}  // namespace
-
-std::string run_page(const std::vector<TrainingRun>& runs, int refresh_s) {
-  const RunSections sections(runs);
-  const std::string title = page_title(runs);
+// What stands above the sections.
+Markup head_of(const std::vector<TrainingRun>& runs, double half_life) {
   Markup out;
-  out.open("html", {{"lang", "en"}});
-  write_page_head(out, {.title = title, .style = run_style_sheet(), .refresh_s = refresh_s});
-  out.open("body").open("header").element("h1", {}, title).close().open("main").open("article");
   out.open("ul", {{"class", "findings"}, {"aria-label", "In short"}});
   for (const TrainingRun& run : runs) {
     for (const std::string& sentence : findings(run)) out.element("li", {}, sentence);
@@ -243,28 +225,35 @@ std::string run_page(const std::vector<TrainingRun>& runs, int refresh_s) {
     for (const auto& [name, value] : facts_of(run)) out.element("dt", {}, name).element("dd", {}, value);
     out.close();
   }
-  out.add(overview_table(runs, sections.half_life()).html(appearance_of(runs)));
-  out.element("p", {{"class", "note"}}, how_to_read(sections.half_life()));
-  for (const Section& section : sections.all()) sections.write(out, section);
+  out.add(overview_table(runs, half_life).html(appearance_of(runs)));
+  return out.element("p", {{"class", "note"}}, how_to_read(half_life));
+}
+
+}  // namespace
+
+std::string run_page(const std::vector<TrainingRun>& runs, const std::vector<SuiteResult>& suites, int refresh_s) {
+  const RunSections sections(runs, suites);
+  const std::string title = page_title(runs, suites);
+  Markup out;
+  out.open("html", {{"lang", "en"}});
+  write_page_head(out, {.title = title, .style = run_style_sheet(), .refresh_s = refresh_s});
+  out.open("body").open("header").element("h1", {}, title).close().open("main").open("article");
+  if (!runs.empty()) out.add(head_of(runs, sections.half_life()));
+  for (const Section& section : sections.all()) out.add(section.html());
   out.close().close().element("footer", {}, "Made by rosa report.").close().close();
   return "<!DOCTYPE html>\n" + out.str() + "\n";
 }
 
-std::string run_markdown(const std::vector<TrainingRun>& runs) {
-  const RunSections sections(runs);
-  std::string out = "# " + markdown_text(page_title(runs)) + "\n\n";
+std::string run_markdown(const std::vector<TrainingRun>& runs, const std::vector<SuiteResult>& suites) {
+  const RunSections sections(runs, suites);
+  std::string out = "# " + markdown_text(page_title(runs, suites)) + "\n\n";
   for (const TrainingRun& run : runs) {
     for (const std::string& sentence : findings(run)) out += "- " + markdown_text(sentence) + "\n";
     for (const auto& [name, value] : facts_of(run)) out += concat("- ", name, ": ", markdown_text(value), "\n");
   }
-  out += concat("\n", overview_table(runs, sections.half_life()).markdown());
+  if (!runs.empty()) out += concat("\n", overview_table(runs, sections.half_life()).markdown());
   for (const Section& section : sections.all()) {
-    if (section.is_folded) continue;
-    std::string tables;
-    for (const Table& table : section.tables) {
-      if (!table.empty()) tables += concat("\n", table.markdown());
-    }
-    if (!tables.empty()) out += concat("\n## ", markdown_text(section.title), "\n", tables);
+    if (!section.is_folded) out += section.markdown();
   }
   return out;
 }

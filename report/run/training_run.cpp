@@ -95,7 +95,12 @@ class MetricsReader {
     const double step = step_of(fields);
     cut(run_.evaluations, step);
     add_figures(fields, step, run_.evaluations);
-    if (const auto suite = fields.object("suite")) add_figures(*suite, step, run_.evaluations);
+    if (run_.suite && run_.suite->num_steps_done >= step) run_.suite.reset();
+    const auto suite = fields.object("suite");
+    if (!suite) return;
+    add_figures(*suite, step, run_.evaluations);
+    run_.suite = SuiteResult{.name = {}, .file = {}, .suite = {}, .run = {}, .num_steps_done = step, .rows = {}};
+    run_.suite->rows = read_suite_rows(fields, "suite_rows");
   }
 
   void read_layer(const JsonFields& fields, double step) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "report/run/suite_result.h"
 #include "report/statistics.h"
 
 namespace rosa::report {
@@ -63,7 +64,8 @@ struct TrainingRun {
   int64_t num_step_lines = 0;
   std::vector<LayerSteps> layers;  // by number
   std::vector<SourceSteps> sources;
-  std::vector<Event> events;  // in order of their steps, those without one last
+  std::optional<SuiteResult> suite;  // of the last evaluation that ran one
+  std::vector<Event> events;         // in order of their steps, those without one last
 
   // A value of the configuration; empty where it has none of this key.
   std::string setting(const std::string& key) const;

@@ -54,6 +54,21 @@ TEST_F(SuiteCommand, ScoresARunAlikeOnAnyNumberOfRanks) {
     for (json& row : (*scores)["rows"]) row["figures"].erase("us_per_token");
   }
   EXPECT_EQ(one, two);
+  // rosa report shows both, beside the run and alone, and says where a file is none of them.
+  const auto report = [this](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {testing::rosa_program(), "report"});
+    return testing::run_job(arguments, {.folder = folder_.path()});
+  };
+  const JobResult shown = report({"run", "one.json", "two.json", "--markdown"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.output;
+  EXPECT_THAT(shown.output, HasSubstr("# run\n"));
+  EXPECT_THAT(shown.output, HasSubstr("| one | suite.yaml | run | 4 |"));
+  EXPECT_THAT(shown.output, HasSubstr("one, rosa_zeroed"));
+  EXPECT_THAT(report({"one.json", "-o", "page.html"}).output, HasSubstr("page.html: 1 suite"));
+  EXPECT_EQ(report({"one.json", "-o", "one.json", "--force"}).exit_code, 2);
+  const JobResult no_suite = report({"run", "suite.yaml"});
+  EXPECT_EQ(no_suite.exit_code, 3);
+  EXPECT_THAT(no_suite.output, HasSubstr("suite.yaml"));
   // Its own kind of file is replaced, the suite itself is not.
   EXPECT_EQ(eval({"--suite", "suite.yaml", "-o", "one.json"}).exit_code, 0);
   EXPECT_EQ(eval({"--suite", "suite.yaml", "--force", "-o", "suite.yaml"}).exit_code, 2);
@@ -78,6 +93,8 @@ TEST_F(SuiteCommand, RunsAtTheEvaluationsOfATraining) {
   const JobResult trained = testing::run_job(run_.train_command(overrides), {.num_ranks = 2});
   ASSERT_EQ(trained.exit_code, 0) << trained.output;
   EXPECT_THAT(run_.log(0), HasSubstr("suite after step 2: length/perplexity"));
+  EXPECT_THAT(testing::run_job({testing::rosa_program(), "report", run_.folder().string(), "--markdown"}).output,
+              HasSubstr("\n## Suite: needle\n"));
   std::istringstream lines(text_of_file(run_.folder() / "metrics.jsonl"));
   std::vector<int64_t> steps;
   for (std::string line; std::getline(lines, line);) {

@@ -6,10 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <regex>
-
-#include "base/file.h"
+#include "tests/report/run/page_checks.h"
 #include "tests/report/run/run_folder.h"
 
 namespace rosa::report {
@@ -17,8 +14,13 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::holds;
 using ::testing::Not;
+using testing::row_of;
 using testing::RunFolder;
+
+// A real parser has looked at it.
+std::string checked_page(const std::vector<TrainingRun>& runs) { return testing::checked(run_page(runs)); }
 
 std::vector<TrainingRun> runs_of(const std::vector<const RunFolder*>& folders) {
   std::vector<TrainingRun> runs;
@@ -26,41 +28,6 @@ std::vector<TrainingRun> runs_of(const std::vector<const RunFolder*>& folders) {
   name_runs(runs);
   for (std::size_t i = 0; i < runs.size(); ++i) runs[i].name = "run" + std::to_string(i);
   return runs;
-}
-
-std::string checked_page(const std::vector<TrainingRun>& runs) {
-  const std::string page = run_page(runs);
-  testing::TemporaryFolder work;
-  base::write_file_atomically(work / "page.html", page);
-  const std::string check = "python3 '" ROSA_SOURCE_DIR "/tests/support/check_report_page.py' ";
-  EXPECT_EQ(std::system((check + (work / "page.html").string()).c_str()), 0);
-  return page;
-}
-
-// Pages are too long for a matcher's message.
-bool holds(const std::string& page, const std::string& part) { return page.find(part) != std::string::npos; }
-
-std::string without_tags(const std::string& html) { return std::regex_replace(html, std::regex("<[^>]*>|\n"), ""); }
-
-// The cells of a row of the table with this caption, as a reader sees them; empty where there is no such row.
-std::vector<std::string> row_of(const std::string& page, const std::string& caption, const std::string& name) {
-  const std::size_t begin = page.find("<caption><span>" + caption);
-  if (begin == std::string::npos) return {};
-  const std::string table = page.substr(begin, page.find("</table>", begin) - begin);
-  const std::regex row("<th scope=\"row\"[^]*?</tr>");
-  for (std::sregex_iterator found(table.begin(), table.end(), row), end; found != end; ++found) {
-    const std::string text = found->str();
-    const std::size_t head_end = text.find("</th>");
-    if (without_tags(text.substr(0, head_end)) != name) continue;
-    std::vector<std::string> cells;
-    const std::regex cell("<td[^]*?</td>");
-    const std::string rest = text.substr(head_end);
-    for (std::sregex_iterator one(rest.begin(), rest.end(), cell); one != end; ++one) {
-      cells.push_back(without_tags(one->str()));
-    }
-    return cells;
-  }
-  return {};
 }
 
 // Losses 4, 1, not finite, 2; the third layer collapses.
@@ -134,7 +101,7 @@ TEST(RunPage, ARunThatHasJustBegun) {
   const std::string page = checked_page(runs_of({&folder}));
   EXPECT_EQ(row_of(page, "Over the logged steps", "Loss").at(0), "2.000");
   EXPECT_FALSE(holds(page, "http-equiv=\"refresh\""));
-  EXPECT_TRUE(holds(run_page(runs_of({&folder}), 15), "http-equiv=\"refresh\" content=\"15\""));
+  EXPECT_TRUE(holds(run_page(runs_of({&folder}), {}, 15), "http-equiv=\"refresh\" content=\"15\""));
 }
 
 TEST(RunPage, NothingIsFinite) {
