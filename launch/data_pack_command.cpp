@@ -1,6 +1,5 @@
 // `rosa data pack`: makes token files from text, conversations or token ids.
 #include <CLI/CLI.hpp>
-#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -70,34 +69,6 @@ std::filesystem::path held_out_name(const std::filesystem::path& output) {
   std::filesystem::path path = output;
   return path.replace_filename(output.stem().string() + ".held_out" + output.extension().string());
 }
-
-// While it lives, INT, TERM and HUP are only noted: what is half written must go first.
-class StopSignals {
- public:
-  StopSignals() {
-    noted_ = 0;
-    for (size_t i = 0; i < kSignals.size(); ++i) {
-      struct sigaction action {};
-      action.sa_handler = [](int signal) { noted_ = signal; };
-      sigaction(kSignals[i], nullptr, &before_[i]);
-      // Ignored by nohup: it stays so. Without SA_RESTART: a read from a pipe that nobody writes ends.
-      if (before_[i].sa_handler != SIG_IGN) sigaction(kSignals[i], &action, nullptr);
-    }
-  }
-  ~StopSignals() {
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
-  static int noted() { return noted_; }
-
- private:
-  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
-  static volatile std::sig_atomic_t noted_;
-  std::array<struct sigaction, kSignals.size()> before_{};
-};
-volatile std::sig_atomic_t StopSignals::noted_ = 0;
 
 // "corpus.tokens: 120 MB of 1.2 GB (10%), 45 MB/s, ETA 0:24, 30.1M tokens": redrawn on a terminal, else a log line now
 // and then.
@@ -174,7 +145,7 @@ void tell(std::ostream& out, const training::PackOptions& options, const trainin
 training::PackResult pack_with_progress(training::PackOptions options) {
   PackDisplay display;
   options.on_progress = [&display](const training::PackProgress& progress) { display.show(progress); };
-  options.should_stop = [] { return StopSignals::noted() != 0; };
+  options.should_stop = stop_requested;
   return training::pack(options);
 }
 
@@ -214,21 +185,17 @@ int run_pack(const PackCommandOptions& command) {
     const base::CoreLimits limits = base::read_core_limits();
     options.num_threads = base::share_of_cores(limits, {base::to_text(limits)});
   }
-  int signal = 0;
-  {
-    const StopSignals signals;
-    try {
-      const training::PackResult result = pack_with_progress(options);
-      tell(messages_beside(options.output), options, result);
-      return kExitOk;
-    } catch (const base::Error&) {
-      signal = StopSignals::noted();
-      if (signal == 0) throw;
-    }
+  note_stop_signals();
+  try {
+    const training::PackResult result = pack_with_progress(options);
+    tell(messages_beside(options.output), options, result);
+    return kExitOk;
+  } catch (const base::Error&) {
+    if (!stop_requested()) throw;
   }
   std::cerr << "rosa: stopped; nothing was written" << std::endl;
   // As without a handler: a shell's loop ends too.
-  if (signal == SIGINT) std::signal(SIGINT, SIG_DFL), std::raise(SIGINT);
+  if (stop_signal() == SIGINT) std::signal(SIGINT, SIG_DFL), std::raise(SIGINT);
   return kExitStopped;
 }
 

@@ -1,6 +1,7 @@
 #include "launch/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -27,7 +28,9 @@
 namespace rosa::launch {
 namespace {
 
-volatile std::sig_atomic_t stop_signals = 0;
+constexpr std::array kStopSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+volatile std::sig_atomic_t first_stop_signal = 0;
 volatile std::sig_atomic_t interrupts = 0;
 
 // What handlers need is at hand before one may run: they allocate nothing.
@@ -112,11 +115,15 @@ void on_stop_signal(int signal) {
     guardian_is_silent_from_now_on();
     _exit(kExitInterrupted);
   }
-  if (stop_signals == 0) {
-    stop_signals = 1;
+  if (first_stop_signal == 0) {
+    first_stop_signal = signal;
     answer_stop(signal);
   }
   errno = saved_errno;
+}
+
+void note_signal(int signal) {
+  if (first_stop_signal == 0) first_stop_signal = signal;
 }
 
 bool is_ignored(int signal) {
@@ -124,11 +131,11 @@ bool is_ignored(int signal) {
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-void handle(int signal, void (*handler)(int)) {
+void handle(int signal, void (*handler)(int), int flags = SA_RESTART) {
   if (signal == SIGHUP && is_ignored(signal)) return;
   struct sigaction action {};
   action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = flags;
   sigaction(signal, &action, nullptr);
 }
 
@@ -192,9 +199,29 @@ void end_on_stop_signals(bool with_interrupts) {
 void listen_for_stop_signals() {
   prepare_speaker();
   speaker.clears_line = find_terminal().is_terminal;
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) handle(signal, on_stop_signal);
+  for (const int signal : kStopSignals) handle(signal, on_stop_signal);
 }
 
-bool stop_requested() { return stop_signals != 0; }
+void note_stop_signals() {
+  for (const int signal : kStopSignals) {
+    if (!is_ignored(signal)) handle(signal, note_signal, /*flags=*/0);
+  }
+}
+
+bool wait_for_stop(int seconds) {
+  sigset_t signals{}, before{};
+  sigemptyset(&signals);
+  for (const int signal : kStopSignals) sigaddset(&signals, signal);
+  // Blocked, so that none comes between the look and the wait.
+  pthread_sigmask(SIG_BLOCK, &signals, &before);
+  const timespec time = {seconds, 0};
+  if (!stop_requested()) ppoll(nullptr, 0, &time, &before);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return stop_requested();
+}
+
+bool stop_requested() { return first_stop_signal != 0; }
+
+int stop_signal() { return first_stop_signal; }
 
 }  // namespace rosa::launch

@@ -25,6 +25,13 @@ void end_on_stop_signals(bool with_interrupts);
 // From now on TERM, INT, HUP and USR1 ask for a stop (stop_requested), and a line says at once what will happen; a
 // second INT ends the process.
 void listen_for_stop_signals();
+// From now on TERM, INT, HUP and USR1 only ask for a stop, in silence, and end a wait in a system call: what is half
+// written must go first. Those that are ignored stay so.
+void note_stop_signals();
+// After note_stop_signals(): waits so many seconds for a request to stop, and whether one has come.
+bool wait_for_stop(int seconds);
 bool stop_requested();
+// The signal that asked for it, or 0.
+int stop_signal();
 
 }  // namespace rosa::launch

@@ -1,8 +1,6 @@
 // `rosa report`: what `rosa train`, `rosa eval --suite`, `rosa experiment` or `rosa demo` left, as one page (of a demo:
 // a picture) to look at or as Markdown tables.
 #include <CLI/CLI.hpp>
-#include <csignal>
-#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -16,6 +14,7 @@
 #include "launch/command.h"
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
+#include "launch/process.h"
 #include "launch/run_settings.h"
 #include "report/demo/demo_summary.h"
 #include "report/experiment/page.h"
@@ -138,36 +137,9 @@ Report make_report(const ReportOptions& options, int refresh_s = 0) {
   return report_of_demo(options);
 }
 
-// Ctrl-C and SIGTERM wait until they are asked for, so that none of them finds a page half-written.
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-  }
-  ~StopSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
-  // Whether one comes within so many seconds.
-  bool wait(int seconds) const {
-    const timespec time = {seconds, 0};
-    int signal = 0;
-    do {
-      signal = sigtimedwait(&signals_, nullptr, &time);
-    } while (signal < 0 && errno == EINTR);
-    return signal > 0;
-  }
-
- private:
-  sigset_t signals_{}, before_{};
-};
-
 // The page that stays at the end does not load itself anew any more.
 void follow(const ReportOptions& options, const fs::path& output) {
-  const StopSignals signals;
+  note_stop_signals();  // none of them finds a page half-written
   std::string written;
   while (true) {
     const Report report = make_report(options, options.follow_s);
@@ -177,7 +149,7 @@ void follow(const ReportOptions& options, const fs::path& output) {
                 << options.follow_s << " s; Ctrl-C ends it" << std::endl;
     }
     written = report.page;
-    if (signals.wait(options.follow_s)) break;
+    if (wait_for_stop(options.follow_s)) break;
   }
   base::write_file_atomically(output, make_report(options).page);
 }
