@@ -5,62 +5,59 @@
 namespace rosa::training {
 namespace {
 
+namespace step_figure = base::step_figure;
+namespace source_figure = base::source_figure;
+namespace layer_figure = base::layer_figure;
+namespace evaluation_figure = base::evaluation_figure;
+
 constexpr MetricField<StepMetrics> kStepFields[] = {
-    {"loss", "nats a token", "what is minimised: distillation and cross-entropy by their weights", &StepMetrics::loss},
-    {"kl", "nats a token", "Kullback-Leibler divergence from the teacher; 0 without its term", &StepMetrics::kl},
-    {"ce", "nats a token", "cross-entropy of the data's tokens; 0 without its term", &StepMetrics::ce},
-    {"gradient_norm", "", "global norm of the gradient before clipping", &StepMetrics::gradient_norm},
-    {"learning_rate", "", "of this step; factors of single weights apply to it", &StepMetrics::learning_rate},
-    {"alpha", "", "share of the hard operator in the forward: 0 all soft, 1 all hard", &StepMetrics::alpha},
-    {"bits_tau", "", "temperature of the bits in the soft proxy", &StepMetrics::bits_tau},
-    {"attn_tau", "", "temperature of the proxy's attention", &StepMetrics::attn_tau},
-    {"num_skipped", "steps", "so far whose update was skipped, since a number was not finite or the loss spiked",
-     &StepMetrics::num_skipped},
-    {"num_spikes", "steps", "so far whose loss spiked", &StepMetrics::num_spikes},
-    {"step_ms", "ms", "time of the step on rank 0", &StepMetrics::step_ms},
-    {"tokens_per_second", "tokens/s", "of all ranks together", &StepMetrics::tokens_per_second},
-    {"match_wait_ms", "ms", "in which the device (on the CPU: the compute thread) only waited for automata",
-     &StepMetrics::match_wait_ms},
-    {"match_wait_share", "", "the same as a share of step_ms", &StepMetrics::match_wait_share},
-    {"communication_wait_ms", "ms", "spent in collectives, waiting for other ranks included",
-     &StepMetrics::communication_wait_ms},
-    {"gradient_communication_ms", "ms", "gradients were on their way between ranks",
-     &StepMetrics::gradient_communication_ms},
-    {"exposed_communication", "", "share of that time after the backward, for which the step had to wait",
-     &StepMetrics::exposed_communication},
-    {"memory_bytes", "bytes", "peak resident memory of rank 0's process", &StepMetrics::memory_bytes},
-    {"optimizer_bytes", "bytes", "of the optimiser's state on rank 0", &StepMetrics::optimizer_bytes},
+    {step_figure::kLoss, &StepMetrics::loss},
+    {step_figure::kKl, &StepMetrics::kl},
+    {step_figure::kCe, &StepMetrics::ce},
+    {step_figure::kGradientNorm, &StepMetrics::gradient_norm},
+    {step_figure::kLearningRate, &StepMetrics::learning_rate},
+    {step_figure::kAlpha, &StepMetrics::alpha},
+    {step_figure::kBitsTau, &StepMetrics::bits_tau},
+    {step_figure::kAttnTau, &StepMetrics::attn_tau},
+    {step_figure::kNumSkipped, &StepMetrics::num_skipped},
+    {step_figure::kNumSpikes, &StepMetrics::num_spikes},
+    {step_figure::kStepMs, &StepMetrics::step_ms},
+    {step_figure::kTokensPerSecond, &StepMetrics::tokens_per_second},
+    {step_figure::kMatchWaitMs, &StepMetrics::match_wait_ms},
+    {step_figure::kMatchWaitShare, &StepMetrics::match_wait_share},
+    {step_figure::kCommunicationWaitMs, &StepMetrics::communication_wait_ms},
+    {step_figure::kGradientCommunicationMs, &StepMetrics::gradient_communication_ms},
+    {step_figure::kExposedCommunication, &StepMetrics::exposed_communication},
+    {step_figure::kMemoryBytes, &StepMetrics::memory_bytes},
+    {step_figure::kOptimizerBytes, &StepMetrics::optimizer_bytes},
 };
 
 constexpr MetricField<SourceMetrics> kSourceFields[] = {
-    {"num_sequences", "sequences", "of this step that came from the source", &SourceMetrics::num_sequences},
-    {"epochs", "", "how often the source was gone through so far", &SourceMetrics::epochs},
-    {"loss", "nats a token", "as the step's, over this source; left out where it gave no sequence",
-     &SourceMetrics::loss},
-    {"kl", "nats a token", "as the step's, over this source", &SourceMetrics::kl},
-    {"ce", "nats a token", "as the step's, over this source", &SourceMetrics::ce},
+    {source_figure::kNumSequences, &SourceMetrics::num_sequences},
+    {source_figure::kEpochs, &SourceMetrics::epochs},
+    {source_figure::kLoss, &SourceMetrics::loss},
+    {source_figure::kKl, &SourceMetrics::kl},
+    {source_figure::kCe, &SourceMetrics::ce},
 };
 
 constexpr MetricField<LayerMetrics> kLayerFields[] = {
-    {"matched_share", "", "of the positions that have a match", &LayerMetrics::matched_share},
-    {"mean_match_length", "symbols", "of the matches", &LayerMetrics::mean_match_length},
-    {"max_match_length", "symbols", "the longest match", &LayerMetrics::max_match_length},
-    {"query_entropy", "bits a symbol", "of the query symbols, all heads together; above 8 bits a symbol a lower bound",
-     &LayerMetrics::query_entropy},
-    {"key_entropy", "bits a symbol", "of the key symbols, in the same way", &LayerMetrics::key_entropy},
-    {"dead_query_bits", "", "share of the heads' query bits that are never 1", &LayerMetrics::dead_query_bits},
-    {"constant_query_bits", "", "share that never changes, the dead ones included", &LayerMetrics::constant_query_bits},
-    {"dead_key_bits", "", "share of the heads' key bits that are never 1", &LayerMetrics::dead_key_bits},
-    {"constant_key_bits", "", "share that never changes, the dead ones included", &LayerMetrics::constant_key_bits},
-    {"agreement", "", "share of the positions whose query and key symbols are equal", &LayerMetrics::agreement},
+    {layer_figure::kMatchedShare, &LayerMetrics::matched_share},
+    {layer_figure::kMeanMatchLength, &LayerMetrics::mean_match_length},
+    {layer_figure::kMaxMatchLength, &LayerMetrics::max_match_length},
+    {layer_figure::kQueryEntropy, &LayerMetrics::query_entropy},
+    {layer_figure::kKeyEntropy, &LayerMetrics::key_entropy},
+    {layer_figure::kDeadQueryBits, &LayerMetrics::dead_query_bits},
+    {layer_figure::kConstantQueryBits, &LayerMetrics::constant_query_bits},
+    {layer_figure::kDeadKeyBits, &LayerMetrics::dead_key_bits},
+    {layer_figure::kConstantKeyBits, &LayerMetrics::constant_key_bits},
+    {layer_figure::kAgreement, &LayerMetrics::agreement},
 };
 
 constexpr MetricField<EvaluationMetrics> kEvaluationFields[] = {
-    {"ce", "nats a token", "cross-entropy of the student with the hard operator on held-out tokens",
-     &EvaluationMetrics::ce},
-    {"perplexity", "", "e to the power of it", &EvaluationMetrics::perplexity},
-    {"num_tokens", "tokens", "that the figures stand on", &EvaluationMetrics::num_tokens},
-    {"num_sequences", "sequences", "that they come from", &EvaluationMetrics::num_sequences},
+    {evaluation_figure::kCe, &EvaluationMetrics::ce},
+    {evaluation_figure::kPerplexity, &EvaluationMetrics::perplexity},
+    {evaluation_figure::kNumTokens, &EvaluationMetrics::num_tokens},
+    {evaluation_figure::kNumSequences, &EvaluationMetrics::num_sequences},
 };
 
 template <class Metrics>

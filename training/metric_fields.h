@@ -1,4 +1,4 @@
-// The numbers that a run tells, each described once: name, unit, meaning and where it stands in its struct. Every
+// The numbers that a run tells: the description of each (base/run_figures.h) and where it stands in its struct. Every
 // output is made from these tables: metrics.jsonl, `rosa metrics`, trackers, and docs/metrics.md.
 #pragma once
 
@@ -9,16 +9,14 @@
 #include <string_view>
 #include <variant>
 
+#include "base/run_figures.h"
 #include "training/layer_metrics.h"
 #include "training/metrics.h"
 
 namespace rosa::training {
 
 template <class Metrics>
-struct MetricField {
-  std::string_view name;     // in every output
-  std::string_view unit;     // empty: a plain number
-  std::string_view meaning;  // one line
+struct MetricField : base::RunFigure {
   std::variant<double Metrics::*, int64_t Metrics::*> value;
 
   // Applies `use` to the number, as a double or an int64_t.

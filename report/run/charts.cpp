@@ -291,10 +291,10 @@ Markup RunCharts::time_chart(const TrainingRun& run) const {
 }
 
 Markup RunCharts::source_chart(const TrainingRun& run, const Appearance& sources) const {
-  const FigureInfo info = {"loss", "Loss of each source", "nats a token", FigureFormat::number, BestValue::none, true};
+  const FigureInfo& info = source_loss_figure();
   std::vector<Line> lines;
   for (const SourceSteps& source : run.sources) {
-    const auto found = source.figures.find("loss");
+    const auto found = source.figures.find(info.key);
     if (found != source.figures.end()) lines.push_back({source.name, source.name, found->second});
   }
   if (lines.empty()) return {};

@@ -1,75 +1,84 @@
 #include "report/run/figure_info.h"
 
+#include "base/run_figures.h"
 #include "report/numbers.h"
+#include "report/run/training_run.h"
 
 namespace rosa::report {
 namespace {
 
 constexpr double kMebibyte = 1 << 20;
 
+struct Drawing {
+  FigureFormat format = FigureFormat::number;
+  BestValue best = BestValue::none;
+  bool is_noisy = false, is_logarithmic = false;
+};
+constexpr Drawing kNoisyLowest = {.best = BestValue::lowest, .is_noisy = true};
+constexpr Drawing kNoisyShare = {.format = FigureFormat::share, .best = BestValue::lowest, .is_noisy = true};
+constexpr Drawing kCount = {.format = FigureFormat::count};
+
+FigureInfo info_of(const base::RunFigure& figure, const Drawing& drawing = {}) {
+  std::string unit(drawing.format == FigureFormat::mebibytes ? "MiB"
+                   : figure.unit.empty()                     ? figure.title
+                                                             : figure.unit);
+  if (drawing.is_logarithmic) unit += "; logarithmic";
+  return {std::string(figure.name), std::string(figure.title), std::move(unit), drawing.format, drawing.best,
+          drawing.is_noisy,         drawing.is_logarithmic};
+}
+
 }  // namespace
 
 const std::vector<FigureSection>& step_sections() {
-  using Format = FigureFormat;
-  using Best = BestValue;
+  using namespace base::step_figure;  // NOLINT(google-build-using-namespace): their names alone
   static const std::vector<FigureSection> kSections = {
       {"Loss",
        "Over the whole batch of a step.",
-       {{"loss", "Loss", "nats a token", Format::number, Best::lowest, true},
-        {"kl", "KL divergence to the teacher", "nats a token", Format::number, Best::lowest, true},
-        {"ce", "Cross-entropy in training", "nats a token", Format::number, Best::lowest, true}},
+       {info_of(kLoss, kNoisyLowest), info_of(kKl, kNoisyLowest), info_of(kCe, kNoisyLowest)},
        true},
       {"Gradient",
        "The norm before clipping. A skipped step has not changed the weights.",
-       {{"gradient_norm", "Gradient norm", "norm; logarithmic", Format::number, Best::none, true, true},
-        {"num_skipped", "Skipped steps so far", "steps", Format::count},
-        {"num_spikes", "Spikes of the loss so far", "steps", Format::count}},
+       {info_of(kGradientNorm, {.is_noisy = true, .is_logarithmic = true}), info_of(kNumSkipped, kCount),
+        info_of(kNumSpikes, kCount)},
        true},
-      {"Schedules",
-       "",
-       {{"learning_rate", "Learning rate", "rate"},
-        {"alpha", "Alpha", "alpha"},
-        {"bits_tau", "Temperature of the bits", "temperature"},
-        {"attn_tau", "Temperature of the attention", "temperature"}}},
+      {"Schedules", "", {info_of(kLearningRate), info_of(kAlpha), info_of(kBitsTau), info_of(kAttnTau)}},
       {"Speed",
        "Times are those of rank 0.",
-       {{"tokens_per_second", "Tokens per second", "tokens/s", Format::number, Best::highest, true},
-        {"step_ms", "Time of a step", "ms", Format::number, Best::lowest, true},
-        {"match_wait_ms", "Waiting for automata", "ms", Format::number, Best::lowest, true},
-        {"match_wait_share", "Waiting for automata, of the step", "share", Format::share, Best::lowest, true},
-        {"communication_wait_ms", "Waiting in collectives", "ms", Format::number, Best::lowest, true},
-        {"gradient_communication_ms", "Gradients on their way", "ms", Format::number, Best::lowest, true},
-        {"exposed_communication", "Gradients on their way after the backward", "share", Format::share, Best::lowest,
-         true}}},
+       {info_of(kTokensPerSecond, {.best = BestValue::highest, .is_noisy = true}), info_of(kStepMs, kNoisyLowest),
+        info_of(kMatchWaitMs, kNoisyLowest), info_of(kMatchWaitShare, kNoisyShare),
+        info_of(kCommunicationWaitMs, kNoisyLowest), info_of(kGradientCommunicationMs, kNoisyLowest),
+        info_of(kExposedCommunication, kNoisyShare)}},
       {"Memory",
        "",
-       {{"memory_bytes", "Peak memory of the process", "MiB", Format::mebibytes},
-        {"optimizer_bytes", "State of the optimiser", "MiB", Format::mebibytes}}},
+       {info_of(kMemoryBytes, {.format = FigureFormat::mebibytes}),
+        info_of(kOptimizerBytes, {.format = FigureFormat::mebibytes})}},
   };
   return kSections;
 }
 
 const std::vector<FigureInfo>& evaluation_figures() {
+  using namespace base::evaluation_figure;  // NOLINT(google-build-using-namespace): their names alone
   static const std::vector<FigureInfo> kFigures = {
-      {"ce", "Cross-entropy, held out", "nats a token", FigureFormat::number, BestValue::lowest},
-      {"perplexity", "Perplexity, held out", "perplexity; logarithmic", FigureFormat::number, BestValue::lowest, false,
-       true},
-      {"num_tokens", "Tokens of an evaluation", "tokens", FigureFormat::count},
-      {"num_sequences", "Sequences of an evaluation", "sequences", FigureFormat::count}};
+      info_of(kCe, {.best = BestValue::lowest}),
+      info_of(kPerplexity, {.best = BestValue::lowest, .is_logarithmic = true}), info_of(kNumTokens, kCount),
+      info_of(kNumSequences, kCount)};
   return kFigures;
 }
 
+const FigureInfo& source_loss_figure() {
+  static const FigureInfo kFigure = info_of(base::source_figure::kLoss, {.is_noisy = true});
+  return kFigure;
+}
+
 const std::vector<FigureInfo>& layer_figures() {
-  static const std::vector<FigureInfo> kFigures = {
-      {"matched_share", "Matched share", "of the positions", FigureFormat::share},
-      {"mean_match_length", "Mean match length", "symbols"},
-      {"query_entropy", "Entropy of the queries", "bits a symbol"},
-      {"key_entropy", "Entropy of the keys", "bits a symbol"},
-      {"agreement", "Agreement of queries and keys", "of the positions", FigureFormat::share},
-      {"dead_query_bits", "Dead query bits", "of the bits", FigureFormat::share},
-      {"constant_query_bits", "Constant query bits", "of the bits", FigureFormat::share},
-      {"dead_key_bits", "Dead key bits", "of the bits", FigureFormat::share},
-      {"constant_key_bits", "Constant key bits", "of the bits", FigureFormat::share}};
+  static const std::vector<FigureInfo> kFigures = [] {
+    std::vector<FigureInfo> figures;
+    for (const base::RunFigure& figure : kLayerFigures) {
+      figures.push_back(
+          info_of(figure, {.format = figure.unit.starts_with("share") ? FigureFormat::share : FigureFormat::number}));
+    }
+    return figures;
+  }();
   return kFigures;
 }
 

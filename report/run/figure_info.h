@@ -1,5 +1,5 @@
-// What each figure of metrics.jsonl is called on a page, in which unit and section it stands there, and how its values
-// are written. A figure that isn't listed here is shown under its own name.
+// In which section of a page each figure of metrics.jsonl stands, and how it is drawn and written. What it is called is
+// in base/run_figures.h; a figure that isn't listed here is shown under its own name.
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@ enum class FigureFormat { number, share, mebibytes, count };
 enum class BestValue { none, lowest, highest };
 
 struct FigureInfo {
-  std::string key, title, unit;
+  std::string key, title;
+  std::string unit;  // of an axis
   FigureFormat format = FigureFormat::number;
   BestValue best = BestValue::none;
   bool is_noisy = false;  // drawn faint, with a smoothed line
@@ -28,6 +29,8 @@ struct FigureSection {
 const std::vector<FigureSection>& step_sections();
 // Those of an evaluation.
 const std::vector<FigureInfo>& evaluation_figures();
+// The loss of a source of a mixture.
+const FigureInfo& source_loss_figure();
 // Those of a layer, in the order of kLayerFigures.
 const std::vector<FigureInfo>& layer_figures();
 

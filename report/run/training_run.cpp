@@ -112,7 +112,7 @@ class MetricsReader {
     layer.steps.push_back(step);
     std::array<double, kLayerFigures.size()> values{};
     for (std::size_t i = 0; i < kLayerFigures.size(); ++i) {
-      const std::optional<double> value = fields.number(kLayerFigures[i]);
+      const std::optional<double> value = fields.number(kLayerFigures[i].name.data());
       values[i] = value && std::abs(*value) <= kLargestFigure ? *value : kNan;
       layer.figures[i].push_back(static_cast<float>(values[i]));
     }

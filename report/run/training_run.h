@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/run_figures.h"
 #include "report/run/suite_result.h"
 #include "report/statistics.h"
 
@@ -20,10 +21,11 @@ namespace rosa::report {
 // The figures of a step by their names in metrics.jsonl. A figure that is not finite (null in the file) is NaN.
 using FigureSamples = std::map<std::string, Samples>;
 
-// The figures of a layer that heat maps show, by their names in metrics.jsonl.
-inline constexpr std::array<const char*, 9> kLayerFigures = {
-    "matched_share",   "mean_match_length",   "query_entropy", "key_entropy",      "agreement",
-    "dead_query_bits", "constant_query_bits", "dead_key_bits", "constant_key_bits"};
+// The figures of a layer that heat maps show.
+inline constexpr std::array<base::RunFigure, 9> kLayerFigures = {
+    base::layer_figure::kMatchedShare,      base::layer_figure::kMeanMatchLength, base::layer_figure::kQueryEntropy,
+    base::layer_figure::kKeyEntropy,        base::layer_figure::kAgreement,       base::layer_figure::kDeadQueryBits,
+    base::layer_figure::kConstantQueryBits, base::layer_figure::kDeadKeyBits,     base::layer_figure::kConstantKeyBits};
 
 struct LayerSteps {
   int64_t layer = 0;
