@@ -52,7 +52,9 @@ void make_paths_absolute(training::RunConfig& config) {
     config.evaluation.suite = std::filesystem::absolute(config.evaluation.suite).lexically_normal().string();
   }
   for (training::DataSourceEntry& entry : config.data.sources) {
-    entry.path = std::filesystem::absolute(entry.path).lexically_normal().string();
+    for (std::string* path : {&entry.path, &entry.held_out_path}) {
+      if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+    }
   }
 }
 

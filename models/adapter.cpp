@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "models/safetensors_weights.h"
+#include "rosa/operator/symbols.h"
 
 namespace rosa::models {
 namespace {
@@ -211,6 +212,12 @@ FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const A
 
 at::Tensor AdapterSet::forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
   return begin(layer, normed, call)(normed);
+}
+
+AdapterSymbols AdapterSet::symbols(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const {
+  const at::NoGradGuard no_gradient;
+  const Projections projections = project(layer, normed, first_input);
+  return {pack_symbols(projections.query), pack_symbols(projections.key)};
 }
 
 FinishAdapter AdapterSet::append(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input,

@@ -44,6 +44,12 @@ struct AdapterCall {
   HardResult* recorded = nullptr;  // see rosa_operator()
 };
 
+// What the automata of a layer match: packed bits (rosa/operator/symbols.h).
+struct AdapterSymbols {
+  at::Tensor query;  // [B,H,T]
+  at::Tensor key;    // [B,G,T], G divides H: query head h reads key head h / (H / G)
+};
+
 // The second half of an adapter's forward, which gets u, [B,T,hidden]; to be called once. Empty: the layer has no
 // adapter.
 using FinishAdapter = std::function<at::Tensor(const at::Tensor& gate_input)>;
@@ -68,6 +74,8 @@ class AdapterSet {
 
   // Both halves at once, with u = normed.
   at::Tensor forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
+  // The symbols that begin() hands to the automata for this input. No gradient.
+  AdapterSymbols symbols(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
 
   // The incremental form: n further positions [B,n,hidden] of the sequences in `state`. The hard operator; no gradient.
   FinishAdapter append(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input, RosaState& state,

@@ -168,8 +168,11 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> Qwen3::adapter_function
   call.documents = options.documents;
   call.executor = options.executor;
   call.recorded = recorded.get();
-  return [call, recorded, adapters = options.adapters](int64_t index, const at::Tensor& normed) {
-    return adapters->has_layer(index) ? adapters->begin(index, normed, call) : FinishAdapter();
+  return [call, recorded, adapters = options.adapters, watch = options.watch_adapter_inputs](int64_t index,
+                                                                                             const at::Tensor& normed) {
+    if (!adapters->has_layer(index)) return FinishAdapter();
+    if (watch) watch(index, normed, call.first_input);
+    return adapters->begin(index, normed, call);
   };
 }
 

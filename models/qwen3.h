@@ -29,6 +29,8 @@ struct ForwardOptions {
   HostExecutor* executor = nullptr;  // runs the automata; needed with adapters
   // Keeps only each layer's input and the automata's results, and runs each layer again in the backward.
   bool activation_checkpointing = false;
+  // Where it is set: told what each adapter gets as its input, before it begins, and AdapterCall::first_input.
+  std::function<void(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input)> watch_adapter_inputs = {};
 };
 
 // What the layers of one forward share: the rotary tables, and the two functions in which a whole sequence and an

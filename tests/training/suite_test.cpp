@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -17,6 +18,7 @@
 #include "parallel/thread_communicator.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/training/small_run.h"
+#include "training/data/token_file_writer.h"
 #include "training/suite/probes.h"
 
 namespace rosa::training {
@@ -262,6 +264,93 @@ TEST_F(SuiteOfARun, TheLanguageTaskIsTheEvaluationOfTheTraining) {
     }
     EXPECT_EQ(num_tokens, row(result, "language", config_.data.sequence_length, "rosa").num_tokens) << kind;
   }
+}
+
+// Against the matches of each head as the operator is known to find them: the best head is that of a brute search.
+TEST_F(SuiteOfARun, TokensAreGroupedByTheBestMatchOfAnyHead) {
+  suite_.tasks = {task_of(SuiteTaskKind::language)};
+  const SuiteResult result = run(1, {"window", "rosa"});
+  const auto single = parallel::make_single_communicator();
+  const RunObjects objects = build_run(config_, Objective::distill, *single);
+  const RunParts parts = objects.parts(*single);
+  std::map<std::string, int64_t> expected;
+  const HeldOutSequences held_out(config_, parts.held_out_data);
+  for (int64_t sequence = 0; sequence < held_out.size(); ++sequence) {
+    const Batch batch = held_out.batch(sequence, 1);
+    const int64_t length = batch.input_ids.size(1);
+    std::vector<int64_t> best(static_cast<size_t>(length), 0);
+    models::ForwardOptions options = variant_options(config_, parts, "rosa");
+    options.watch_adapter_inputs = [&](int64_t layer, const at::Tensor& normed) {
+      const models::AdapterSymbols symbols = parts.adapters->symbols(layer, normed);
+      const int64_t group = symbols.query.size(1) / symbols.key.size(1);
+      for (int64_t head = 0; head < symbols.query.size(1); ++head) {
+        const at::Tensor query = symbols.query[0][head].to(at::kLong), key = symbols.key[0][head / group].to(at::kLong);
+        const int64_t *q = query.const_data_ptr<int64_t>(), *k = key.const_data_ptr<int64_t>();
+        for (int64_t t = 0; t < length; ++t) {
+          for (int64_t i = 0; i < t; ++i) {
+            int64_t match = 0;
+            while (match <= i && q[t - match] == k[i - match]) ++match;
+            best[static_cast<size_t>(t)] = std::max(best[static_cast<size_t>(t)], match);
+          }
+        }
+      }
+    };
+    at::NoGradGuard no_gradient;
+    parts.model.hidden_states(batch.input_ids, options);
+    const at::Tensor counted = counted_tokens(batch).contiguous();
+    for (int64_t t = 1; t < length; ++t) {
+      if (!counted[0][t].item<bool>()) continue;
+      const int64_t match = best[static_cast<size_t>(t - 1)];
+      const bool is_open = match >= 64;
+      int64_t low = 1;
+      while (2 * low <= match) low *= 2;
+      ++expected[match == 0   ? "no match in any head"
+                 : is_open    ? "head match of 64 or more"
+                 : match == 1 ? "head match of 1"
+                              : base::concat("head match of ", low, " to ", 2 * low - 1)];
+    }
+  }
+  EXPECT_GT(expected.size(), 1u);
+  int64_t num_matched = 0, num_distances = 0;
+  for (const SuiteRow& one : result.rows) {
+    if (one.variant != "window") continue;  // the groups are those of the student's matches for every variant
+    if (one.group.starts_with("head match at distance ")) num_distances += one.num_tokens;
+    if (one.group.starts_with("head match of ")) num_matched += one.num_tokens;
+    if (!one.group.starts_with("head match of ") && one.group != "no match in any head") continue;
+    EXPECT_EQ(one.num_tokens, expected[one.group]) << one.group;
+    expected.erase(one.group);
+  }
+  EXPECT_TRUE(expected.empty());
+  EXPECT_EQ(num_distances, num_matched);
+  for (const SuiteRow& one : run(1, {"window"}).rows) EXPECT_FALSE(one.group.starts_with("head ")) << one.group;
+}
+
+TEST_F(SuiteOfARun, HeldOutTextsOfSourcesAreScoredApart) {
+  suite_.tasks = {task_of(SuiteTaskKind::language)};
+  const auto write = [this](const std::string& name, int64_t stride) {
+    constexpr int64_t kVocabulary = 211;
+    const std::string path = folder_ / (name + ".tokens");
+    TokenFileWriter writer(path, kVocabulary, {});
+    Tokens tokens;
+    for (int64_t i = 0; i < 10 * 24; ++i) tokens.push_back(i * stride % kVocabulary);
+    writer.add_document(tokens);
+    writer.finish();
+    return path;
+  };
+  config_.data = {.kind = DataKind::token_file, .sequence_length = 24};
+  config_.data.sources = {{.path = write("plain", 1), .held_out_path = write("coarse", 7)},
+                          {.path = write("other", 2), .name = "no text of its own"}};
+  config_.data.held_out_path = write("held_out", 3);
+  const SuiteResult mixed = run(2);
+  const SuiteRow& source = row(mixed, "language", 24, "rosa", "source plain");
+  const SuiteRow own = row(mixed, "language", 24, "rosa");
+  config_.data.held_out_path = config_.data.sources[0].held_out_path;
+  const SuiteRow alone = row(run(), "language", 24, "rosa");
+  EXPECT_EQ(source.num_tokens, alone.num_tokens);
+  EXPECT_EQ(source.figure("ce")->value, alone.figure("ce")->value);
+  EXPECT_EQ(source.figure("kl")->value, alone.figure("kl")->value);
+  EXPECT_NE(source.figure("ce")->value, own.figure("ce")->value);
+  for (const SuiteRow& one : mixed.rows) EXPECT_NE(one.group, "source no text of its own");
 }
 
 TEST_F(SuiteOfARun, AnyNumberOfRanksGivesTheSameFigures) { EXPECT_EQ(bits(run(3)), bits(run(1))); }

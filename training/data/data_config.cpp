@@ -85,6 +85,8 @@ void describe(base::FieldVisitor& visitor, DataSourceEntry& entry) {
   visitor.field("weight", entry.weight, Role::recipe, "its share of the samples, in the unit of the other weights",
                 {0.0, 1e12});
   visitor.field("name", entry.name, Role::free, "its name in metrics; without one the file's, without its ending");
+  visitor.path("held_out_path", entry.held_out_path, Role::place,
+               "token file of its held-out text, which the task language of suites scores apart; empty: none");
 }
 
 void describe(base::FieldVisitor& visitor, DataConfig& config) {

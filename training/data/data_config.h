@@ -20,8 +20,9 @@ enum class DataKind {
 // One of several token files to train on.
 struct DataSourceEntry {
   std::string path = {};
-  double weight = 1.0;    // its share of the samples, in the unit of the others
-  std::string name = {};  // in metrics; resolved: the file's name without its ending
+  double weight = 1.0;             // its share of the samples, in the unit of the others
+  std::string name = {};           // in metrics; resolved: the file's name without its ending
+  std::string held_out_path = {};  // of this source: what suites score apart; empty: nothing
 };
 
 void describe(base::FieldVisitor& visitor, DataSourceEntry& entry);

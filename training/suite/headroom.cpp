@@ -34,17 +34,6 @@ at::Tensor directions(const HeadroomConfig& config, int64_t layer, int64_t hidde
   return all;
 }
 
-// Of equally long ones the nearest.
-void take_longer(SymbolMatches& best, const SymbolMatches& other) {
-  for (size_t t = 0; t < best.lengths.size(); ++t) {
-    const bool is_better = other.lengths[t] > best.lengths[t] ||
-                           (other.lengths[t] == best.lengths[t] && other.positions[t] > best.positions[t]);
-    if (!is_better) continue;
-    best.lengths[t] = other.lengths[t];
-    best.positions[t] = other.positions[t];
-  }
-}
-
 // One sequence: what both models make of its tokens, and what each copier would say.
 class SequenceScorer {
  public:
@@ -105,12 +94,7 @@ class SequenceScorer {
     SymbolMatches best;
     for (int64_t head = 0; head < config_.hash_heads; ++head) {
       const int64_t* first = symbols[head].const_data_ptr<int64_t>();
-      const SymbolMatches matches = match_symbols(std::vector<uint64_t>(first, first + input.size(0)), starts);
-      if (head == 0) {
-        best = matches;
-      } else {
-        take_longer(best, matches);
-      }
+      take_longer(best, match_symbols(std::vector<uint64_t>(first, first + input.size(0)), starts));
     }
     return best;
   }

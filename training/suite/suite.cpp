@@ -205,7 +205,12 @@ std::vector<std::string> suite_figure_names(const SuiteConfig& suite) {
 void check_suite_texts(const SuiteConfig& suite, const RunConfig& config) {
   HeldOutTexts texts(config, /*samples_per_step=*/1);
   for (const SuiteTask& task : suite.tasks) {
-    if (task.task == SuiteTaskKind::language) continue;
+    if (task.task == SuiteTaskKind::language) {
+      for (const DataSourceEntry& source : resolve(config.data).sources) {
+        if (!source.held_out_path.empty()) texts.of_source(source);
+      }
+      continue;
+    }
     for (const int64_t length : lengths_of(task, config.data.sequence_length)) texts.of_length(length);
   }
 }

@@ -103,6 +103,20 @@ const DataSource& HeldOutTexts::of_length(int64_t length) {
   return *source;
 }
 
+const DataSource& HeldOutTexts::of_source(const DataSourceEntry& source) {
+  std::unique_ptr<DataSource>& data = of_mixture_[source.held_out_path];
+  if (data == nullptr) {
+    DataConfig own = config_.data;
+    own.held_out_path = source.held_out_path;
+    try {
+      data = make_data_source(own, DataSplit::held_out, static_cast<uint64_t>(config_.run.seed), samples_);
+    } catch (const base::DataError& error) {
+      throw base::DataError(base::concat("data.sources: held_out_path of '", source.name, "': ", error.what()));
+    }
+  }
+  return *data;
+}
+
 std::vector<int64_t> HeldOutTexts::tokens(int64_t length, int64_t number) {
   const at::Tensor ids = of_length(length).batch(/*step=*/0, number, 1).input_ids.contiguous();
   const int64_t* first = ids.const_data_ptr<int64_t>();

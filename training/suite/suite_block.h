@@ -48,11 +48,15 @@ class HeldOutTexts {
   const DataSource& of_length(int64_t length);
   // The ids of one sequence.
   std::vector<int64_t> tokens(int64_t length, int64_t number);
+  // The held-out sequences of one source of a mixture, as long as those of the training. Throws what make_data_source
+  // does, and DataError where a token is none of the model's.
+  const DataSource& of_source(const DataSourceEntry& source);
 
  private:
   const RunConfig& config_;
   int64_t samples_;
   std::map<int64_t, std::unique_ptr<DataSource>> sources_;
+  std::map<std::string, std::unique_ptr<DataSource>> of_mixture_;  // by path
 };
 
 // What blocks are made from; everything outlives them.

@@ -20,7 +20,15 @@ std::vector<int32_t> document_starts(const Batch& batch);
 // Matches stay inside a document.
 SymbolMatches match_symbols(std::span<const uint64_t> symbols, std::span<const int32_t> document_starts);
 
+// As match_symbols, where the queries are other symbols than the keys.
+SymbolMatches match_symbols(std::span<const uint64_t> queries, std::span<const uint64_t> keys,
+                            std::span<const int32_t> document_starts);
+
 // Those of the tokens of a batch of one row.
 SymbolMatches match_tokens(const Batch& batch);
+
+// Takes over what is longer in `other`, and of equally long ones the nearest. Both are of the same row; an empty `best`
+// becomes `other`.
+void take_longer(SymbolMatches& best, const SymbolMatches& other);
 
 }  // namespace rosa::training
