@@ -1,0 +1,97 @@
+#include "training/plan/flops.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "training/plan/gradient_flow.h"
+
+namespace rosa::training {
+namespace {
+
+double product(int64_t inputs, int64_t outputs) {
+  return 2.0 * static_cast<double>(inputs) * static_cast<double>(outputs);
+}
+
+// Of one part of the model.
+struct Cost {
+  double forward = 0.0, backward = 0.0;
+
+  void add_linear(const LinearFlow& flow, int64_t inputs, int64_t outputs) {
+    const double cost = product(inputs, outputs);
+    forward += cost;
+    backward += cost * ((flow.input ? 1 : 0) + (flow.weight ? 1 : 0));
+  }
+  void add(const Cost& other) {
+    forward += other.forward;
+    backward += other.backward;
+  }
+};
+
+int64_t query_width(const models::Qwen3Config& model) { return model.num_attention_heads * model.head_dim; }
+
+// The products of queries with keys and of weights with values; each gives gradients of two things.
+Cost attention_cost(const models::Qwen3Config& model, const LayerFlow& flow, double visible_positions) {
+  const double one = 2.0 * static_cast<double>(query_width(model)) * visible_positions;
+  const bool weights = flow.query || flow.key;
+  return {2 * one, one * ((flow.query ? 1 : 0) + (flow.key ? 1 : 0) + (weights ? 1 : 0) + (flow.value ? 1 : 0))};
+}
+
+// The linear layers of a layer of the base.
+Cost base_cost(const models::Qwen3Config& model, const LayerFlow& flow) {
+  const int64_t hidden = model.hidden_size, key_width = model.num_key_value_heads * model.head_dim;
+  Cost cost;
+  cost.add_linear(flow.q_proj, hidden, query_width(model));
+  cost.add_linear(flow.k_proj, hidden, key_width);
+  cost.add_linear(flow.v_proj, hidden, key_width);
+  cost.add_linear(flow.o_proj, query_width(model), hidden);
+  cost.add_linear(flow.gate, hidden, model.intermediate_size);
+  cost.add_linear(flow.up, hidden, model.intermediate_size);
+  cost.add_linear(flow.down, model.intermediate_size, hidden);
+  return cost;
+}
+
+Cost adapter_cost(const models::Qwen3Config& model, const models::AdapterConfig& adapter, const LayerFlow& flow) {
+  Cost cost;
+  cost.add_linear(flow.adapter_q, model.hidden_size, adapter.num_heads * adapter.query_key_bits);
+  cost.add_linear(flow.adapter_k, model.hidden_size, adapter.num_key_value_heads * adapter.query_key_bits);
+  cost.add_linear(flow.adapter_v, model.hidden_size, adapter.num_key_value_heads * adapter.value_bits);
+  cost.add_linear(flow.adapter_o, adapter.num_heads * adapter.value_bits, model.hidden_size);
+  return cost;
+}
+
+}  // namespace
+
+double mean_visible_positions(int64_t sequence_length, int64_t window) {
+  base::require(sequence_length >= 1 && window >= 0, "mean_visible_positions: got a length of ", sequence_length,
+                " and a window of ", window, ", expected at least 1 and 0");
+  const auto length = static_cast<double>(sequence_length);
+  const double seen = window == 0 ? length : std::min(static_cast<double>(window), length);
+  // The first `seen` positions see 1, 2, ..., the others as many as fit the window.
+  return (seen * (seen + 1) / 2 + (length - seen) * seen) / length;
+}
+
+TokenFlops token_flops(const FlopsInput& input) {
+  const models::Qwen3Config& model = input.model;
+  const double seen_by_student = mean_visible_positions(input.sequence_length, input.sliding_window);
+  const double seen_by_teacher = mean_visible_positions(input.sequence_length, 0);
+  const GradientFlow flow = gradient_flow(model, input.adapter, input.trained);
+  TokenFlops flops;
+  Cost student;
+  for (const LayerFlow& layer : flow.layers) {
+    Cost cost = base_cost(model, layer);
+    flops.teacher_forward += cost.forward + attention_cost(model, {}, seen_by_teacher).forward;
+    cost.add(attention_cost(model, layer, seen_by_student));
+    if (layer.has_adapter) cost.add(adapter_cost(model, *input.adapter, layer));
+    if (layer.output) flops.recomputation += cost.forward;
+    student.add(cost);
+  }
+  Cost logits;
+  logits.add_linear(flow.logits, model.hidden_size, model.vocab_size);
+  student.add(logits);
+  flops.student_forward = student.forward;
+  flops.student_backward = student.backward;
+  flops.teacher_forward = input.has_teacher ? flops.teacher_forward + logits.forward : 0.0;
+  return flops;
+}
+
+}  // namespace rosa::training

@@ -1,0 +1,81 @@
+#include "training/plan/gradient_flow.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace rosa::training {
+namespace {
+
+class Layer {
+ public:
+  Layer(int64_t index, const models::AdapterConfig* adapter, const std::set<std::string>& trained)
+      : index_(index), adapter_(adapter), trained_(trained) {}
+
+  LayerFlow flow(bool hidden) const {
+    LayerFlow flow;
+    flow.hidden = hidden;
+    flow.normed = hidden || is_trained("input_layernorm.weight");
+    flow.q_proj = linear("self_attn.q_proj.weight", flow.normed);
+    flow.k_proj = linear("self_attn.k_proj.weight", flow.normed);
+    flow.v_proj = linear("self_attn.v_proj.weight", flow.normed);
+    flow.query = flow.q_proj.output() || is_trained("self_attn.q_norm.weight");
+    flow.key = flow.k_proj.output() || is_trained("self_attn.k_norm.weight");
+    flow.value = flow.v_proj.output();
+    flow.o_proj = linear("self_attn.o_proj.weight", flow.has_attention_gradient());
+    add_adapter(flow);
+    flow.middle = hidden || flow.o_proj.output() || flow.adapter_o.output();
+    const bool input = flow.middle || is_trained("post_attention_layernorm.weight");
+    flow.gate = linear("mlp.gate_proj.weight", input);
+    flow.up = linear("mlp.up_proj.weight", input);
+    flow.down = linear("mlp.down_proj.weight", flow.gate.output() || flow.up.output());
+    flow.output = flow.middle || flow.down.output();
+    return flow;
+  }
+
+ private:
+  bool is_trained(const std::string& name) const {
+    return trained_.contains(base::concat("model.layers.", index_, ".", name));
+  }
+  LinearFlow linear(const std::string& name, bool input) const { return {input, is_trained(name)}; }
+
+  // Every estimator gives all logits a gradient, but where the configuration keeps it from queries and keys.
+  void add_adapter(LayerFlow& flow) const {
+    if (adapter_ == nullptr) return;
+    flow.has_adapter = std::find(adapter_->layers.begin(), adapter_->layers.end(), index_) != adapter_->layers.end();
+    if (!flow.has_adapter) return;
+    const std::string prefix = "self_attn.rosa_attn.";
+    if (adapter_->query_key_gradient) {
+      flow.adapter_q = linear(prefix + "q_proj.weight", flow.normed);
+      flow.adapter_k = linear(prefix + "k_proj.weight", flow.normed);
+    }
+    flow.adapter_v = linear(prefix + "v_proj.weight", flow.normed);
+    const bool bits = flow.adapter_q.output() || flow.adapter_k.output() || flow.adapter_v.output();
+    const bool values = bits || is_trained(prefix + "v_emb0") || is_trained(prefix + "v_emb1") ||
+                        (adapter_->no_match_embedding && is_trained(prefix + "v_emb_no_match"));
+    flow.adapter_o = linear(prefix + "o_proj.weight", values);
+  }
+
+  int64_t index_;
+  const models::AdapterConfig* adapter_;
+  const std::set<std::string>& trained_;
+};
+
+}  // namespace
+
+GradientFlow gradient_flow(const models::Qwen3Config& model, const models::AdapterConfig* adapter,
+                           const std::set<std::string>& trained) {
+  constexpr const char* kEmbedding = "model.embed_tokens.weight";
+  GradientFlow flow;
+  bool hidden = trained.contains(kEmbedding);
+  for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
+    flow.layers.push_back(Layer(layer, adapter, trained).flow(hidden));
+    hidden = flow.layers.back().output;
+  }
+  flow.last_hidden = hidden;
+  flow.logits = {hidden || trained.contains("model.norm.weight"),
+                 trained.contains(model.tie_word_embeddings ? kEmbedding : "lm_head.weight")};
+  return flow;
+}
+
+}  // namespace rosa::training

@@ -1,0 +1,48 @@
+// Where gradients go in a training step, told from names alone: which values of a layer depend on something trained.
+// What depends on nothing trained costs no backward and keeps nothing for it. Follows the forward of models/qwen3.h.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "models/adapter.h"
+#include "models/qwen3_config.h"
+
+namespace rosa::training {
+
+// Of a weight: whether it is trained, and whether its input depends on something trained. Both: two gradients are
+// taken.
+struct LinearFlow {
+  bool input = false, weight = false;
+  bool output() const { return input || weight; }
+};
+
+struct LayerFlow {
+  bool hidden = false;  // the layer's input
+  bool normed = false;  // after input_layernorm
+  LinearFlow q_proj, k_proj, v_proj;
+  bool query = false, key = false, value = false;  // as they go into the attention
+  LinearFlow o_proj;
+  bool has_adapter = false;
+  LinearFlow adapter_q, adapter_k, adapter_v;
+  LinearFlow adapter_o;
+  bool middle = false;  // hidden + attention + adapter
+  LinearFlow gate, up, down;
+  bool output = false;
+
+  bool has_attention_gradient() const { return query || key || value; }
+};
+
+struct GradientFlow {
+  std::vector<LayerFlow> layers;
+  bool last_hidden = false;  // before the final norm
+  LinearFlow logits;
+};
+
+// `adapter`: resolved; null: none. `trained`: names of parameters.
+GradientFlow gradient_flow(const models::Qwen3Config& model, const models::AdapterConfig* adapter,
+                           const std::set<std::string>& trained);
+
+}  // namespace rosa::training
