@@ -39,6 +39,14 @@ inline constexpr RunFigure kNumSpikes = {"num_spikes", "Spikes of the loss so fa
 inline constexpr RunFigure kStepMs = {"step_ms", "Time of a step", "ms", "time of the step on rank 0"};
 inline constexpr RunFigure kTokensPerSecond = {"tokens_per_second", "Tokens per second", "tokens/s",
                                                "of all ranks together"};
+inline constexpr RunFigure kModelTflops = {
+    "model_tflops", "FLOPs of a step", "TFLOP",
+    "of all ranks, in matrix products: teacher, student and its backward, recomputation not counted"};
+inline constexpr RunFigure kTflopsPerSecond = {"tflops_per_second", "FLOPs per second", "TFLOP/s",
+                                               "the same divided by the time of the step"};
+inline constexpr RunFigure kFlopUse = {
+    "flop_use", "Model FLOP use", "share",
+    "of logging.peak_tflops on every rank that tflops_per_second is; left out where no peak is stated"};
 inline constexpr RunFigure kMatchWaitMs = {
     "match_wait_ms", "Waiting for automata", "ms",
     "in which the device (on the CPU: the compute thread) only waited for automata"};
@@ -47,7 +55,8 @@ inline constexpr RunFigure kMatchWaitShare = {"match_wait_share", "Waiting for a
 inline constexpr RunFigure kCommunicationWaitMs = {"communication_wait_ms", "Waiting in collectives", "ms",
                                                    "spent in collectives, waiting for other ranks included"};
 inline constexpr RunFigure kGradientCommunicationMs = {"gradient_communication_ms", "Gradients on their way", "ms",
-                                                       "gradients were on their way between ranks"};
+                                                       "gradients were on their way between ranks; on a GPU by "
+                                                       "events at both ends of each bucket"};
 inline constexpr RunFigure kExposedCommunication = {"exposed_communication",
                                                     "Gradients on their way after the backward", "share",
                                                     "of that time after the backward, for which the step had to wait"};
@@ -55,6 +64,13 @@ inline constexpr RunFigure kMemoryBytes = {"memory_bytes", "Peak memory of the p
                                            "peak resident memory of rank 0's process"};
 inline constexpr RunFigure kOptimizerBytes = {"optimizer_bytes", "State of the optimiser", "bytes",
                                               "of the optimiser's state on rank 0"};
+inline constexpr RunFigure kDeviceAllocatedBytes = {"device_allocated_bytes", "Device memory in tensors", "bytes",
+                                                    "on rank 0's GPU after the step; left out without a GPU"};
+inline constexpr RunFigure kDeviceReservedBytes = {
+    "device_reserved_bytes", "Device memory reserved", "bytes",
+    "of it that LibTorch's allocator has taken from the device; left out without a GPU"};
+inline constexpr RunFigure kDevicePeakBytes = {"device_peak_bytes", "Device memory in tensors at most", "bytes",
+                                               "so far on rank 0's GPU; left out without a GPU"};
 
 }  // namespace step_figure
 

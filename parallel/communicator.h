@@ -16,6 +16,10 @@
 #include "parallel/collective_call.h"
 #include "parallel/work.h"
 
+namespace c10 {
+struct Event;
+}
+
 namespace rosa::parallel {
 
 // Where a rank stands in its group and on its host.
@@ -107,6 +111,11 @@ class Communicator {
   double timeout_seconds() const { return timeout_seconds_; }
   // The number of collectives called so far, the same on every rank as long as all call the same.
   int64_t num_collectives() const { return sequence_number_; }
+
+  // What a moment on the device's line of communication is measured by, since the host does not see it: an event with a
+  // time, complete once everything is that was given to the line so far, and, with `behind_current`, what the current
+  // stream of the calling thread holds. Null where collectives of tensors run on the host. Throws CommunicationError.
+  virtual std::shared_ptr<c10::Event> mark_time(bool /*behind_current*/) { return nullptr; }
 
   // Ends every rank of the group with `exit_code`, after writing the message to stderr (threads: makes the
   // collectives of all ranks throw, and throws). Not collective: one rank calls it, in trouble, on any thread.

@@ -1,5 +1,6 @@
 #include "parallel/gradient_reducer.h"
 
+#include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/function_hook.h>
@@ -113,11 +114,21 @@ void GradientReducer::run_backward(const std::function<void()>& backward) {
   in_backward_ = false;
   ++num_done_;
   if (is_last_) {
-    if (!tensors_.front().tensor.is_cpu()) communicate([this] { complete_buckets(); });
+    if (!tensors_.front().tensor.is_cpu()) {
+      mark_backward_end();
+      communicate([this] { complete_buckets(); });
+    }
   } else {
     strategy_->end_micro_batch();
   }
   failed_ = false;
+}
+
+void GradientReducer::mark_backward_end() {
+  if (!thread_) return;
+  const at::Device device = tensors_.front().tensor.device();
+  backward_end_ = std::make_shared<c10::Event>(device.type(), c10::EventFlag::BACKEND_DEFAULT);
+  backward_end_->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
 }
 
 void GradientReducer::mark_ready(size_t tensor) {
@@ -177,12 +188,15 @@ void GradientReducer::reduce_bucket(size_t bucket) {
   }
   if (tensors_.front().tensor.is_cpu()) meet();
   const int64_t num_bytes = layout_.bucket(bucket).size() * static_cast<int64_t>(sizeof(float));
+  const bool on_device = !tensors_.front().tensor.is_cpu();
+  if (on_device) intervals_[bucket].begin_mark = communicator_->mark_time(/*behind_current=*/true);
   intervals_[bucket].begin = Clock::now();
   {
     const base::TraceSpan span("communication", "bucket",
                                {{"bucket", static_cast<int64_t>(bucket)}, {"bytes", num_bytes}});
     strategy_->start_bucket(bucket);
   }
+  if (on_device) intervals_[bucket].end_mark = communicator_->mark_time(/*behind_current=*/false);
   intervals_[bucket].end = Clock::now();
   ++num_buckets_summed_;
 }
@@ -208,12 +222,30 @@ at::Tensor GradientReducer::finish() {
   return strategy_->result();
 }
 
-ReductionTimes GradientReducer::measure(base::TraceTime finish_begin) const {
+ReductionTimes GradientReducer::measure(base::TraceTime finish_begin) {
+  if (backward_end_ != nullptr) return measure_on_device();
   ReductionTimes times;
   for (const Interval& interval : intervals_) {
     times.communication_ms += milliseconds(interval.begin, interval.end);
     times.exposed_ms += milliseconds(std::max(interval.begin, finish_begin), interval.end);
   }
+  return times;
+}
+
+// The marks are complete but for the last few steps of their streams: every bucket was waited for.
+ReductionTimes GradientReducer::measure_on_device() {
+  ReductionTimes times;
+  backward_end_->synchronize();
+  for (Interval& interval : intervals_) {
+    if (interval.begin_mark == nullptr || interval.end_mark == nullptr) continue;
+    interval.end_mark->synchronize();
+    const double on_way = interval.begin_mark->elapsedTime(*interval.end_mark);
+    times.communication_ms += on_way;
+    times.exposed_ms += std::clamp(backward_end_->elapsedTime(*interval.end_mark), 0.0, on_way);
+    interval.begin_mark.reset();
+    interval.end_mark.reset();
+  }
+  backward_end_.reset();
   return times;
 }
 

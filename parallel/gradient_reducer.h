@@ -39,10 +39,12 @@ struct ReducedTensor {
 // `tensor`, a leaf that requires a gradient, whose ready callback is autograd's post-accumulate hook.
 ReducedTensor reduced_by_autograd(const at::Tensor& tensor);
 
-// What the communication of one step cost.
+// What the communication of one step cost. On the host by its clock; there waiting for slower ranks is not counted. On
+// a GPU by events on the line of communication at both ends of each bucket: from when its gradients are complete to
+// when the sum is, waiting for slower ranks included.
 struct ReductionTimes {
-  double communication_ms = 0.0;  // buckets on their way; waiting for slower ranks is not counted
-  double exposed_ms = 0.0;        // the part of it that fell into finish(), after the backward
+  double communication_ms = 0.0;  // buckets on their way
+  double exposed_ms = 0.0;        // the part of it after the backward: on the host, that fell into finish()
 };
 
 class GradientReducer {
@@ -84,8 +86,10 @@ class GradientReducer {
  private:
   struct Interval {
     base::TraceTime begin, end;
+    std::shared_ptr<c10::Event> begin_mark, end_mark;  // of a GPU: what counts there
   };
 
+  void mark_backward_end();
   void mark_ready(size_t tensor);
   void take(size_t tensor);
   void send_full_buckets();
@@ -93,7 +97,8 @@ class GradientReducer {
   void reduce_bucket(size_t bucket);
   void complete_buckets();
   void meet();
-  ReductionTimes measure(base::TraceTime finish_begin) const;
+  ReductionTimes measure(base::TraceTime finish_begin);
+  ReductionTimes measure_on_device();
 
   const std::unique_ptr<Communicator> communicator_;
   std::vector<ReducedTensor> tensors_;
@@ -102,7 +107,8 @@ class GradientReducer {
   const FlatLayout layout_;
   std::unique_ptr<ReductionStrategy> strategy_;
   ReductionTimes times_;
-  std::vector<Interval> intervals_;  // one a bucket, written by the communication thread
+  std::vector<Interval> intervals_;           // one a bucket, written by the communication thread
+  std::shared_ptr<c10::Event> backward_end_;  // of a GPU, on the stream of the backward
 
   std::atomic<int64_t> num_buckets_summed_ = 0;
 

@@ -138,6 +138,20 @@ class NcclCommunicator final : public Communicator {
   std::string backend_name() const override { return "NCCL"; }
   at::Device device() const override { return group_->device(); }
 
+  std::shared_ptr<c10::Event> mark_time(bool behind_current) override {
+    return group_->on_device("mark_time", [&] {
+      const at::DeviceType type = group_->device().type();
+      if (behind_current) {
+        c10::Event ready(type);
+        ready.record(group_->current_stream());
+        ready.block(group_->stream());
+      }
+      auto mark = std::make_shared<c10::Event>(type, c10::EventFlag::BACKEND_DEFAULT);
+      mark->record(group_->stream());
+      return mark;
+    });
+  }
+
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
     // Not ncclCommAbort first: it may wait, and the end of the processes frees the GPUs anyway.
     bootstrap_.abort(exit_code, message);

@@ -107,6 +107,10 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config) {
                 {"auto", "cpu", "cuda"});
   visitor.field("threads", config.threads, Role::recipe,
                 "compute threads of a rank; part of the recipe, since results depend on it in the last bit", {1, 1024});
+  visitor.field("peak_tflops", config.peak_tflops, Role::place,
+                "what one rank's device can do at most in model.compute_dtype, in 10^12 floating-point operations a "
+                "second, for flop_use in the metrics; 0: not known",
+                {0.0, 1e9});
   visitor.field(
       "automaton_threads", config.automaton_threads, Role::place,
       "matching threads of a rank; 0: its share of the cores of the node less its compute threads, at least 1",

@@ -93,6 +93,7 @@ struct LoggingSection {
   std::string command;            // gets the lines of metrics.jsonl; see Tracker
 };
 void describe(base::FieldVisitor& visitor, LoggingSection& config);
+  double peak_tflops = 0.0;       // of one rank's device, in the compute dtype; 0: not known
 
 struct FailuresSection {
   parallel::WatchdogConfig watchdog;

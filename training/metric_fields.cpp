@@ -23,6 +23,9 @@ constexpr MetricField<StepMetrics> kStepFields[] = {
     {step_figure::kNumSpikes, &StepMetrics::num_spikes},
     {step_figure::kStepMs, &StepMetrics::step_ms},
     {step_figure::kTokensPerSecond, &StepMetrics::tokens_per_second},
+    {step_figure::kModelTflops, &StepMetrics::model_tflops},
+    {step_figure::kTflopsPerSecond, &StepMetrics::tflops_per_second},
+    {step_figure::kFlopUse, &StepMetrics::flop_use},
     {step_figure::kMatchWaitMs, &StepMetrics::match_wait_ms},
     {step_figure::kMatchWaitShare, &StepMetrics::match_wait_share},
     {step_figure::kCommunicationWaitMs, &StepMetrics::communication_wait_ms},
@@ -30,6 +33,9 @@ constexpr MetricField<StepMetrics> kStepFields[] = {
     {step_figure::kExposedCommunication, &StepMetrics::exposed_communication},
     {step_figure::kMemoryBytes, &StepMetrics::memory_bytes},
     {step_figure::kOptimizerBytes, &StepMetrics::optimizer_bytes},
+    {step_figure::kDeviceAllocatedBytes, &StepMetrics::device_allocated_bytes},
+    {step_figure::kDeviceReservedBytes, &StepMetrics::device_reserved_bytes},
+    {step_figure::kDevicePeakBytes, &StepMetrics::device_peak_bytes},
 };
 
 constexpr MetricField<SourceMetrics> kSourceFields[] = {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,12 +18,29 @@ namespace rosa::training {
 
 template <class Metrics>
 struct MetricField : base::RunFigure {
-  std::variant<double Metrics::*, int64_t Metrics::*> value;
+  // An optional is left out of every output where it has no number.
+  std::variant<double Metrics::*, int64_t Metrics::*, std::optional<double> Metrics::*,
+               std::optional<int64_t> Metrics::*>
+      value;
 
-  // Applies `use` to the number, as a double or an int64_t.
+  // Applies `use` to the number, as a double or an int64_t, where there is one.
   template <class Use>
-  auto visit(const Metrics& metrics, const Use& use) const {
-    return std::visit([&](auto member) { return use(metrics.*member); }, value);
+  void visit(const Metrics& metrics, const Use& use) const {
+    std::visit([&](auto member) { apply(metrics.*member, use); }, value);
+  }
+  bool is_whole() const {
+    return std::holds_alternative<int64_t Metrics::*>(value) ||
+           std::holds_alternative<std::optional<int64_t> Metrics::*>(value);
+  }
+
+ private:
+  template <class Number, class Use>
+  static void apply(const Number& number, const Use& use) {
+    use(number);
+  }
+  template <class Number, class Use>
+  static void apply(const std::optional<Number>& number, const Use& use) {
+    if (number) use(*number);
   }
 };
 

@@ -17,7 +17,7 @@ using Row = std::vector<MetricCell>;
 template <class Metrics>
 void add_columns(std::vector<MetricColumn>& columns, std::span<const MetricField<Metrics>> fields) {
   for (const auto& field : fields) {
-    columns.push_back({field.name, field.unit, /*is_whole=*/std::holds_alternative<int64_t Metrics::*>(field.value)});
+    columns.push_back({field.name, field.unit, field.is_whole()});
   }
 }
 

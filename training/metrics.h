@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,14 +35,20 @@ struct StepMetrics {
   int64_t num_skipped = 0, num_spikes = 0;       // steps so far whose update was skipped, whose loss spiked
   double step_ms = 0.0;
   double tokens_per_second = 0.0;
+  // What the model's matrix products cost (training/plan/flops.h): of the step, over all ranks; a second; and as a
+  // share of logging.peak_tflops on every rank, where that is stated.
+  double model_tflops = 0.0, tflops_per_second = 0.0;
+  std::optional<double> flop_use = {};
   double match_wait_ms = 0.0;     // the device (on the CPU: the compute thread) had nothing to do but wait for automata
   double match_wait_share = 0.0;  // of step_ms
   double communication_wait_ms = 0.0;  // spent in collectives
   // Gradients on their way between ranks, and the share of it after the backward, for which the step had to wait.
   double gradient_communication_ms = 0.0;
   double exposed_communication = 0.0;
-  int64_t memory_bytes = 0;                 // peak resident memory of this process
-  int64_t optimizer_bytes = 0;              // of the optimiser's state on this rank
+  int64_t memory_bytes = 0;     // peak resident memory of this process
+  int64_t optimizer_bytes = 0;  // of the optimiser's state on this rank
+  // Of LibTorch's allocator on this rank's GPU: in tensors now, taken from the device, and the most in tensors so far.
+  std::optional<int64_t> device_allocated_bytes = {}, device_reserved_bytes = {}, device_peak_bytes = {};
   std::vector<LayerMetrics> layers = {};    // at the steps that metrics.jsonl shows; of the layers with adapters
   std::vector<SourceMetrics> sources = {};  // at the same steps; of a mixture of several
 };

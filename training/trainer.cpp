@@ -14,8 +14,10 @@
 #include "parallel/micro_batch_tree.h"
 #include "parallel/replicas.h"
 #include "training/backward_order.h"
+#include "training/device_memory.h"
 #include "training/fault_injection.h"
 #include "training/losses.h"
+#include "training/plan/flops.h"
 
 namespace rosa::training {
 namespace {
@@ -23,6 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMaxBlamed = 3;
+constexpr double kTera = 1e12;
 
 double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -210,6 +213,27 @@ void Trainer::end_step(StepMetrics& metrics, int64_t sequence_length) const {
   metrics.exposed_communication = times.communication_ms > 0.0 ? times.exposed_ms / times.communication_ms : 0.0;
   metrics.memory_bytes = peak_memory_bytes();
   metrics.optimizer_bytes = optimizer_->state_bytes();
+  if (const auto memory = device_memory(parts_.device)) {
+    metrics.device_allocated_bytes = memory->allocated;
+    metrics.device_reserved_bytes = memory->reserved;
+    metrics.device_peak_bytes = memory->peak;
+  }
+  metrics.model_tflops = tokens * flops_per_token(sequence_length) / kTera;
+  metrics.tflops_per_second = metrics.model_tflops / (metrics.step_ms / 1000.0);
+  const double peak = config_.logging.peak_tflops * static_cast<double>(parts_.communicator.world_size());
+  if (peak > 0.0) metrics.flop_use = metrics.tflops_per_second / peak;
+}
+
+double Trainer::flops_per_token(int64_t sequence_length) const {
+  FlopsInput input{.model = parts_.model.config(), .trained = {}};
+  if (parts_.adapters != nullptr) {
+    input.adapter = &parts_.adapters->config();
+    input.sliding_window = config_.student.sliding_window;
+    input.has_teacher = config_.loss.distill_alpha > 0.0;
+  }
+  input.sequence_length = sequence_length;
+  for (const auto& [name, tensor] : trained_) input.trained.insert(name);
+  return token_flops(input).total();
 }
 
 std::unique_ptr<parallel::GradientReducer> Trainer::make_reducer() const {

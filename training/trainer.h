@@ -75,6 +75,7 @@ class Trainer {
   std::vector<LayerMetrics> layer_metrics();
   StepMetrics begin_step(int64_t step);
   void end_step(StepMetrics& metrics, int64_t sequence_length) const;
+  double flops_per_token(int64_t sequence_length) const;
   std::unique_ptr<parallel::GradientReducer> make_reducer() const;
   void run_backward(const Loss& loss);
   at::Tensor finish_reduction();

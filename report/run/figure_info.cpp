@@ -17,6 +17,7 @@ struct Drawing {
 constexpr Drawing kNoisyLowest = {.best = BestValue::lowest, .is_noisy = true};
 constexpr Drawing kNoisyShare = {.format = FigureFormat::share, .best = BestValue::lowest, .is_noisy = true};
 constexpr Drawing kCount = {.format = FigureFormat::count};
+constexpr Drawing kMebibytes = {.format = FigureFormat::mebibytes};
 
 FigureInfo info_of(const base::RunFigure& figure, const Drawing& drawing = {}) {
   std::string unit(drawing.format == FigureFormat::mebibytes ? "MiB"
@@ -45,13 +46,16 @@ const std::vector<FigureSection>& step_sections() {
       {"Speed",
        "Times are those of rank 0.",
        {info_of(kTokensPerSecond, {.best = BestValue::highest, .is_noisy = true}), info_of(kStepMs, kNoisyLowest),
-        info_of(kMatchWaitMs, kNoisyLowest), info_of(kMatchWaitShare, kNoisyShare),
+        info_of(kTflopsPerSecond, {.best = BestValue::highest, .is_noisy = true}),
+        info_of(kFlopUse, {.format = FigureFormat::share, .best = BestValue::highest, .is_noisy = true}),
+        info_of(kModelTflops), info_of(kMatchWaitMs, kNoisyLowest), info_of(kMatchWaitShare, kNoisyShare),
         info_of(kCommunicationWaitMs, kNoisyLowest), info_of(kGradientCommunicationMs, kNoisyLowest),
         info_of(kExposedCommunication, kNoisyShare)}},
       {"Memory",
        "",
-       {info_of(kMemoryBytes, {.format = FigureFormat::mebibytes}),
-        info_of(kOptimizerBytes, {.format = FigureFormat::mebibytes})}},
+       {info_of(kMemoryBytes, kMebibytes), info_of(kOptimizerBytes, kMebibytes),
+        info_of(kDeviceAllocatedBytes, kMebibytes), info_of(kDeviceReservedBytes, kMebibytes),
+        info_of(kDevicePeakBytes, kMebibytes)}},
   };
   return kSections;
 }

@@ -10,10 +10,12 @@
 #include <mpi.h>
 #include <nccl.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <regex>
 #include <thread>
 
 #include "../support/fake_gpu/fake_device.h"
@@ -293,6 +295,55 @@ TEST_F(Nccl, FastModeSendsEachBucketOnceAStepThroughNccl) {
         EXPECT_TRUE(at::eq(sum.narrow(0, piece.offset, piece.size()), 3.0 * world_size()).all().item<bool>());
       }
     }
+  }
+}
+
+// The time of a bucket is that between two events on the stream of its collective, with nothing but the collective
+// between them, the first behind what the backward had given to its own stream.
+TEST_F(Nccl, EachBucketIsTimedByEventsAtBothEnds) {
+  if (world_size() == 1) GTEST_SKIP() << "one rank sends nothing";
+  const auto communicator = make();
+  for (const char* mode : {"fast", "deterministic"}) {
+    const at::Tensor tensor = on_device(at::ones({1000}));
+    std::function<void()> ready;
+    GradientReducer reducer(*communicator, {.reduction = mode}, world_size(),
+                            {{tensor, [&](std::function<void()> call) { ready = std::move(call); }}}, {0});
+    fake_gpu::take_history();
+    reducer.run_backward([&] {
+      const at::Tensor gradient = on_device(at::full({1000}, 3.0));
+      if (tensor.grad().defined()) {
+        tensor.mutable_grad().copy_(gradient);
+      } else {
+        tensor.mutable_grad() = gradient;
+      }
+      ready();
+    });
+    reducer.finish();
+    const std::vector<std::string> calls = fake_gpu::take_history();
+    const auto place_of = [&](const std::string& pattern) {
+      const auto found = std::find_if(calls.begin(), calls.end(), [&](const std::string& call) {
+        return std::regex_match(call, std::regex(pattern));
+      });
+      EXPECT_NE(found, calls.end()) << pattern;
+      return found - calls.begin();
+    };
+    std::smatch events, stream;
+    const std::string& timed = calls.at(static_cast<size_t>(place_of("cudaEventElapsedTime .*")));
+    ASSERT_TRUE(std::regex_match(timed, events, std::regex("cudaEventElapsedTime event (\\d+) event (\\d+)")));
+    const auto begin = place_of("cudaEventRecord event " + events[1].str() + " stream .*");
+    const auto end = place_of("cudaEventRecord event " + events[2].str() + " stream .*");
+    ASSERT_TRUE(std::regex_search(calls.at(static_cast<size_t>(begin)), stream, std::regex("stream (\\d+)")));
+    EXPECT_THAT(calls.at(static_cast<size_t>(end)), HasSubstr("stream " + stream[1].str()));
+    // Every call of NCCL lies between them, and the stream has waited for another one before.
+    for (size_t i = 0; i < calls.size(); ++i) {
+      if (calls[i].rfind("nccl", 0) != 0) continue;
+      EXPECT_GT(static_cast<std::ptrdiff_t>(i), begin) << calls[i];
+      EXPECT_LT(static_cast<std::ptrdiff_t>(i), end) << calls[i];
+    }
+    EXPECT_LT(place_of("cudaStreamWaitEvent stream " + stream[1].str() + " event .*"), begin);
+    EXPECT_GT(reducer.times().communication_ms, 0.0);
+    EXPECT_GE(reducer.times().exposed_ms, 0.0);
+    EXPECT_LE(reducer.times().exposed_ms, reducer.times().communication_ms);
   }
 }
 

@@ -42,3 +42,15 @@ TEST(MetricsFile, EachStepStandsOnceAfterAResume) {
 
 }  // namespace
 }  // namespace rosa::training
+TEST(MetricsLine, NumbersThatAreNotThereAreLeftOut) {
+  StepMetrics metrics;
+  auto line = nlohmann::json::parse(metrics_line(metrics));
+  EXPECT_FALSE(line.contains("flop_use"));
+  EXPECT_FALSE(line.contains("device_peak_bytes"));
+  metrics.flop_use = 0.25;
+  metrics.device_peak_bytes = 7;
+  line = nlohmann::json::parse(metrics_line(metrics));
+  EXPECT_EQ(line.at("flop_use"), 0.25);
+  EXPECT_EQ(line.at("device_peak_bytes"), 7);
+}
+

@@ -40,6 +40,7 @@ ProtoField field_of(std::string_view message, int number) {
 struct ReadBack {
   std::map<std::string, std::vector<std::pair<int64_t, float>>> scalars;
   std::map<std::string, std::string> histograms, metadata;  // the last ones; messages
+  std::map<std::string, std::vector<std::pair<int64_t, std::string>>> texts;
   std::vector<int64_t> restarts;
 
   std::vector<int64_t> steps(const std::string& tag) {
@@ -69,6 +70,9 @@ ReadBack read_back(const fs::path& folder) {
         if (const ProtoField scalar = field_of(value->bytes, 2); scalar.number != 0) {
           result.scalars[tag].emplace_back(step, scalar.as_float());
         }
+        if (const ProtoField tensor = field_of(value->bytes, 8); tensor.number != 0) {
+          result.texts[tag].emplace_back(step, field_of(tensor.bytes, 8).bytes);
+        }
         if (const ProtoField histogram = field_of(value->bytes, 5); histogram.number != 0) {
           result.histograms[tag] = histogram.bytes;
         }
@@ -90,6 +94,8 @@ class TensorBoardFiles : public ::testing::Test {
     writer.on_start(first, 9);
     for (int64_t step = first; step < last; ++step) {
       StepMetrics metrics{.step = step, .num_steps = 9, .loss = static_cast<double>(step)};
+      metrics.flop_use = 0.5;
+      metrics.device_allocated_bytes = metrics.device_reserved_bytes = metrics.device_peak_bytes = 1;
       metrics.layers = {{.layer = 3, .max_match_length = 5, .match_lengths = {4, 1, 2, 3}}};
       metrics.sources = {{.name = "web", .loss = 0.5, .num_sequences = 4}, {.name = "code"}};
       writer.on_step(metrics);

@@ -124,11 +124,13 @@ class MetricEvents::Summary {
   template <class Metrics>
   void add(const std::string& group, std::span<const MetricField<Metrics>> fields, const Metrics& metrics) {
     for (const auto& field : fields) {
-      ProtoWriter value =
-          begin(concat(group, "/", field.name), "scalars",
-                field.unit.empty() ? std::string(field.meaning) : concat(field.meaning, " (", field.unit, ")"));
-      field.visit(metrics, [&](auto number) { value.number(kSimpleValue, static_cast<float>(number)); });
-      summary_.bytes(kValue, value);
+      field.visit(metrics, [&](auto number) {
+        ProtoWriter value =
+            begin(concat(group, "/", field.name), "scalars",
+                  field.unit.empty() ? std::string(field.meaning) : concat(field.meaning, " (", field.unit, ")"));
+        value.number(kSimpleValue, static_cast<float>(number));
+        summary_.bytes(kValue, value);
+      });
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -30,6 +31,7 @@ struct EventState {
   std::condition_variable changed;
   int64_t num_recorded = 0;
   int64_t num_completed = 0;
+  std::chrono::steady_clock::time_point completed_at;
 };
 
 }  // namespace
@@ -37,6 +39,7 @@ struct EventState {
 struct CUevent_st {
   int number = 0;
   int device = -1;  // of the first record; -1 before
+  bool has_time = false;
   std::shared_ptr<EventState> state = std::make_shared<EventState>();
 };
 
@@ -245,11 +248,12 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyK
   return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   if (const cudaError_t error = begin("cudaEventCreateWithFlags")) return error;
   const std::lock_guard lock(process().mutex);
   *event = new CUevent_st;
   (*event)->number = ++process().num_events;
+  (*event)->has_time = (flags & cudaEventDisableTiming) == 0;
   ++process().num_living_events;
   return cudaSuccess;
 }
@@ -279,6 +283,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   stream->worker.give([state, record] {
     const std::lock_guard lock(state->mutex);
     state->num_completed = std::max(state->num_completed, record);
+    state->completed_at = std::chrono::steady_clock::now();
     state->changed.notify_all();
   });
   return cudaSuccess;
@@ -314,6 +319,23 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   std::unique_lock lock(event->state->mutex);
   const int64_t record = event->state->num_recorded;
   event->state->changed.wait(lock, [&] { return event->state->num_completed >= record; });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  if (const cudaError_t error = begin("cudaEventElapsedTime", " event ", start->number, " event ", end->number)) {
+    return error;
+  }
+  if (!start->has_time || !end->has_time) {
+    note_violation("cudaEventElapsedTime: an event has no time");
+    return cudaErrorInvalidResourceHandle;
+  }
+  const std::scoped_lock lock(start->state->mutex, end->state->mutex);
+  for (const cudaEvent_t event : {start, end}) {
+    if (event->state->num_completed < event->state->num_recorded) return cudaErrorNotReady;
+  }
+  *milliseconds =
+      std::chrono::duration<float, std::milli>(end->state->completed_at - start->state->completed_at).count();
   return cudaSuccess;
 }
 

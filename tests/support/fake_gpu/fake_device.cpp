@@ -96,11 +96,13 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   }
   void* getStreamNativeHandle(const c10::Stream stream) const override { return handle_of(stream); }
 
-  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex, const c10::EventFlag) const override {
+  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex,
+              const c10::EventFlag flag) const override {
     const c10::DeviceGuard guard(stream.device());
     if (*event == nullptr) {
       cudaEvent_t created = nullptr;
-      check(cudaEventCreateWithFlags(&created, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+      const unsigned flags = flag == c10::EventFlag::BACKEND_DEFAULT ? cudaEventDefault : cudaEventDisableTiming;
+      check(cudaEventCreateWithFlags(&created, flags), "cudaEventCreateWithFlags");
       *event = created;
     }
     check(cudaEventRecord(static_cast<cudaEvent_t>(*event), handle_of(stream)), "cudaEventRecord");
@@ -117,6 +119,12 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   }
   void synchronizeEvent(void* event) const override {
     check(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "cudaEventSynchronize");
+  }
+  double elapsedTime(void* start, void* end, const c10::DeviceIndex) const override {
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start), static_cast<cudaEvent_t>(end)),
+          "cudaEventElapsedTime");
+    return milliseconds;
   }
   void synchronizeStream(const c10::Stream& stream) const override {
     check(cudaStreamSynchronize(handle_of(stream)), "cudaStreamSynchronize");
