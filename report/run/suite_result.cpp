@@ -31,6 +31,7 @@ SuiteRow read_row(const base::JsonFields& fields) {
   row.num_tokens = fields.required_integer("num_tokens", 0, kMaxCount);
   row.num_sequences = fields.required_integer("num_sequences", 0, kMaxCount);
   row.num_answers = fields.required_integer("num_answers", 0, kMaxCount);
+  row.num_documents = fields.integer("num_documents", 0, kMaxCount).value_or(row.num_sequences);
   const auto figures = fields.object("figures");
   if (!figures) return row;
   for (const auto& [name, figure] : figures->members()) {

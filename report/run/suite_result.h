@@ -25,6 +25,7 @@ struct SuiteRow {
   int64_t length = 0;
   std::optional<int64_t> depth;  // percent
   int64_t num_tokens = 0, num_sequences = 0, num_answers = 0;
+  int64_t num_documents = 0;                   // as many as sequences where the file does not say
   std::map<std::string, SuiteFigure> figures;  // those that are finite
 
   // Nothing where the row does not have it.

@@ -108,6 +108,7 @@ SuiteTaskRows::SuiteTaskRows(const std::vector<SuiteLine>& lines, std::string ta
       if (row.depth) depths.insert(*row.depth);
       if (groups.insert(row.group).second) groups_.push_back(row.group);
       has_answers_ = has_answers_ || row.num_answers > 0;
+      has_documents_ = has_documents_ || row.num_documents != row.num_sequences;
     }
   }
   lengths_.assign(lengths.begin(), lengths.end());
@@ -121,7 +122,8 @@ const SuiteRow* SuiteTaskRows::row(std::size_t line, const Place& place) const {
 
 Table SuiteTaskRows::table(const std::string& caption, const std::string& heading, const SuiteFigureInfo& figure,
                            const std::vector<std::pair<std::string, Place>>& places) const {
-  std::vector<Column> columns = {{"", has_answers_ ? "answers" : "tokens"}, {"", "sequences"}};
+  std::vector<Column> columns = {{"", has_answers_ ? "answers" : "tokens"},
+                                 {"", has_documents_ ? "documents" : "sequences"}};
   for (const SuiteLine& line : lines_) columns.push_back({"", line.name});
   Table table(caption, heading, std::move(columns));
   for (const auto& [name, place] : places) {
@@ -133,7 +135,7 @@ Table SuiteTaskRows::table(const std::string& caption, const std::string& headin
       line.cells.push_back({value == nullptr ? "" : value_text(figure, *value), "", false});
       if (value == nullptr) continue;
       counts.insert(has_answers_ ? row->num_answers : row->num_tokens);
-      sequences.insert(row->num_sequences);
+      sequences.insert(row->num_documents);
     }
     if (counts.empty()) continue;
     line.cells[0].text = counts_text(counts);

@@ -59,6 +59,8 @@ class SuiteTaskRows {
   const std::vector<int64_t>& depths() const { return depths_; }      // ascending; of those with a depth
   const std::vector<std::string>& groups() const { return groups_; }  // in the order in which they come
   bool has_answers() const { return has_answers_; }
+  // Whether a sequence holds several.
+  bool has_documents() const { return has_documents_; }
 
   // One row for each of `places`, one column for each line, and what the figures stand on. Lines without the figure are
   // left out, and so are places.
@@ -71,7 +73,7 @@ class SuiteTaskRows {
   std::vector<std::map<Place, const SuiteRow*>> rows_;  // one a line
   std::vector<int64_t> lengths_, depths_;
   std::vector<std::string> groups_;
-  bool has_answers_ = false;
+  bool has_answers_ = false, has_documents_ = false;
 };
 
 }  // namespace rosa::report

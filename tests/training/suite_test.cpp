@@ -353,6 +353,36 @@ TEST_F(SuiteOfARun, HeldOutTextsOfSourcesAreScoredApart) {
   for (const SuiteRow& one : mixed.rows) EXPECT_NE(one.group, "source no text of its own");
 }
 
+// Of documents of 8 tokens, three in each sequence, intervals are over all 3 times as many; figures stay as they are.
+TEST_F(SuiteOfARun, IntervalsOfPackedTextAreOverItsDocuments) {
+  suite_.tasks = {task_of(SuiteTaskKind::language)};
+  const std::string path = folder_ / "text.tokens";
+  constexpr int64_t kVocabulary = 211;
+  TokenFileWriter writer(path, kVocabulary, {});
+  for (int64_t first = 0; first < 6 * 24; first += 8) {
+    Tokens document;
+    for (int64_t i = 0; i < 8; ++i) document.push_back((first * 5 + i * i) % kVocabulary);
+    writer.add_document(document);
+  }
+  writer.finish();
+  config_.data = {.kind = DataKind::token_file, .sequence_length = 24};
+  config_.data.train_path = config_.data.held_out_path = path;
+  config_.evaluation.num_sequences = 4;  // too few for an interval over sequences
+  const SuiteResult result = run(2);
+  const SuiteRow& all = row(result, "language", 24, "rosa");
+  EXPECT_EQ(all.num_sequences, 4);
+  EXPECT_EQ(all.num_documents, 12);
+  EXPECT_EQ(all.num_tokens, 12 * 7);
+  ASSERT_TRUE(all.figure("ce")->interval.has_value());
+  EXPECT_LT(all.figure("ce")->interval->low, all.figure("ce")->value);
+  EXPECT_GT(all.figure("ce")->interval->high, all.figure("ce")->value);
+  const auto single = parallel::make_single_communicator();
+  const RunObjects objects = build_run(config_, Objective::distill, *single);
+  EXPECT_NEAR(all.figure("ce")->value, evaluate_variants(config_, objects.parts(*single), {"rosa"}).at("rosa").ce(),
+              1e-5);
+  EXPECT_EQ(bits(result), bits(run(1)));
+}
+
 TEST_F(SuiteOfARun, AnyNumberOfRanksGivesTheSameFigures) { EXPECT_EQ(bits(run(3)), bits(run(1))); }
 
 TEST_F(SuiteOfARun, AStreamedTextHasTheScoresOfTheWholeOne) {

@@ -17,6 +17,7 @@ namespace {
 constexpr int32_t kMinCopy = 4;
 constexpr int64_t kFirstPositions = 64;
 constexpr int64_t kFirstDistance = 64;
+constexpr int64_t kMaxDocuments = 5000;
 
 // Groups by a number that doubles from one to the next.
 class Ranges {
@@ -71,6 +72,7 @@ class MatchLengths {
 
 // What is known of a token, by the match of what stands before it.
 struct TokenFacts {
+  size_t document = 0;   // of the sequence
   int64_t position = 0;  // in its document
   bool is_recallable = false;
   bool is_copy = false;
@@ -138,7 +140,8 @@ Row describe_row(const Batch& batch) {
     const auto before = static_cast<size_t>(t - 1);
     const int32_t match = matches.positions[before], match_length = matches.lengths[before];
     row.positions.push_back(t);
-    row.tokens.push_back({.position = t - starts[document],
+    row.tokens.push_back({.document = document,
+                          .position = t - starts[document],
                           .is_recallable = recallable != nullptr && recallable[t],
                           .is_copy = match_length >= kMinCopy && ids[match + 1] == ids[t],
                           .distance = t - 1 - match,
@@ -164,16 +167,29 @@ class LanguageScorer {
         held_out_(context.config, data),
         groups_(context.config.data.sequence_length, context.config.student.sliding_window, has_heads(context)),
         names_(source.empty() ? groups_.names() : std::vector<std::string>{"source " + source}),
-        has_groups_(source.empty()) {}
+        has_groups_(source.empty()) {
+    int64_t total = 0;
+    for (int64_t sequence = 0; sequence < held_out_.size(); ++sequence) {
+      const auto count = static_cast<int64_t>(document_starts(held_out_.batch(sequence, 1)).size());
+      num_documents_.push_back(count);
+      total += count;
+    }
+    if (total == held_out_.size() || total > kMaxDocuments) num_documents_.clear();
+  }
 
   const std::vector<std::string>& names() const { return names_; }
   int64_t num_sequences() const { return held_out_.size(); }
+  // Of each sequence; empty where there is one in each, or so many that resampling them would take long.
+  const std::vector<int64_t>& num_documents() const { return num_documents_; }
 
   std::vector<ScoreSums> operator()(int64_t sequence) const {
     const at::NoGradGuard no_gradient;
     const Batch batch = held_out_.batch(sequence, 1);
     Row row = describe_row(batch);
-    std::vector<ScoreSums> all(context_.variants.size() * names_.size());
+    const size_t num_documents =
+        num_documents_.empty() ? 1 : static_cast<size_t>(num_documents_[static_cast<size_t>(sequence)]);
+    const size_t num_columns = context_.variants.size() * names_.size();
+    std::vector<ScoreSums> all(num_documents * num_columns);
     if (row.positions.empty()) return all;
     // Before the scores, since the groups of every variant come from the student's matches.
     std::map<std::string, at::Tensor> hidden;
@@ -191,7 +207,12 @@ class LanguageScorer {
       const TokenScores scores = score_tokens(
           context_.parts.model, found != hidden.end() ? found->second : hidden_states(batch, context_.variants[v], row),
           labels, teacher != hidden.end() ? teacher->second : at::Tensor(), context_.config.loss.chunk_tokens);
-      add(scores, group_lists, all.data() + v * names_.size());
+      for (size_t i = 0; i < row.tokens.size(); ++i) {
+        const size_t document = num_documents_.empty() ? 0 : row.tokens[i].document;
+        for (const size_t group : group_lists[i]) {
+          add(scores, i, all[document * num_columns + v * names_.size() + group]);
+        }
+      }
     }
     return all;
   }
@@ -223,18 +244,13 @@ class LanguageScorer {
     return hidden.index_select(0, before);
   }
 
-  static void add(const TokenScores& scores, const std::vector<std::vector<size_t>>& group_lists, ScoreSums* groups) {
-    for (size_t i = 0; i < group_lists.size(); ++i) {
-      for (const size_t group : group_lists[i]) {
-        ScoreSums& sums = groups[group];
-        sums.num_tokens += 1;
-        sums.ce += scores.ce.const_data_ptr<double>()[i];
-        sums.num_top1 += scores.top1.const_data_ptr<bool>()[i] ? 1 : 0;
-        if (!scores.kl.defined()) continue;
-        sums.kl += scores.kl.const_data_ptr<double>()[i];
-        sums.num_agreeing += scores.agreement.const_data_ptr<bool>()[i] ? 1 : 0;
-      }
-    }
+  static void add(const TokenScores& scores, size_t i, ScoreSums& sums) {
+    sums.num_tokens += 1;
+    sums.ce += scores.ce.const_data_ptr<double>()[i];
+    sums.num_top1 += scores.top1.const_data_ptr<bool>()[i] ? 1 : 0;
+    if (!scores.kl.defined()) return;
+    sums.kl += scores.kl.const_data_ptr<double>()[i];
+    sums.num_agreeing += scores.agreement.const_data_ptr<bool>()[i] ? 1 : 0;
   }
 
   SuiteContext context_;
@@ -242,6 +258,7 @@ class LanguageScorer {
   Groups groups_;
   std::vector<std::string> names_;
   bool has_groups_;
+  std::vector<int64_t> num_documents_;
 };
 
 SuiteBlock block_of(const SuiteContext& context, const SuiteTask& task, const std::shared_ptr<LanguageScorer>& scorer,
@@ -253,6 +270,7 @@ SuiteBlock block_of(const SuiteContext& context, const SuiteTask& task, const st
   block.has_teacher = LanguageScorer::asks_for(context, "teacher");
   block.bytes_per_token = data.text_bytes_per_token();
   block.num_sequences = scorer->num_sequences();
+  block.num_documents = scorer->num_documents();
   block.score = [scorer](int64_t sequence) { return (*scorer)(sequence); };
   return block;
 }

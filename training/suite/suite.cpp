@@ -11,7 +11,7 @@
 namespace rosa::training {
 namespace {
 
-// The sums of one variant and group, by sequence.
+// The sums of one variant and group, by document.
 using Column = std::vector<ScoreSums>;
 
 void put(const ScoreSums& sums, double* numbers) {
@@ -23,7 +23,7 @@ void put(const ScoreSums& sums, double* numbers) {
 
 ScoreSums get(const double* n) { return {n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8]}; }
 
-// sum(numerator) / sum(denominator) over the drawn sequences.
+// sum(numerator) / sum(denominator) over the drawn documents.
 std::optional<double> ratio(const Column& column, std::span<const double> counts, double ScoreSums::*numerator,
                             double ScoreSums::*denominator) {
   double sum = 0.0, count = 0.0;
@@ -36,12 +36,24 @@ std::optional<double> ratio(const Column& column, std::span<const double> counts
   return sum / count;
 }
 
+// The sequence of each document of a block.
+std::vector<int64_t> sequences_of(const SuiteBlock& block) {
+  std::vector<int64_t> sequences;
+  for (int64_t sequence = 0; sequence < block.num_sequences; ++sequence) {
+    const int64_t count = block.num_documents.empty() ? 1 : block.num_documents[static_cast<size_t>(sequence)];
+    sequences.insert(sequences.end(), static_cast<size_t>(count), sequence);
+  }
+  return sequences;
+}
+
 class RowMaker {
  public:
+  // `entries`: [document][variant][group][number].
   RowMaker(const SuiteBlock& block, const SuiteConfig& suite, std::vector<double> entries)
       : block_(block),
         entries_(std::move(entries)),
-        bootstrap_(block.num_sequences, suite.num_resamples, static_cast<uint64_t>(suite.seed)) {}
+        sequences_(sequences_of(block)),
+        bootstrap_(static_cast<int64_t>(sequences_.size()), suite.num_resamples, static_cast<uint64_t>(suite.seed)) {}
 
   void add_rows(std::vector<SuiteRow>& rows) {
     for (size_t group = 0; group < block_.groups.size(); ++group) {
@@ -58,8 +70,8 @@ class RowMaker {
   Column column(size_t variant, size_t group) const {
     Column result;
     const size_t num_columns = block_.variants.size() * block_.groups.size();
-    for (int64_t sequence = 0; sequence < block_.num_sequences; ++sequence) {
-      const size_t at = static_cast<size_t>(sequence) * num_columns + variant * block_.groups.size() + group;
+    for (size_t document = 0; document < sequences_.size(); ++document) {
+      const size_t at = document * num_columns + variant * block_.groups.size() + group;
       result.push_back(get(entries_.data() + at * ScoreSums::kSize));
     }
     return result;
@@ -86,10 +98,16 @@ class RowMaker {
                  .length = block_.length,
                  .depth = block_.depth};
     ScoreSums total;
-    for (const ScoreSums& sums : own) {
+    int64_t last_sequence = -1;
+    for (size_t document = 0; document < own.size(); ++document) {
+      const ScoreSums& sums = own[document];
       row.num_tokens += static_cast<int64_t>(sums.num_tokens);
       row.num_answers += static_cast<int64_t>(sums.num_answers);
-      row.num_sequences += sums.num_tokens > 0 ? 1 : 0;
+      if (sums.num_tokens > 0) {
+        row.num_documents += 1;
+        row.num_sequences += sequences_[document] != last_sequence ? 1 : 0;
+        last_sequence = sequences_[document];
+      }
       total.seconds += sums.seconds;
       total.state_bytes += sums.state_bytes;
     }
@@ -144,6 +162,7 @@ class RowMaker {
 
   const SuiteBlock& block_;
   std::vector<double> entries_;
+  std::vector<int64_t> sequences_;
   Bootstrap bootstrap_;
   std::vector<Column> columns_;
 };
@@ -248,7 +267,8 @@ SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const R
   SuiteResult result{.variants = variants, .rows = {}};
   for (const SuiteBlock& block : blocks) {
     const size_t size = block.variants.size() * block.groups.size() * ScoreSums::kSize;
-    std::vector<double> entries(static_cast<size_t>(block.num_sequences) * size, 0.0);
+    const std::vector<int64_t> sequences = sequences_of(block);
+    std::vector<double> entries(sequences.size() * size, 0.0);
     for (int64_t first = 0; first < block.num_sequences; first += world_size) {
       if (any_rank_stops(parts.communicator, stop_requested)) {
         result.is_complete = false;
@@ -257,7 +277,8 @@ SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const R
       const int64_t sequence = first + rank;
       if (sequence < block.num_sequences) {
         const std::vector<ScoreSums> sums = block.score(sequence);
-        double* numbers = entries.data() + static_cast<size_t>(sequence) * size;
+        const auto document = std::lower_bound(sequences.begin(), sequences.end(), sequence) - sequences.begin();
+        double* numbers = entries.data() + static_cast<size_t>(document) * size;
         for (size_t i = 0; i < sums.size(); ++i) put(sums[i], numbers + i * ScoreSums::kSize);
       }
       done += std::min(world_size, block.num_sequences - first);

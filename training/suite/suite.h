@@ -19,15 +19,16 @@ namespace rosa::training {
 struct SuiteFigure {
   std::string name;  // ce, perplexity, exact ...: docs/evaluation.md
   double value = 0.0;
-  std::optional<Interval> interval = {};  // 95 %, over sequences
+  std::optional<Interval> interval = {};  // 95 %, over documents
 };
 
 // What one variant reached in one group of tokens of one task, length and depth.
 struct SuiteRow {
   std::string task, group, variant;
   int64_t length = 0;
-  std::optional<int64_t> depth = {};                           // percent
-  int64_t num_tokens = 0, num_sequences = 0, num_answers = 0;  // what the figures stand on
+  std::optional<int64_t> depth = {};  // percent
+  // What the figures stand on. A sequence without documents counts as one.
+  int64_t num_tokens = 0, num_sequences = 0, num_documents = 0, num_answers = 0;
   std::vector<SuiteFigure> figures = {};
 
   // Null where the row does not have it.
@@ -61,8 +62,8 @@ std::vector<std::string> suite_figure_names(const SuiteConfig& suite);
 // Adds the figures of one variant to an evaluation: the mean of each over lengths and depths, and all rows.
 void add_to(EvaluationMetrics& evaluation, const SuiteResult& result, const std::string& variant);
 
-// {"rows": [{"task", "length", "depth", "group", "variant", "num_tokens", "num_sequences", "num_answers", "figures":
-// {name: {"value", "low", "high"}}}]}; null where there is no depth or no interval.
+// {"rows": [{"task", "length", "depth", "group", "variant", "num_tokens", "num_sequences", "num_documents",
+// "num_answers", "figures": {name: {"value", "low", "high"}}}]}; null where there is no depth or no interval.
 nlohmann::ordered_json suite_json(const SuiteResult& result);
 
 // A table for each task: a line for each length, depth and group, a column for each variant. Where a line would be

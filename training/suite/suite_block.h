@@ -15,7 +15,7 @@
 
 namespace rosa::training {
 
-// What one variant reached in one sequence, over the tokens of one group.
+// What one variant reached in one document of a sequence, over the tokens of one group.
 struct ScoreSums {
   double num_tokens = 0.0, ce = 0.0, num_top1 = 0.0;
   double kl = 0.0, num_agreeing = 0.0;        // to the teacher, where it ran too
@@ -34,7 +34,9 @@ struct SuiteBlock {
   bool has_teacher = false;                    // kl and agreement are filled
   std::optional<double> bytes_per_token = {};  // of text, where that is known
   int64_t num_sequences = 0;
-  // The sums of a sequence, [variant][group]. No collective.
+  // Documents of each sequence, which intervals are taken over; empty: each sequence is one.
+  std::vector<int64_t> num_documents = {};
+  // The sums of a sequence, [document][variant][group]. No collective.
   std::function<std::vector<ScoreSums>(int64_t sequence)> score = {};
 };
 

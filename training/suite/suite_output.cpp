@@ -100,6 +100,7 @@ nlohmann::ordered_json suite_json(const SuiteResult& result) {
     entry["variant"] = row.variant;
     entry["num_tokens"] = row.num_tokens;
     entry["num_sequences"] = row.num_sequences;
+    entry["num_documents"] = row.num_documents;
     entry["num_answers"] = row.num_answers;
     for (const SuiteFigure& figure : row.figures) {
       nlohmann::ordered_json value = {{"value", figure.value}, {"low", nullptr}, {"high", nullptr}};

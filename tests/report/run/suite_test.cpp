@@ -121,6 +121,16 @@ TEST(SuitePage, ComparesTheLastEvaluationsOfRunsAndFiles) {
   EXPECT_FALSE(read_training_run(first.path()).suite.has_value());
 }
 
+TEST(SuitePage, DocumentsAreCountedWhereSequencesHoldSeveral) {
+  const RunFolder folder;
+  std::vector<Json> rows = rows_of("rosa", 1.0);
+  rows.back()["num_documents"] = 30;
+  const std::vector<SuiteResult> results = {read(folder, "suite.json", file_of(rows))};
+  const std::string page = run_page({}, results);
+  EXPECT_EQ(row_of(page, "By source", "source books").at(1), "30");
+  EXPECT_TRUE(holds(page, ">documents</th>"));
+}
+
 TEST(SuiteFile, DamageIsNamed) {
   const RunFolder folder;
   const auto expect_error = [&folder](const Json& json, const std::string& message) {
