@@ -185,6 +185,11 @@ void ProgressDisplay::on_evaluation(const EvaluationMetrics& metrics) {
   base::log_info(evaluation_text(metrics) + formatted(" (%lld tokens of %lld sequences)",
                                                       static_cast<long long>(metrics.num_tokens),
                                                       static_cast<long long>(metrics.num_sequences)));
+  if (!metrics.samples.empty()) {
+    const training::TextSample& sample = metrics.samples.front();
+    base::log_info(base::concat("sample after step ", metrics.step, ": '", base::excerpt(sample.prompt, 60),
+                                "' goes on '", base::excerpt(sample.continuation, 100), "'"));
+  }
   std::string suite;
   for (const auto& [name, value] : metrics.suite) {
     if (!name.ends_with("/exact") && !name.ends_with("/perplexity")) continue;  // one figure a task

@@ -2,13 +2,19 @@
 
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 
 #include "base/log.h"
+#include "launch/model_tokenizer.h"
 #include "launch/progress.h"
 #include "launch/run_config_file.h"
 #include "launch/suite_file.h"
+#include "models/qwen3_config.h"
+#include "text/tokenizer.h"
 #include "training/fault_injection.h"
 #include "training/metrics.h"
 #include "training/run_identity.h"
@@ -17,6 +23,22 @@
 #include "training/tracker.h"
 
 namespace rosa::launch {
+namespace {
+
+// Null where there is none. Texts whose bytes are tokens are read as bytes, whatever the model's vocabulary.
+std::shared_ptr<text::Tokenizer> tokenizer_of(const training::RunConfig& config, bool from_scratch) {
+  const bool are_bytes = config.data.kind == training::DataKind::lines || config.data.kind == training::DataKind::crops;
+  if (are_bytes) return text::make_byte_tokenizer();
+  if (config.data.kind == training::DataKind::phrases || from_scratch) return nullptr;
+  return find_model_tokenizer(config.model.folder, models::load_qwen3_config(config.model.folder).vocab_size);
+}
+
+std::function<std::string(std::span<const int64_t>)> decoder_of(const std::shared_ptr<text::Tokenizer>& tokenizer) {
+  if (tokenizer == nullptr) return {};
+  return [tokenizer](std::span<const int64_t> ids) { return tokenizer->decode(ids); };
+}
+
+}  // namespace
 
 training::RunOutcome train_in_session(Session& session, const LoadedConfig& loaded, training::Objective objective,
                                       const std::set<std::string>& accept_changed) {
@@ -62,6 +84,10 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
     if (result.is_complete) return add_to(evaluation, result, variant);
     if (session.is_main_rank()) base::log_info("the suite is left before its end, at the request to stop");
   };
+  // A pretraining from scratch has no folder whose tokenizer is the model's.
+  const bool from_scratch = objective == training::Objective::pretrain && config.model.from_scratch;
+  const std::shared_ptr<text::Tokenizer> tokenizer =
+      config.evaluation.samples == 0 ? nullptr : tokenizer_of(config, from_scratch);
   const training::RunContext context{.communicator = session.communicator(),
                                      .observer = observers,
                                      .stop_requested = stop_requested,
@@ -70,6 +96,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .accept_changed = accept_changed,
                                      .states = states,
                                      .run_suite = run_suite,
+                                     .decode = decoder_of(tokenizer),
                                      .read_recipe = recorded_recipe};
   const training::RunOutcome outcome = training::train_run(config, objective, context);
   if (tracker) tracker->finish();

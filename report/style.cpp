@@ -130,7 +130,7 @@ constexpr std::string_view kRunStyle = R"css(
 .h0 { fill-opacity: 0.05; } .h1 { fill-opacity: 0.14; } .h2 { fill-opacity: 0.24; } .h3 { fill-opacity: 0.34; } .h4 { fill-opacity: 0.44; }
 .h5 { fill-opacity: 0.55; } .h6 { fill-opacity: 0.66; } .h7 { fill-opacity: 0.77; } .h8 { fill-opacity: 0.88; } .h9 { fill-opacity: 1; }
 .cross { fill: none; stroke: var(--c1); stroke-width: 1.6; }
-.texts td { text-align: left; white-space: normal; min-width: 140px; max-width: 72ch; overflow-wrap: anywhere; vertical-align: top; }
+.texts td { text-align: left; white-space: pre-wrap; min-width: 140px; max-width: 72ch; overflow-wrap: anywhere; vertical-align: top; }
 .texts thead th { text-align: left; }
 .texts tbody th { vertical-align: top; }
 .texts tbody tr:first-child > * { border-top: 1px solid var(--grid); }

@@ -67,6 +67,13 @@ void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
                 "(docs/evaluation.md); empty: none");
   visitor.field("suite_every", config.suite_every, Role::free,
                 "of the evaluations, those whose step is a multiple of it run the suite; 0: all", {0, base::kMaxSteps});
+  visitor.field("samples", config.samples, Role::free,
+                "held-out texts whose beginning the student continues greedily at each evaluation, for people to read; "
+                "0: none",
+                {0, 1000});
+  visitor.field("sample_prompt_tokens", config.sample_prompt_tokens, Role::free,
+                "tokens that such a continuation is given, at most", {1, 1 << 20});
+  visitor.field("sample_tokens", config.sample_tokens, Role::free, "tokens of such a continuation", {1, 1 << 16});
 }
 
 void describe(base::FieldVisitor& visitor, CheckpointSection& config) {
@@ -100,6 +107,10 @@ void describe(base::FieldVisitor& visitor, LoggingSection& config) {
                 "write the numbers of metrics.jsonl for TensorBoard too, to tensorboard/ in the run folder");
   visitor.field("command", config.command, Role::place,
                 "a command for /bin/sh that gets each line of metrics.jsonl on its standard input (docs/trackers.md)");
+  visitor.field("peak_tflops", config.peak_tflops, Role::place,
+                "what one rank's device can do at most in model.compute_dtype, in 10^12 floating-point operations a "
+                "second, for flop_use in the metrics; 0: not known",
+                {0.0, 1e9});
 }
 
 void describe(base::FieldVisitor& visitor, ComputeSection& config) {
@@ -107,10 +118,6 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config) {
                 {"auto", "cpu", "cuda"});
   visitor.field("threads", config.threads, Role::recipe,
                 "compute threads of a rank; part of the recipe, since results depend on it in the last bit", {1, 1024});
-  visitor.field("peak_tflops", config.peak_tflops, Role::place,
-                "what one rank's device can do at most in model.compute_dtype, in 10^12 floating-point operations a "
-                "second, for flop_use in the metrics; 0: not known",
-                {0.0, 1e9});
   visitor.field(
       "automaton_threads", config.automaton_threads, Role::place,
       "matching threads of a rank; 0: its share of the cores of the node less its compute threads, at least 1",
@@ -238,6 +245,8 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.require(config.checkpoint.keep_best == 0 || config.evaluation.every > 0,
                    {"checkpoint.keep_best", "evaluation.every"},
                    "counts checkpoints of steps that are evaluated, but evaluation.every is 0");
+  problems.require(config.evaluation.samples == 0 || config.evaluation.every > 0,
+                   {"evaluation.samples", "evaluation.every"}, "are written at evaluations, but evaluation.every is 0");
   problems.require(config.checkpoint.keep_best == 0 || config.checkpoint.best_by.empty() ||
                        config.evaluation.suite_every <= config.train.num_steps,
                    {"evaluation.suite_every", "checkpoint.best_by", "train.num_steps"}, "got ",

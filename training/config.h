@@ -65,6 +65,8 @@ struct EvaluationSection {
   int64_t num_sequences = 64;  // held-out sequences of one evaluation, or base::kAll
   std::string suite = {};      // run beside it (training/suite): a name or a file; empty: none
   int64_t suite_every = 0;     // steps; 0: at every evaluation
+  int64_t samples = 0;         // texts continued at each evaluation; see text_samples.h
+  int64_t sample_prompt_tokens = 64, sample_tokens = 64;
 };
 void describe(base::FieldVisitor& visitor, EvaluationSection& config);
 
@@ -91,9 +93,9 @@ struct LoggingSection {
   bool consumed_samples = false;  // see ConsumedLog
   bool tensorboard = false;       // see tensorboard::Writer
   std::string command;            // gets the lines of metrics.jsonl; see Tracker
+  double peak_tflops = 0.0;       // of one rank's device, in the compute dtype; 0: not known
 };
 void describe(base::FieldVisitor& visitor, LoggingSection& config);
-  double peak_tflops = 0.0;       // of one rank's device, in the compute dtype; 0: not known
 
 struct FailuresSection {
   parallel::WatchdogConfig watchdog;

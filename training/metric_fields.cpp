@@ -102,7 +102,12 @@ std::string metrics_reference() {
       "`evaluation.suite` ran, `suite` has its figures by name, as in `needle/exact`, means over lengths and depths, "
       "and "
       "`suite_rows` all of them ([evaluation.md](evaluation.md)).\n\n",
-      table(evaluation_fields()));
+      table(evaluation_fields()),
+      "\n## Samples\n\n`\"kind\": \"samples\"`, after the line of an evaluation, where `evaluation.samples` asks for "
+      "them. `samples` is a list of texts: `prompt`, the beginning of a held-out text; `continuation`, what the "
+      "student "
+      "with the hard operator writes after it, the likeliest token each time; `reference`, what follows in the text. "
+      "Where the model has no tokenizer, they are token ids with blanks between them.\n");
 }
 
 }  // namespace rosa::training

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "training/metric_fields.h"
 
 namespace rosa::training {
@@ -46,21 +47,32 @@ std::string metrics_line(const StepMetrics& metrics) {
   return json.dump();
 }
 
-std::string metrics_line(const EvaluationMetrics& metrics) {
+std::vector<std::string> metrics_lines(const EvaluationMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "evaluation"}, {"step", metrics.step}};
   add_fields(json, evaluation_fields(), metrics);
   if (!metrics.suite.empty()) {
     json["suite"] = metrics.suite;
     json["suite_rows"] = nlohmann::ordered_json::parse(metrics.suite_rows);
   }
-  return json.dump();
+  std::vector<std::string> lines = {json.dump()};
+  if (metrics.samples.empty()) return lines;
+  nlohmann::ordered_json samples = {{"kind", "samples"}, {"step", metrics.step}};
+  for (const TextSample& sample : metrics.samples) {
+    samples["samples"].push_back({{"prompt", base::as_utf8(sample.prompt)},
+                                  {"continuation", base::as_utf8(sample.continuation)},
+                                  {"reference", base::as_utf8(sample.reference)}});
+  }
+  lines.push_back(samples.dump());
+  return lines;
 }
 
 void MetricsFile::on_step(const StepMetrics& metrics) {
   if (is_logged_step(metrics.step, metrics.num_steps, every_)) write(metrics_line(metrics));
 }
 
-void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) { write(metrics_line(metrics)); }
+void MetricsFile::on_evaluation(const EvaluationMetrics& metrics) {
+  for (const std::string& line : metrics_lines(metrics)) write(line);
+}
 
 void MetricsFile::on_start(int64_t first_step, int64_t) { start(first_step); }
 void MetricsFile::on_checkpoint(int64_t, const std::filesystem::path&) {}

@@ -56,6 +56,13 @@ struct StepMetrics {
 // Whether step `step` is one that metrics.jsonl shows: every `every` and the last.
 bool is_logged_step(int64_t step, int64_t num_steps, int64_t every);
 
+// A held-out text whose beginning the student continued greedily. Texts; or, of a model without a tokenizer, token ids
+// with blanks between them.
+struct TextSample {
+  std::string prompt, continuation;
+  std::string reference;  // what follows the prompt in the held-out text
+};
+
 // Cross-entropy in nats over held-out tokens, student with the hard operator.
 struct EvaluationMetrics {
   int64_t step = 0;  // number of steps done before it
@@ -65,6 +72,7 @@ struct EvaluationMetrics {
   // Of evaluation.suite, where it ran: "needle/exact" and so on, means over lengths and depths; and all rows, as JSON.
   std::map<std::string, double> suite = {};
   std::string suite_rows = {};
+  std::vector<TextSample> samples = {};  // of evaluation.samples
 };
 
 // Of a figure of a suite, by its name: shares of what is right. As a loss it counts with its sign turned.
@@ -97,11 +105,12 @@ class ObserverList : public TrainingObserver {
   std::vector<TrainingObserver*> observers_;
 };
 
-// The lines of metrics.jsonl, without their ends: {"kind":"step",...}, {"kind":"evaluation",...}.
+// The lines of metrics.jsonl, without their ends: {"kind":"step",...}; {"kind":"evaluation",...} and, where it has
+// samples, {"kind":"samples",...}.
 std::string metrics_line(const StepMetrics& metrics);
-std::string metrics_line(const EvaluationMetrics& metrics);
+std::vector<std::string> metrics_lines(const EvaluationMetrics& metrics);
 
-// Appends to metrics.jsonl: {"kind":"step",...} every `every` steps and at the last, {"kind":"evaluation",...}.
+// Appends these lines to metrics.jsonl, those of steps every `every` steps and at the last.
 class MetricsFile : public TrainingObserver, public JsonLinesFile {
  public:
   MetricsFile(std::filesystem::path path, int64_t every) : JsonLinesFile(std::move(path)), every_(every) {}

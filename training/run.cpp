@@ -19,6 +19,7 @@
 #include "training/run_folder.h"
 #include "training/run_identity.h"
 #include "training/save_fault.h"
+#include "training/text_samples.h"
 #include "training/trainer.h"
 
 namespace rosa::training {
@@ -259,8 +260,21 @@ class Run {
       const base::PhaseScope phase(base::Phase::evaluation);
       context_.run_suite(objects_.parts(communicator_), evaluation);
     }
+    if (config_.evaluation.samples > 0) {
+      const base::PhaseScope phase(base::Phase::evaluation);
+      for (const ContinuedText& text : continue_held_out_texts(config_, objects_.parts(communicator_))) {
+        evaluation.samples.push_back({text_of(text.prompt), text_of(text.continuation), text_of(text.reference)});
+      }
+    }
     note_best(evaluation);
     observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
+  }
+
+  std::string text_of(const std::vector<int64_t>& ids) const {
+    if (context_.decode) return context_.decode(ids);
+    std::string text;
+    for (const int64_t id : ids) text += base::concat(text.empty() ? "" : " ", id);
+    return text;
   }
 
   bool suite_is_due() const {

@@ -25,6 +25,8 @@ struct RunContext {
   std::map<std::string, base::Stateful*> states = {};  // the caller's own, saved with the run's; values are rank 0's
   // Runs evaluation.suite and adds its figures; needed where the configuration names one. Collective.
   std::function<void(const RunParts& parts, EvaluationMetrics& metrics)> run_suite = {};
+  // What the model's token ids say, for evaluation.samples; empty: they are written as numbers.
+  std::function<std::string(std::span<const int64_t> ids)> decode = {};
   RecipeReader read_recipe = {};  // for checkpoints of earlier versions, which record less than their configuration
 };
 

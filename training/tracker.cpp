@@ -21,7 +21,9 @@ void Tracker::on_step(const StepMetrics& metrics) {
   }
 }
 
-void Tracker::on_evaluation(const EvaluationMetrics& metrics) { program_.write(metrics_line(metrics)); }
+void Tracker::on_evaluation(const EvaluationMetrics& metrics) {
+  for (const std::string& line : metrics_lines(metrics)) program_.write(line);
+}
 
 void Tracker::finish() {
   const base::PhaseScope phase(base::Phase::ending);

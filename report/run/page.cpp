@@ -64,6 +64,7 @@ class RunSections {
     for (Section& section : suite_sections(suites_of(runs, suites))) sections_.push_back(std::move(section));
     for (const FigureSection& section : step_sections()) add_figures(section);
     add_figures({"Other figures", "What metrics.jsonl holds besides.", other_step_figures(runs), false});
+    for (const TrainingRun& run : runs) add_samples(run);
     for (const TrainingRun& run : runs) add_sources(run);
     for (const TrainingRun& run : runs) add_layers(run);
     sections_.push_back(section("Events", ""));
@@ -110,6 +111,17 @@ class RunSections {
       section.explanation += "The same throughout, and so only in the table: " + constant + ".";
     }
     sections_.push_back(std::move(section));
+  }
+
+  void add_samples(const TrainingRun& run) {
+    Section last = section(title_of_run(runs_, "Samples", run),
+                           "Beginnings of held-out texts, continued with the likeliest token each time.");
+    last.tables.push_back(sample_table(run));
+    Section history = section(title_of_run(runs_, "Samples over the run", run), "");
+    history.tables.push_back(sample_history_table(run));
+    history.is_folded = true;
+    sections_.push_back(std::move(last));
+    sections_.push_back(std::move(history));
   }
 
   void add_sources(const TrainingRun& run) {

@@ -16,6 +16,7 @@ using base::concat;
 using FigureOf = const Samples& (TrainingRun::*)(const std::string&) const;
 
 constexpr std::size_t kMaxEventRows = 200;
+constexpr std::size_t kMaxSampleRows = 12;
 constexpr std::size_t kMaxValueCharacters = 300;  // of a setting
 
 const char* name_of(EventKind kind) {
@@ -229,6 +230,36 @@ Table source_table(const TrainingRun& run) {
                {text(loss, &FigureSummary::last), text(loss, &FigureSummary::mean), text(loss, &FigureSummary::lowest),
                 text(sequences, &FigureSummary::mean), text(epochs, &FigureSummary::last)}});
   }
+  return table;
+}
+
+Table sample_table(const TrainingRun& run) {
+  if (run.samples.empty()) return Table("", "", {});
+  const TextSamples& last = run.samples.back();
+  Table table(concat("After ", fixed(last.step, 0), " steps"), "sample",
+              {{"", "held-out text"}, {"", "continued by the student"}, {"", "goes on in the text"}});
+  int number = 0;
+  for (const TextSample& sample : last.texts) {
+    table.add({std::to_string(++number),
+               "",
+               false,
+               {{sample.prompt, "", false}, {sample.continuation, "", false}, {sample.reference, "", false}}});
+  }
+  table.set_holds_texts();
+  return table;
+}
+
+Table sample_history_table(const TrainingRun& run) {
+  if (run.samples.size() < 2) return Table("", "", {});
+  Table table("The first sample over the run", "after steps",
+              {{"", "held-out text"}, {"", "continued by the student"}});
+  const std::size_t count = std::min(run.samples.size(), kMaxSampleRows);
+  for (std::size_t i = 0; i < count; ++i) {
+    const TextSamples& samples = run.samples[i * (run.samples.size() - 1) / (count - 1)];
+    const TextSample& sample = samples.texts.front();
+    table.add({fixed(samples.step, 0), "", false, {{sample.prompt, "", false}, {sample.continuation, "", false}}});
+  }
+  table.set_holds_texts();
   return table;
 }
 

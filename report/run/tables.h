@@ -19,6 +19,9 @@ Table time_table(const std::vector<TrainingRun>& runs);
 // The layers as they were last.
 Table layer_table(const TrainingRun& run);
 Table source_table(const TrainingRun& run);
+// The samples of the last evaluation that made some; how the first of them went on over the run.
+Table sample_table(const TrainingRun& run);
+Table sample_history_table(const TrainingRun& run);
 // What happened, the newest of it where there is much.
 Table event_table(const std::vector<TrainingRun>& runs);
 // One run: its settings that are not the default; `all`: every one. Several: those in which they differ.

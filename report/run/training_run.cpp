@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "report/markup.h"
 #include "report/run/run_log.h"
 
 namespace rosa::report {
@@ -19,7 +20,8 @@ using base::require;
 
 constexpr int64_t kMaxFileBytes = int64_t{1} << 24;
 // What a page can hold; a file could name any number.
-constexpr std::size_t kMaxFigures = 100, kMaxLayers = 1000, kMaxSources = 100;
+constexpr std::size_t kMaxFigures = 100, kMaxLayers = 1000, kMaxSources = 100, kMaxSamples = 1000,
+                      kMaxSampleBytes = 8000;
 // A figure beyond it is as good as one that is not finite.
 constexpr double kLargestFigure = 1e30;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -56,6 +58,7 @@ class MetricsReader {
       const std::string kind = fields.text("kind").value_or("");
       if (kind == "step") read_step(fields);
       if (kind == "evaluation") read_evaluation(fields);
+      if (kind == "samples") read_samples(fields);
     });
     for (auto& [number, layer] : layers_) run_.layers.push_back(std::move(layer));
   }
@@ -101,6 +104,31 @@ class MetricsReader {
     add_figures(*suite, step, run_.evaluations);
     run_.suite = SuiteResult{.name = {}, .file = {}, .suite = {}, .run = {}, .num_steps_done = step, .rows = {}};
     run_.suite->rows = read_suite_rows(fields, "suite_rows");
+  }
+
+  void read_samples(const JsonFields& fields) {
+    const double step = step_of(fields);
+    while (!run_.samples.empty() && run_.samples.back().step >= step) run_.samples.pop_back();
+    if (!run_.samples.empty()) run_.samples.back().texts.resize(1);
+    TextSamples samples = {step, {}};
+    for (const JsonFields& sample : fields.objects("samples")) {
+      samples.texts.push_back(
+          {short_text(sample, "prompt"), short_text(sample, "continuation"), short_text(sample, "reference")});
+      if (samples.texts.size() > kMaxSamples) fields.fail("samples", base::concat("has more than ", kMaxSamples));
+    }
+    if (!samples.texts.empty()) run_.samples.push_back(std::move(samples));
+  }
+
+  // Cut, since a page is for people to read.
+  static std::string short_text(const JsonFields& fields, const char* key) {
+    const std::string whole = fields.required_text(key);
+    if (whole.size() <= kMaxSampleBytes) return whole;
+    std::string text;
+    for (const std::string_view character : characters(whole)) {
+      if (text.size() + character.size() > kMaxSampleBytes) break;
+      text += character;
+    }
+    return text + "\u2026";
   }
 
   void read_layer(const JsonFields& fields, double step) {
@@ -184,11 +212,11 @@ const Samples& TrainingRun::evaluation_figure(const std::string& key) const { re
 
 double TrainingRun::num_steps_done() const {
   double done = static_cast<double>(last_saved_step.value_or(0));
-  for (const auto& [key, samples] : steps) {
-    if (!samples.empty()) done = std::max(done, samples.back().first + 1);  // a step is named from 0
+  for (const auto& [key, figure] : steps) {
+    if (!figure.empty()) done = std::max(done, figure.back().first + 1);  // a step is named from 0
   }
-  for (const auto& [key, samples] : evaluations) {
-    if (!samples.empty()) done = std::max(done, samples.back().first);
+  for (const auto& [key, figure] : evaluations) {
+    if (!figure.empty()) done = std::max(done, figure.back().first);
   }
   return done;
 }

@@ -40,6 +40,16 @@ struct SourceSteps {
   FigureSamples figures;
 };
 
+// A held-out text whose beginning the student continued; `reference`: what follows in the text.
+struct TextSample {
+  std::string prompt, continuation, reference;
+};
+// Those of one evaluation, in their order.
+struct TextSamples {
+  double step = 0;
+  std::vector<TextSample> texts;
+};
+
 enum class EventKind { resume, roll_back, skipped, spike, warning, failure };
 
 struct Event {
@@ -67,6 +77,7 @@ struct TrainingRun {
   std::vector<LayerSteps> layers;  // by number
   std::vector<SourceSteps> sources;
   std::optional<SuiteResult> suite;  // of the last evaluation that ran one
+  std::vector<TextSamples> samples;  // by step; all of the last, of the others the first
   std::vector<Event> events;         // in order of their steps, those without one last
 
   // A value of the configuration; empty where it has none of this key.

@@ -17,6 +17,22 @@ std::vector<nlohmann::json> lines(const std::filesystem::path& path) {
   return result;
 }
 
+TEST(MetricsFile, SamplesAreALineOfTheirOwnBehindTheirEvaluation) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder / "metrics.jsonl";
+  MetricsFile file(path, 1);
+  file.on_start(0, 9);
+  file.on_evaluation({.step = 4, .samples = {{"a", "b\xff", "c"}, {"d", "e", ""}}});
+  file.on_evaluation({.step = 6});
+  const std::vector<nlohmann::json> found = lines(path);
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].at("kind"), "evaluation");
+  EXPECT_FALSE(found[0].contains("samples"));
+  EXPECT_EQ(found[1], nlohmann::json::parse(R"({"kind":"samples","step":4,"samples":[
+      {"prompt":"a","continuation":"b\\xff","reference":"c"},{"prompt":"d","continuation":"e","reference":""}]})"));
+  EXPECT_EQ(found[2].at("kind"), "evaluation");
+}
+
 TEST(MetricsFile, EachStepStandsOnceAfterAResume) {
   const testing::TemporaryFolder folder;
   const auto path = folder / "metrics.jsonl";
@@ -40,8 +56,6 @@ TEST(MetricsFile, EachStepStandsOnceAfterAResume) {
   EXPECT_EQ(steps["evaluation"], (std::vector<int64_t>{4, 6}));
 }
 
-}  // namespace
-}  // namespace rosa::training
 TEST(MetricsLine, NumbersThatAreNotThereAreLeftOut) {
   StepMetrics metrics;
   auto line = nlohmann::json::parse(metrics_line(metrics));
@@ -54,3 +68,5 @@ TEST(MetricsLine, NumbersThatAreNotThereAreLeftOut) {
   EXPECT_EQ(line.at("device_peak_bytes"), 7);
 }
 
+}  // namespace
+}  // namespace rosa::training

@@ -99,7 +99,7 @@ class TensorBoardFiles : public ::testing::Test {
       metrics.layers = {{.layer = 3, .max_match_length = 5, .match_lengths = {4, 1, 2, 3}}};
       metrics.sources = {{.name = "web", .loss = 0.5, .num_sequences = 4}, {.name = "code"}};
       writer.on_step(metrics);
-      if ((step + 1) % 2 == 0) writer.on_evaluation({.step = step + 1, .ce = 0.5});
+      if ((step + 1) % 2 == 0) writer.on_evaluation({.step = step + 1, .ce = 0.5, .samples = {{"a\nb", "c", "d"}}});
     }
   }
   fs::path folder() const { return folder_ / "tensorboard"; }
@@ -128,6 +128,10 @@ TEST_F(TensorBoardFiles, HaveEveryFieldAndSayWhatItMeans) {
     EXPECT_EQ(found.scalars[base::concat("evaluation/", field.name)].size(), 4u);
   }
   EXPECT_EQ(found.scalars.count("source_code/loss"), 0u) << "it is of no token";
+  const auto& samples = found.texts["evaluation/sample_1"];
+  ASSERT_EQ(samples.size(), 4u);
+  EXPECT_EQ(samples[1].first, 4);
+  EXPECT_EQ(samples[1].second, "**Prompt**\n\n    a\n    b\n\n**Continuation**\n\n    c\n\n**Reference**\n\n    d\n\n");
   EXPECT_EQ(found.scalars["step/loss"][7], (std::pair<int64_t, float>(7, 7.0f)));
   EXPECT_THAT(found.steps("evaluation/ce"), ElementsAre(2, 4, 6, 8));
   EXPECT_THAT(found.metadata["_hparams_/session_start_info"], HasSubstr("run.seed"));
@@ -164,6 +168,9 @@ TEST_F(TensorBoardFiles, HaveEachStepOnceAfterResumes) {
     ReadBack found = read_back(folder());
     EXPECT_THAT(found.steps("step/loss"), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8)) << first_step;
     EXPECT_THAT(found.steps("evaluation/ce"), ElementsAre(2, 4, 6, 8)) << first_step;
+    std::vector<int64_t> sample_steps;
+    for (const auto& [step, text] : found.texts["evaluation/sample_1"]) sample_steps.push_back(step);
+    EXPECT_THAT(sample_steps, ElementsAre(2, 4, 6, 8)) << first_step;
     EXPECT_THAT(found.restarts, ElementsAre(first_step));
     EXPECT_EQ(files().size(), 3u);
   }

@@ -116,6 +116,20 @@ std::string text_event(double wall_time, int64_t step, std::string_view tag, std
   return event_of(wall_time, step, value);
 }
 
+std::string sample_event(double wall_time, int64_t step, int64_t number, const TextSample& sample) {
+  std::string text;
+  // TensorBoard takes texts for Markdown, in which indented lines stay as they are.
+  for (const auto& [title, part] : {std::pair{"Prompt", &sample.prompt},
+                                    {"Continuation", &sample.continuation},
+                                    {"Reference", &sample.reference}}) {
+    text += concat("**", title, "**\n\n    ");
+    for (const char symbol : base::as_utf8(*part))
+      text += symbol == '\n' ? std::string("\n    ") : std::string(1, symbol);
+    text += "\n\n";
+  }
+  return text_event(wall_time, step, concat(kEvaluationPrefix, "sample_", number), text);
+}
+
 // The values of one event.
 class MetricEvents::Summary {
  public:

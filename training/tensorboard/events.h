@@ -25,12 +25,15 @@ std::string hyperparameters_event(double wall_time, int64_t step, const std::map
 // A text, shown as it is.
 std::string text_event(double wall_time, int64_t step, std::string_view tag, std::string_view text);
 
+// A sample of an evaluation, "evaluation/sample_1": prompt, continuation and reference under headings. `number`: from 1.
+std::string sample_event(double wall_time, int64_t step, int64_t number, const TextSample& sample);
+
 // Makes the events of steps and evaluations. What a tag means is told with the first value of it.
 class MetricEvents {
  public:
   // Scalars "step/loss", "layer_3/matched_share" and "source_NAME/loss", and the histogram "layer_3/match_lengths".
   std::string step(double wall_time, const StepMetrics& metrics);
-  // Scalars "evaluation/ce".
+  // Scalars "evaluation/ce"; without its samples.
   std::string evaluation(double wall_time, const EvaluationMetrics& metrics);
 
  private:

@@ -113,7 +113,11 @@ void Writer::on_step(const StepMetrics& metrics) {
   write(events_.step(wall_time(), metrics));
 }
 
-void Writer::on_evaluation(const EvaluationMetrics& metrics) { write(events_.evaluation(wall_time(), metrics)); }
+void Writer::on_evaluation(const EvaluationMetrics& metrics) {
+  write(events_.evaluation(wall_time(), metrics));
+  int64_t number = 0;
+  for (const TextSample& sample : metrics.samples) write(sample_event(wall_time(), metrics.step, ++number, sample));
+}
 
 void Writer::write(const std::string& event) {
   base::require(file_.has_value(), "tensorboard::Writer: was not started");

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "tests/report/run/page_checks.h"
 #include "tests/report/run/run_folder.h"
 
@@ -71,6 +72,27 @@ TEST(RunPage, FiguresCanBeReadBack) {
   EXPECT_TRUE(holds(page, "<title>step 20: not finite</title>"));
   EXPECT_TRUE(holds(page, "layer 1: 25.0%\nlayer 2: 0.0% (collapsed)</title>"));
   EXPECT_TRUE(holds(page, "<title>step 20: 1 skipped since the line before</title>"));
+}
+
+TEST(RunPage, ShowsTheLastSamplesAndHowTheFirstOfThemWentOn) {
+  RunFolder folder;
+  const auto samples = [](int step, const std::string& continuation) {
+    RunFolder::Json line = {{"kind", "samples"}, {"step", step}};
+    line["samples"] = {{{"prompt", "Once upon"}, {"continuation", continuation}, {"reference", " a time"}},
+                       {{"prompt", "<b>"}, {"continuation", std::string(9000, 'x')}, {"reference", "two\nlines"}}};
+    return line;
+  };
+  folder.write_metrics({RunFolder::step(0, 2), samples(10, " on"), samples(20, " old"), samples(20, " a time")});
+  const std::string page = checked_page(runs_of({&folder}));
+  EXPECT_THAT(row_of(page, "After 20 steps", "1"), ElementsAre("Once upon", " a time", " a time"));
+  const std::vector<std::string> second = row_of(page, "After 20 steps", "2");
+  EXPECT_EQ(second.at(0), "&lt;b&gt;");
+  EXPECT_EQ(second.at(1), std::string(8000, 'x') + "\u2026");
+  EXPECT_THAT(row_of(page, "The first sample over the run", "10"), ElementsAre("Once upon", " on"));
+  EXPECT_THAT(row_of(page, "The first sample over the run", "20"), ElementsAre("Once upon", " a time"));
+  EXPECT_THAT(run_markdown(runs_of({&folder})), HasSubstr("| 1 | Once upon | "));
+  folder.write_metrics({samples(10, " on"), {{"kind", "samples"}, {"step", 20}, {"samples", {{{"prompt", 3}}}}}});
+  EXPECT_THROW(read_training_run(folder.path()), base::DataError);
 }
 
 TEST(RunPage, ComparesRunsAndShowsOnlyWhatDiffers) {
