@@ -19,6 +19,7 @@ void add_demo_command(CLI::App& program, Action& action);
 void add_train_command(CLI::App& program, Action& action);
 void add_pretrain_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);
+void add_plan_command(CLI::App& program, Action& action);
 void add_headroom_command(CLI::App& program, Action& action);
 void add_generate_command(CLI::App& program, Action& action);
 void add_export_command(CLI::App& program, Action& action);

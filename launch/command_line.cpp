@@ -43,6 +43,7 @@ const Meanings& command_meanings() {
       {{"pretrain"}, {"scratch", "pretraining", "teacher"}},
       {{"eval"}, {"evaluate", "evaluation", "test", "score", "perplexity", "ppl", "measure"}},
       {{"eval", "config check"}, {"validate", "validation"}},
+      {{"plan"}, {"estimate", "memory", "vram", "ram", "flops", "cost", "budget", "fit-memory", "calculator"}},
       {{"headroom"}, {"potential", "oracle", "upper-bound", "ceiling", "gap"}},
       {{"generate"},
        {"sample", "infer", "inference", "predict", "complete", "completion", "chat", "prompt", "generation"}},
@@ -380,6 +381,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   program->footer(
       concat("rosa SUBCOMMAND --help explains one. A run from its check to its text:\n"
              "  rosa config check run.yaml\n"
+             "  rosa plan run.yaml\n"
              "  rosa train run.yaml --dry-run\n"
              "  rosa train run.yaml\n"
              "  rosa eval runs/mine\n"
@@ -392,6 +394,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_train_command(*program, action);
   add_pretrain_command(*program, action);
   add_eval_command(*program, action);
+  add_plan_command(*program, action);
   add_headroom_command(*program, action);
   add_generate_command(*program, action);
   add_export_command(*program, action);

@@ -20,13 +20,16 @@
 #include "launch/build_info.h"
 #include "launch/findings.h"
 #include "launch/host_facts.h"
+#include "launch/plan_display.h"
 #include "launch/progress.h"
 #include "launch/suite_file.h"
 #include "parallel/device.h"
 #include "parallel/replicas.h"
 #include "parallel/self_check.h"
+#include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
+#include "training/plan/run_plan.h"
 #include "training/resume.h"
 #include "training/run_identity.h"
 #include "training/run_objects.h"
@@ -61,12 +64,6 @@ std::string number_text(double value, int num_digits = 3) {
   return text.data();
 }
 
-std::string size_text(int64_t bytes) {
-  if (bytes < 1 << 10) return concat(bytes, " B");
-  if (bytes < 1 << 20) return concat(number_text(static_cast<double>(bytes) / (1 << 10)), " KiB");
-  return bytes_text(bytes);
-}
-
 uint64_t checksum_of(const std::map<std::string, at::Tensor>& tensors) {
   base::ChecksumStream stream;
   for (const auto& [name, tensor] : tensors) {
@@ -89,14 +86,6 @@ int64_t bytes_of_files(const fs::path& folder) {
     if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
   }
   return bytes;
-}
-
-// The folder that exists and that `path` is or would be in.
-fs::path existing_part_of(fs::path path) {
-  path = fs::absolute(path);
-  std::error_code error;
-  while (!fs::exists(path, error) && path.has_parent_path() && path != path.parent_path()) path = path.parent_path();
-  return path;
 }
 
 class DryRun {
@@ -434,6 +423,19 @@ class DryRun {
     checkpoint.load(trainer_->state());
   }
 
+  // Of the process, as `rosa plan` has it.
+  int64_t planned_peak() {
+    const std::set<std::string> hosts(hosts_.begin(), hosts_.end());
+    return training::plan_run({.config = config_,
+                               .objective = objective_,
+                               .model = objects_->model->config(),
+                               .num_ranks = communicator_.world_size(),
+                               .num_hosts = static_cast<int64_t>(hosts.size()),
+                               .on_gpu = objects_->device.is_cuda(),
+                               .automaton_threads = training::num_automaton_threads(config_.compute, communicator_)})
+        .memory.host_peak();
+  }
+
   // Peaks of the ranks of a host against what the host has.
   std::vector<Finding> memory() {
     const HostFacts now = read_host_facts();
@@ -449,8 +451,9 @@ class DryRun {
     const std::vector<std::string> left = communicator_.all_gather_text(std::to_string(available));
     // A save may hold a copy of what it writes.
     const int64_t spare = sum(checkpoint_bytes_) + kSpareMemoryBytes;
-    std::vector<Finding> findings = {
-        {"a rank", concat(bytes_text(*std::max_element(numbers.begin(), numbers.end())), " at most so far"), ""}};
+    const int64_t highest = *std::max_element(numbers.begin(), numbers.end());
+    std::vector<Finding> findings = {{"a rank", concat(bytes_text(highest), " at most so far"), ""},
+                                     {"against rosa plan", comparison_text(planned_peak(), highest), ""}};
     for (const std::string& name : std::set<std::string>(hosts_.begin(), hosts_.end())) {
       int64_t total = 0, free = 0;
       for (std::size_t rank = 0; rank < numbers.size(); ++rank) {

@@ -13,8 +13,8 @@ namespace rosa::launch {
 
 // Compares the ranks (configuration, program, CPU capability, clocks, data, weights), checks and times every
 // collective, loads model and data, takes two steps, writes a checkpoint that every rank verifies, and estimates memory
-// and disk. Rank 0 reports to standard output. run.folder must be set. Throws what the run itself would throw; what
-// only looks wrong is a warning in the report. Collective: every rank calls it.
+// (beside what `rosa plan` computes) and disk. Rank 0 reports to standard output. run.folder must be set. Throws what
+// the run itself would throw; what only looks wrong is a warning in the report. Collective: every rank calls it.
 void dry_run(Session& session, const LoadedConfig& loaded, training::Objective objective,
              const std::set<std::string>& accept_changed);
 

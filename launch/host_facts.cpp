@@ -19,6 +19,7 @@
 #include <system_error>
 
 #include "base/cores.h"
+#include "base/error.h"
 #include "base/host_name.h"
 
 namespace rosa::launch {
@@ -155,6 +156,23 @@ std::string core_list_text(const std::vector<int>& cores) {
     i = last + 1;
   }
   return text;
+}
+
+std::filesystem::path existing_part_of(std::filesystem::path path) {
+  path = std::filesystem::absolute(path);
+  std::error_code error;
+  while (!std::filesystem::exists(path, error) && path.has_parent_path() && path != path.parent_path()) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+std::string size_text(int64_t bytes) {
+  if (bytes < 1 << 10) return base::concat(bytes, " B");
+  if (bytes >= 1 << 20) return bytes_text(bytes);
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.3g KiB", static_cast<double>(bytes) / (1 << 10));
+  return text.data();
 }
 
 std::string bytes_text(int64_t bytes) {

@@ -39,11 +39,16 @@ HostFacts read_host_facts(const std::filesystem::path& root = "/");
 // Free bytes for this user on the file system of `path`; 0 where it can't be told.
 int64_t free_disk_bytes(const std::filesystem::path& path);
 
+// The folder that exists and that `path` is or would be in.
+std::filesystem::path existing_part_of(std::filesystem::path path);
+
 // "0-3,8" for {0,1,2,3,8}.
 std::string core_list_text(const std::vector<int>& cores);
 
 // "23.4 GiB".
 std::string bytes_text(int64_t bytes);
+// The same, and below a MiB "1.5 KiB" or "12 B".
+std::string size_text(int64_t bytes);
 
 // Cores that this process can really use: the smaller of affinity and cgroup limit, at least 1.
 int usable_cores(const HostFacts& facts);

@@ -40,10 +40,6 @@ std::vector<int64_t> sizes_of(const std::vector<ReducedTensor>& tensors) {
   return sizes;
 }
 
-int64_t bucket_elements(const ParallelConfig& config) {
-  return std::max<int64_t>(1, static_cast<int64_t>(config.bucket_mib * 1024 * 1024 / sizeof(float)));
-}
-
 double milliseconds(base::TraceTime begin, base::TraceTime end) {
   return begin < end ? std::chrono::duration<double, std::milli>(end - begin).count() : 0.0;
 }

@@ -1,5 +1,7 @@
 #include "parallel/reduction_config.h"
 
+#include <algorithm>
+
 namespace rosa::parallel {
 
 using base::Role;
@@ -26,6 +28,10 @@ void check(base::ConfigProblems& problems, const ParallelConfig& config, bool ne
   const bool is_deterministic = config.reduction == "deterministic" || (config.reduction == "auto" && never_on_gpu);
   problems.require(!is_deterministic || config.wire_dtype == "float32", {"wire_dtype", "reduction"}, config.wire_dtype,
                    " needs ", problems.full_key("reduction"), ": fast; deterministic sums travel as float32");
+}
+
+int64_t bucket_elements(const ParallelConfig& config) {
+  return std::max<int64_t>(1, static_cast<int64_t>(config.bucket_mib * 1024 * 1024 / sizeof(float)));
 }
 
 ReductionMode reduction_mode(const ParallelConfig& config, bool on_gpu) {

@@ -22,6 +22,9 @@ void describe(base::FieldVisitor& visitor, ParallelConfig& config);
 // `never_on_gpu`: what auto means is known then.
 void check(base::ConfigProblems& problems, const ParallelConfig& config, bool never_on_gpu);
 
+// Elements of float32 that travel together, at least 1.
+int64_t bucket_elements(const ParallelConfig& config);
+
 enum class ReductionMode { deterministic, fast };
 
 // The mode that `config` means on a device: auto is deterministic on CPUs and fast on GPUs. Throws ConfigError for

@@ -40,6 +40,14 @@ double num_elements(const std::map<std::string, std::vector<int64_t>>& shapes) {
   return total;
 }
 
+// Whether there can be adapters. `found` gets what check(RunConfig) does not tell.
+bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const models::Qwen3Config& model) {
+  base::ConfigProblems own;
+  own.section("adapter", config.adapter);
+  if (own.empty()) found.section("adapter", config.adapter, model);
+  return own.empty() && found.empty();
+}
+
 // Weights, and of what is trained gradients and two moments too. Where config.json speaks of more weights than the
 // files can hold, whoever loads them says so.
 void check_memory(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
@@ -167,23 +175,29 @@ std::vector<std::string> trainable_names(const RunConfig& config, Objective obje
   return names;
 }
 
-void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
-                      const models::Qwen3Config& model, int world_size) {
+void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
+                            const models::Qwen3Config& model, int world_size) {
   try {
     parallel::owned_micro_batches(config.train.micro_batches, /*rank=*/0, world_size);
   } catch (const base::ConfigError& error) {
     problems.add({"train.micro_batches"}, error.what());
   }
-  double num_adapter_weights = 0;
   if (objective == Objective::distill) {
-    base::ConfigProblems own, found;
-    own.section("adapter", config.adapter);  // told by check(RunConfig)
-    if (own.empty()) found.section("adapter", config.adapter, model);
-    problems.add_all(found);
-    if (!own.empty() || !found.empty()) return;  // there are no names then
-    num_adapter_weights = num_elements(models::adapter_parameter_shapes(models::resolve(config.adapter, model), model));
+    base::ConfigProblems found;
+    if (!adapters_fit(found, config, model)) return problems.add_all(found);  // there are no names then
   }
   check_patterns(problems, trainable_names(config, objective, model), config.train.trainable, config.optimizer);
+}
+
+void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
+                      const models::Qwen3Config& model, int world_size) {
+  check_sizes_with_model(problems, config, objective, model, world_size);
+  double num_adapter_weights = 0;
+  if (objective == Objective::distill) {
+    base::ConfigProblems told;
+    if (!adapters_fit(told, config, model)) return;
+    num_adapter_weights = num_elements(models::adapter_parameter_shapes(models::resolve(config.adapter, model), model));
+  }
   check_memory(problems, config, objective, model, num_adapter_weights);
 }
 

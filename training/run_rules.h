@@ -30,7 +30,10 @@ models::Qwen3Config model_config_of(const RunConfig& config, Objective objective
 std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,
                                          const models::Qwen3Config& model);
 
-// Adapters, patterns and memory against the model's sizes, and micro-batches against the ranks: all without a weight.
+// Adapters and patterns against the model's sizes, and micro-batches against the ranks: all without a weight.
+void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
+                            const models::Qwen3Config& model, int world_size);
+// The same, and weights against the memory of this host.
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
                       const models::Qwen3Config& model, int world_size);
 void check_with_data(base::ConfigProblems& problems, const DataConfig& config, const DataSource& data, const char* key,

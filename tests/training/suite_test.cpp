@@ -280,8 +280,8 @@ TEST_F(SuiteOfARun, TokensAreGroupedByTheBestMatchOfAnyHead) {
     const int64_t length = batch.input_ids.size(1);
     std::vector<int64_t> best(static_cast<size_t>(length), 0);
     models::ForwardOptions options = variant_options(config_, parts, "rosa");
-    options.watch_adapter_inputs = [&](int64_t layer, const at::Tensor& normed) {
-      const models::AdapterSymbols symbols = parts.adapters->symbols(layer, normed);
+    options.watch_adapter_inputs = [&](int64_t layer, const at::Tensor& normed, const at::Tensor&) {
+      const models::AdapterSymbols symbols = parts.adapters->symbols(layer, normed, at::Tensor());
       const int64_t group = symbols.query.size(1) / symbols.key.size(1);
       for (int64_t head = 0; head < symbols.query.size(1); ++head) {
         const at::Tensor query = symbols.query[0][head].to(at::kLong), key = symbols.key[0][head / group].to(at::kLong);

@@ -1,0 +1,200 @@
+#include "training/plan/activations.h"
+
+#include <algorithm>
+
+#include "rosa/operator/qkv_estimator.h"
+
+namespace rosa::training {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
+
+// The blocks and rows of models/attention.cpp.
+constexpr int64_t kMinBlock = 32, kRowChunk = 1024;
+
+class Planner {
+ public:
+  explicit Planner(const ActivationInput& input)
+      : input_(input),
+        model_(input.model),
+        num_tokens_(input.sequences * input.length),
+        element_(input.element_bytes),
+        query_width_(model_.num_attention_heads * model_.head_dim),
+        key_width_(model_.num_key_value_heads * model_.head_dim) {
+    const int64_t window = input.sliding_window < input.length ? input.sliding_window : 0;
+    const int64_t block = std::max(window, kMinBlock);
+    if (window > 0 && 2 * block < input.length) block_ = block;
+    has_mask_ = block_ > 0 || window > 0 || input.has_documents;
+  }
+
+  ActivationBytes count() const {
+    ActivationBytes bytes;
+    bytes.after_loss = loss_rest();
+    bytes.loss = loss_rest() + loss_chunk();
+    bytes.kept = shared() + tokens(model_.hidden_size * element_ + kFloat);  // of the final norm
+    for (const LayerFlow& layer : input_.flow.layers) {
+      bytes.kept += input_.checkpointing ? kept_by_checkpoint(layer) : kept_by_layer(layer);
+    }
+    bytes.backward = std::max(backward_of_norm(), backward_of_last_layer());
+    return bytes;
+  }
+
+ private:
+  int64_t tokens(int64_t bytes_of_token) const { return num_tokens_ * bytes_of_token; }
+
+  // Tokens with those that fill the last block of a sequence.
+  int64_t padded_tokens() const {
+    if (block_ == 0) return num_tokens_;
+    return input_.sequences * ((input_.length + block_ - 1) / block_) * block_;
+  }
+
+  // Rotary tables and the attention's mask, which all layers share.
+  int64_t shared() const {
+    const int64_t rows = input_.has_documents ? num_tokens_ : input_.length;
+    int64_t bytes = 2 * rows * model_.head_dim * element_;
+    if (block_ > 0) {
+      bytes += padded_tokens() * 2 * block_ * element_;
+    } else if (has_mask_ && input_.length <= kRowChunk) {
+      bytes += rows * input_.length * element_;
+    }
+    return bytes;
+  }
+
+  int64_t kept_by_attention(const LayerFlow& layer) const {
+    int64_t bytes = 0;
+    if (layer.q_proj.output()) bytes += tokens(query_width_ * element_ + model_.num_attention_heads * kFloat);
+    if (layer.k_proj.output()) bytes += tokens(key_width_ * element_ + model_.num_key_value_heads * kFloat);
+    if (!layer.has_attention_gradient()) return bytes;
+    const int64_t own = padded_tokens();
+    const int64_t seen = block_ > 0 ? 2 * own : own;
+    bytes +=
+        own * (2 * query_width_ * element_ + model_.num_attention_heads * kFloat) + seen * 2 * key_width_ * element_;
+    if (has_mask_ && block_ == 0 && input_.length > kRowChunk) {
+      const int64_t rows = input_.has_documents ? num_tokens_ : input_.length;
+      bytes += rows * (input_.length + kRowChunk) / 2 * element_;  // a mask for every chunk of rows
+    }
+    return bytes;
+  }
+
+  // Widths of the adapter's logits and of its output.
+  int64_t logits_width() const {
+    const models::AdapterConfig& adapter = *input_.adapter;
+    return (adapter.num_heads + adapter.num_key_value_heads) * adapter.query_key_bits +
+           adapter.num_key_value_heads * adapter.value_bits;
+  }
+  int64_t output_width() const { return input_.adapter->num_heads * input_.adapter->value_bits; }
+
+  bool wants_positions() const {
+    return input_.adapter->exact_value_gradient || find_qkv_estimator(input_.adapter->estimator).needs_positions();
+  }
+
+  // Where each head matched and what it retrieved, as the automata give it.
+  int64_t hard_result() const {
+    const models::AdapterConfig& adapter = *input_.adapter;
+    const int64_t symbol = adapter.value_bits <= 8 ? 1 : static_cast<int64_t>(sizeof(int64_t));
+    const int64_t position = wants_positions() ? static_cast<int64_t>(sizeof(int32_t)) : 0;
+    return tokens(adapter.num_heads * (symbol + 1 + position));
+  }
+
+  // Bits, where there was a match, and the values that are projected.
+  int64_t kept_by_adapter_output(const LayerFlow& layer) const {
+    if (!layer.has_adapter || !layer.adapter_o.output()) return 0;
+    int64_t bytes = tokens(output_width() * kFloat);
+    if (layer.adapter_o.weight) bytes += tokens(output_width() * kFloat);
+    if (input_.adapter->no_match_embedding) bytes += tokens(input_.adapter->num_heads);
+    return bytes;
+  }
+
+  int64_t kept_by_adapter(const LayerFlow& layer) const {
+    if (!layer.has_adapter || !layer.adapter_o.output()) return 0;
+    int64_t bytes = kept_by_adapter_output(layer) + tokens(logits_width() * kFloat);
+    if (wants_positions()) bytes += tokens(input_.adapter->num_heads * static_cast<int64_t>(sizeof(int32_t)));
+    return bytes;
+  }
+
+  // The input of the attention and of the adapter: one tensor where both are float32.
+  int64_t kept_normed(const LayerFlow& layer) const {
+    const bool by_base = layer.q_proj.weight || layer.k_proj.weight || layer.v_proj.weight;
+    const bool by_adapter = layer.adapter_q.weight || layer.adapter_k.weight || layer.adapter_v.weight;
+    int64_t bytes = by_base || (by_adapter && element_ == kFloat) ? tokens(model_.hidden_size * element_) : 0;
+    if (by_adapter && element_ != kFloat) bytes += tokens(model_.hidden_size * kFloat);
+    return bytes;
+  }
+
+  int64_t kept_by_mlp(const LayerFlow& layer) const {
+    if (!layer.gate.output()) return 0;
+    const int64_t inner = tokens(model_.intermediate_size * element_);
+    int64_t bytes = 3 * inner + tokens(model_.hidden_size * element_ + kFloat);
+    if (layer.gate.weight || layer.up.weight) bytes += tokens(model_.hidden_size * element_);
+    if (layer.down.weight) bytes += inner;
+    return bytes;
+  }
+
+  int64_t kept_by_layer(const LayerFlow& layer) const {
+    int64_t bytes = kept_normed(layer) + kept_by_attention(layer) + kept_by_adapter(layer) + kept_by_mlp(layer);
+    if (layer.normed) bytes += tokens(model_.hidden_size * element_ + kFloat);
+    return bytes;
+  }
+
+  // The layer's input, and the record of its automata.
+  int64_t kept_by_checkpoint(const LayerFlow& layer) const {
+    if (!layer.output) return 0;
+    return tokens(model_.hidden_size * element_) + (layer.has_adapter ? hard_result() : 0);
+  }
+
+  // Final norm: the gradient, and four float32 tensors of its size on the way.
+  int64_t backward_of_norm() const { return tokens(model_.hidden_size * (element_ + 4 * kFloat)); }
+
+  // The last layer is the first whose backward runs, when all others still keep what they need; what the loss and the
+  // final norm kept is gone. It is fullest while the MLP's product is taken apart; or, when that is gone, while the
+  // estimator works.
+  int64_t backward_of_last_layer() const {
+    const LayerFlow& layer = input_.flow.layers.back();
+    const int64_t of_hidden = tokens(model_.hidden_size * element_);
+    const int64_t mlp = 3 * tokens(model_.intermediate_size * element_);
+    const int64_t adapter =
+        layer.has_adapter ? of_hidden + estimator() - kept_by_mlp(layer) - kept_by_adapter_output(layer) : 0;
+    // The gradient of the layer's output comes, its value and the loss's gradient go.
+    const int64_t own = std::max(mlp, adapter) - of_hidden - tokens(kFloat);
+    if (!input_.checkpointing) return own;
+    // Run again. Its input and the automata's record are there already, its output is there too.
+    const int64_t shared = layer.has_adapter && input_.adapter->no_match_embedding ? input_.adapter->num_heads : 0;
+    return own + kept_by_layer(layer) + (layer.normed ? 0 : of_hidden) - tokens(shared);
+  }
+
+  // The gradient of the bits, and what the estimator makes of it.
+  int64_t estimator() const {
+    const models::AdapterConfig& adapter = *input_.adapter;
+    const int64_t upstream = output_width() * kFloat;
+    if (adapter.estimator == "none") return tokens(upstream + logits_width() * kFloat);
+    if (adapter.estimator == "bit_flip" || adapter.estimator == "local_counterfactual") {
+      // The gradient once more in order, the effects of queries and keys, and eight tensors on the way from those of
+      // the queries to their gradient, in float64.
+      const int64_t query_width = adapter.num_heads * adapter.query_key_bits;
+      const int64_t key_width = adapter.num_key_value_heads * adapter.query_key_bits;
+      return tokens(2 * upstream + (9 * query_width + key_width) * kDouble);
+    }
+    // Rows after tanh and sigmoid, their gradients, and those of the logits.
+    return tokens(upstream + 3 * logits_width() * kFloat);
+  }
+
+  // Hidden states of teacher and student, and the gradient of the latter.
+  int64_t loss_rest() const { return (input_.has_teacher ? 3 : 2) * tokens(model_.hidden_size * element_); }
+
+  int64_t loss_chunk() const {
+    const int64_t unit = std::min(input_.chunk_tokens, num_tokens_) * model_.vocab_size * kFloat;
+    return (input_.has_teacher ? 8 : 4) * unit;
+  }
+
+  const ActivationInput& input_;
+  const models::Qwen3Config& model_;
+  int64_t num_tokens_, element_, query_width_, key_width_;
+  int64_t block_ = 0;  // of the window's attention; 0: not in blocks
+  bool has_mask_ = false;
+};
+
+}  // namespace
+
+ActivationBytes activation_bytes(const ActivationInput& input) { return Planner(input).count(); }
+
+}  // namespace rosa::training

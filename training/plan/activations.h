@@ -1,0 +1,37 @@
+// What the tensors of one micro-batch take in a training step, in bytes, derived from the forward (models/qwen3.h,
+// models/adapter.h, training/losses.h) and from what autograd keeps of it. training/plan/memory.h has the formulas.
+#pragma once
+
+#include <cstdint>
+
+#include "models/adapter.h"
+#include "models/qwen3_config.h"
+#include "training/plan/gradient_flow.h"
+
+namespace rosa::training {
+
+struct ActivationInput {
+  const models::Qwen3Config& model;
+  const models::AdapterConfig* adapter = nullptr;  // resolved; null: none
+  const GradientFlow& flow;
+  int64_t sequences = 1, length = 0;  // of the micro-batch
+  int64_t sliding_window = 0;         // 0: every earlier position
+  bool has_documents = false;         // packed token files
+  bool has_teacher = false;
+  bool has_soft_output = false;  // alpha below 1 at some step
+  bool checkpointing = false;
+  int64_t element_bytes = 4;  // of the compute dtype
+  int64_t chunk_tokens = 0;
+  int64_t threads = 1;  // compute threads
+};
+
+struct ActivationBytes {
+  int64_t kept = 0;        // by the whole forward of the student, for its backward
+  int64_t loss = 0;        // on top, at the fullest moment of the loss
+  int64_t backward = 0;    // on top of `kept` and of the loss's gradient, at the fullest moment of the backward
+  int64_t after_loss = 0;  // what the loss leaves for the backward: hidden states and their gradient
+};
+
+ActivationBytes activation_bytes(const ActivationInput& input);
+
+}  // namespace rosa::training

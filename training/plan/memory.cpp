@@ -1,0 +1,181 @@
+#include "training/plan/memory.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "models/qwen3.h"
+#include "parallel/flat_layout.h"
+#include "parallel/micro_batch_tree.h"
+#include "training/backward_order.h"
+#include "training/optimizer.h"
+#include "training/plan/activations.h"
+#include "training/plan/gradient_flow.h"
+#include "training/plan/sizes.h"
+
+namespace rosa::training {
+namespace {
+
+// Measured on the CPU build: the resident memory of a rank that trains a model of no size.
+constexpr int64_t kProcessBytes = int64_t{140} << 20;
+// What the allocator holds beside the tensors of a step, as shares of their activations: more where a layer is run
+// again, which allocates and frees more often.
+constexpr double kHoles = 0.5, kHolesOfCheckpointing = 0.9;
+// A CUDA context with its libraries, on the GPU and on the host. Not measured by this project's tests.
+constexpr int64_t kDeviceContextBytes = int64_t{500} << 20;
+// Workspace of a matcher, at most, a symbol (rosa/automaton/matcher.h).
+constexpr int64_t kMatcherBytes = 150;
+
+class MemoryPlanner {
+ public:
+  explicit MemoryPlanner(const MemoryInput& input)
+      : input_(input), config_(input.config), sizes_(input.config, input.objective, input.model) {}
+
+  MemoryPlan plan() const {
+    MemoryPlan plan;
+    plan.on_gpu = input_.on_gpu;
+    plan.loading = {.process = kProcessBytes, .base = sizes_.base_bytes() + input_.weight_file_bytes};
+    const MemoryKinds rest = persistent();
+    const ActivationBytes activations = of_micro_batch();
+    plan.loss = plan.backward = rest;
+    plan.loss.activations = activations.kept;
+    plan.loss.loss = activations.loss;
+    plan.backward.activations = activations.kept + activations.backward;
+    plan.backward.loss = activations.after_loss;
+    for (MemoryKinds* kinds : {&plan.loss, &plan.backward}) kinds->allocator = holes(plan.backward.activations);
+    plan.saving = saved_bytes() / input_.world_size;
+    return plan;
+  }
+
+ private:
+  int64_t holes(int64_t activations) const {
+    if (input_.on_gpu) return 0;
+    const double share = config_.train.activation_checkpointing ? kHolesOfCheckpointing : kHoles;
+    return static_cast<int64_t>(share * static_cast<double>(activations));
+  }
+
+  MemoryKinds persistent() const {
+    MemoryKinds kinds;
+    const parallel::FlatLayout layout = sizes_.layout(input_.world_size);
+    const int64_t flat_bytes = layout.length() * static_cast<int64_t>(sizeof(float));
+    const bool is_fast = parallel::reduction_mode(config_.parallel, input_.on_gpu) == parallel::ReductionMode::fast;
+    kinds.process = kProcessBytes + (input_.on_gpu ? kDeviceContextBytes : 0);
+    kinds.data = input_.data_bytes;
+    kinds.base = sizes_.base_bytes();
+    kinds.adapters = sizes_.adapter_bytes();
+    kinds.gradients = flat_bytes * (is_fast ? 1 : num_tree_buffers());
+    kinds.optimizer = moments(layout);
+    kinds.automata = automata();
+    kinds.staging = input_.on_gpu ? staging() : 0;
+    kinds.communication = communication(layout, is_fast);
+    return kinds;
+  }
+
+  // The leaf under way beside the complete subtrees before it, on the rank that has most of them.
+  int64_t num_tree_buffers() const {
+    int64_t most = 1;
+    const int64_t run = config_.train.micro_batches / input_.world_size;
+    for (int64_t rank = 0; rank < input_.world_size; ++rank) {
+      const int64_t first = rank * run;
+      for (int64_t i = 0; i < run; ++i) {
+        const auto nodes = parallel::maximal_subtrees(first, first + i);
+        most = std::max(most, static_cast<int64_t>(nodes.size()) + 1);
+      }
+    }
+    return most;
+  }
+
+  int64_t moments(const parallel::FlatLayout& layout) const {
+    const bool sharded = config_.parallel.sharded_optimizer && input_.world_size > 1;
+    int64_t most = 0;
+    for (int rank = 0; rank < (sharded ? input_.world_size : 1); ++rank) {
+      int64_t elements = 0;
+      for (const auto& piece : sharded ? layout.pieces_of_rank(rank) : layout.whole_tensors()) elements += piece.size();
+      most = std::max(most, elements);
+    }
+    return 2 * most * static_cast<int64_t>(sizeof(float));
+  }
+
+  // One bucket at a time: parts of the other ranks, or what of it is sent in another dtype.
+  int64_t communication(const parallel::FlatLayout& layout, bool is_fast) const {
+    if (input_.world_size == 1) return 0;
+    int64_t largest = 0;
+    for (size_t bucket = 0; bucket < layout.num_buckets(); ++bucket) {
+      largest = std::max(largest, layout.bucket(bucket).size());
+    }
+    return largest * (is_fast && config_.parallel.wire_dtype == "bfloat16" ? 2 : int64_t{sizeof(float)});
+  }
+
+  int64_t longest() const { return sizes_.longest_sequence(); }
+
+  int64_t automata() const {
+    if (input_.objective == Objective::pretrain) return 0;
+    return (input_.automaton_threads + 1) * longest() * kMatcherBytes;
+  }
+
+  // Of one call at a time: symbols of queries, keys and values, and what comes back.
+  int64_t staging() const {
+    if (input_.objective == Objective::pretrain) return 0;
+    const models::AdapterConfig& adapter = *sizes_.adapter();
+    const auto bytes = [](int64_t bits) { return bits <= 8 ? 1 : static_cast<int64_t>(sizeof(int64_t)); };
+    const int64_t keys = bytes(adapter.query_key_bits), values = bytes(adapter.value_bits);
+    const int64_t a_token = adapter.num_heads * (keys + values + 1) + adapter.num_key_value_heads * (keys + values);
+    return config_.train.micro_batch_sequences * longest() * a_token;
+  }
+
+  // Of adapters or model, and both moments.
+  int64_t saved_bytes() const {
+    const int64_t weights = input_.objective == Objective::pretrain ? sizes_.base_bytes() : sizes_.adapter_bytes();
+    return weights + 2 * sizes_.num_trained() * static_cast<int64_t>(sizeof(float));
+  }
+
+  ActivationBytes of_micro_batch() const {
+    const bool distills = input_.objective == Objective::distill;
+    const GradientFlow flow = gradient_flow(input_.model, sizes_.adapter(), sizes_.trained());
+    return activation_bytes(
+        {.model = input_.model,
+         .adapter = sizes_.adapter(),
+         .flow = flow,
+         .sequences = config_.train.micro_batch_sequences,
+         .length = longest(),
+         .sliding_window = distills ? config_.student.sliding_window : 0,
+         .has_documents = config_.data.kind == DataKind::token_file && config_.data.packed_documents,
+         .has_teacher = distills && config_.loss.distill_alpha > 0,
+         .checkpointing = config_.train.activation_checkpointing,
+         .element_bytes = config_.model.compute_dtype == "bfloat16" ? 2 : 4,
+         .chunk_tokens = config_.loss.chunk_tokens,
+         .threads = config_.compute.threads});
+  }
+
+  const MemoryInput& input_;
+  const RunConfig& config_;
+  const RunSizes sizes_;
+};
+
+}  // namespace
+
+int64_t MemoryKinds::total() const {
+  return process + allocator + data + base + adapters + gradients + optimizer + activations + loss + automata +
+         staging + communication;
+}
+
+const MemoryKinds& MemoryPlan::fullest_step() const { return loss.total() > backward.total() ? loss : backward; }
+
+int64_t MemoryPlan::host_peak() const {
+  if (!on_gpu) return std::max(loading.total(), fullest_step().total());
+  const MemoryKinds& step = fullest_step();
+  return std::max(loading.total(), step.process + step.data + step.automata + step.staging);
+}
+
+int64_t MemoryPlan::device_peak() const {
+  if (!on_gpu) return 0;
+  const MemoryKinds& step = fullest_step();
+  return kDeviceContextBytes + step.total() - step.process - step.data - step.automata - step.staging;
+}
+
+MemoryPlan plan_memory(const MemoryInput& input) { return MemoryPlanner(input).plan(); }
+
+}  // namespace rosa::training
