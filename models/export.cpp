@@ -102,6 +102,20 @@ void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t slidi
   json["rosa_output_scale"] = config.output_scale;
 }
 
+}  // namespace
+
+std::string exported_form(const base::JsonFields& config) {
+  AdapterConfig form;
+  use_plain_form(form);
+  if (config.text("rosa_place").value_or("attention") == "mlp") form.place = AdapterPlace::mlp;
+  if (config.text("rosa_candidates").value_or("latest") == "mean") form.candidates = Candidates::mean;
+  form.mixed_queries = config.boolean("rosa_mixed_queries").value_or(false);
+  form.output_scale = config.number("rosa_output_scale").value_or(1.0);
+  return adapter_form(form);
+}
+
+namespace {
+
 void write_python_files(const fs::path& folder) {
   base::write_file_atomically(folder / kConfigurationFile, kConfigurationSource);
   base::write_file_atomically(folder / kModelingFile, kModelingSource);

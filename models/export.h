@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/json.h"
 #include "models/adapter.h"
 #include "models/qwen3.h"
 
@@ -31,6 +32,10 @@ void export_student(const Qwen3& model, const AdapterSet& adapters, const Studen
 // Writes the adapters alone: adapter.safetensors, adapter_config.json, which names the base, and the Python files,
 // whose load_adapter() puts both together.
 void export_adapter(const AdapterSet& adapters, const StudentExport& settings, const std::filesystem::path& folder);
+
+// adapter_form() of the adapters that an exported config.json or adapter_config.json describes. Throws DataError for a
+// value of another type.
+std::string exported_form(const base::JsonFields& config);
 
 inline constexpr const char* kStudentModelType = "qwen3_rosa";
 inline constexpr const char* kAdapterConfigFile = "adapter_config.json";

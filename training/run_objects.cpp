@@ -140,8 +140,9 @@ namespace {
 constexpr size_t kMaxNamesShown = 4;
 constexpr int64_t kMaxExportedConfigBytes = 1 << 24;
 
-// What an export says of its symbols: twice as many heads of half as many bits have the same shapes.
-void check_exported_bits(const RunConfig& config, const fs::path& folder) {
+// What an export says of its adapters that shapes do not tell: twice as many heads of half as many bits have the same
+// shapes.
+void check_exported_adapters(const RunConfig& config, const fs::path& folder) {
   for (const char* name : {models::kAdapterConfigFile, "config.json"}) {
     if (!fs::is_regular_file(folder / name)) continue;
     const nlohmann::json json = base::read_json(folder / name, kMaxExportedConfigBytes);
@@ -153,6 +154,11 @@ void check_exported_bits(const RunConfig& config, const fs::path& folder) {
                                        ": ", key, " is ", exported.value_or(0), ", this run has adapter.",
                                        std::string_view(key).substr(5), " ", own);
     }
+    const std::string form = models::exported_form(fields), own_form = models::adapter_form(config.adapter);
+    base::require<base::ConfigError>(form == own_form, "train.init_from: ", (folder / name).string(),
+                                     ": its adapters have ", form.empty() ? "place=attention" : form, ", this run's ",
+                                     own_form.empty() ? "place=attention" : own_form,
+                                     " (adapter.place, mixed_queries, candidates, output_scale)");
   }
 }
 
@@ -161,19 +167,21 @@ void check_exported_bits(const RunConfig& config, const fs::path& folder) {
 void load_start_weights(const RunConfig& config, models::AdapterSet& adapters) {
   const fs::path path = adapter_file(config.train.init_from);
   if (fs::exists(path.parent_path() / kManifestFile)) {
-    // Twice as many heads of half as many bits have the same shapes.
+    // What shapes do not tell: twice as many heads of half as many bits have the same.
     const auto recorded = Checkpoint(path.parent_path()).state("identity").values;
-    const auto own = recipe_values(config);
-    for (const char* key : {"adapter.query_key_bits", "adapter.value_bits"}) {
+    const auto own = recipe_values(config), earlier = recipe_values(earlier_defaults({}));
+    for (const char* key : {"adapter.query_key_bits", "adapter.value_bits", "adapter.place", "adapter.mixed_queries",
+                            "adapter.candidates", "adapter.output_scale"}) {
       const auto found = recorded.find(key);
-      if (found == recorded.end()) continue;  // of an earlier version
-      const auto* value = std::get_if<std::string>(&found->second);
-      base::require<base::ConfigError>(value != nullptr && *value == own.at(key), "train.init_from: ", path.string(),
-                                       " was trained with ", key, " ", value == nullptr ? "" : *value,
-                                       ", this run has ", own.at(key));
+      const bool is_of_form = !std::string_view(key).ends_with("_bits");
+      if (found == recorded.end() && !is_of_form) continue;  // of an earlier version
+      const auto* text = found == recorded.end() ? &earlier.at(key) : std::get_if<std::string>(&found->second);
+      base::require<base::ConfigError>(text != nullptr && *text == own.at(key), "train.init_from: ", path.string(),
+                                       " was trained with ", key, " ", text == nullptr ? "" : *text, ", this run has ",
+                                       own.at(key));
     }
   }
-  check_exported_bits(config, fs::is_directory(path) ? path : path.parent_path());
+  check_exported_adapters(config, fs::is_directory(path) ? path : path.parent_path());
   const std::vector<std::string> unused = adapters.load_from_student(path);
   if (unused.empty()) return;
   std::string names;

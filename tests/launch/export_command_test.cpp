@@ -211,6 +211,11 @@ TEST_F(Export, ARunStartsFromAnExportAndFromAWholeStudent) {
                                    "adapter.value_bits=8", "adapter.num_heads=2"}));
   EXPECT_NE(refused.exit_code, 0);
   EXPECT_THAT(refused.output, HasSubstr("rosa_query_key_bits is 4"));
+  const TinyRun moved(work_ / "moved", 1);
+  const JobResult elsewhere =
+      run_job(moved.train_command({"train.init_from=" + (work_ / "out").string(), "adapter.place=mlp"}));
+  EXPECT_NE(elsewhere.exit_code, 0);
+  EXPECT_THAT(elsewhere.output, HasSubstr("have place=attention, this run's place=mlp"));
 }
 
 }  // namespace

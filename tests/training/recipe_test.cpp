@@ -468,6 +468,9 @@ TEST_F(RecipeRun, AWarmStartTakesNoWeightsOfOtherSymbolsOrLayers) {
   warm.adapter.num_heads = 8;
   warm.adapter.query_key_bits = warm.adapter.value_bits = 2;  // the same shapes
   EXPECT_THAT(train(warm, 1), HasSubstr("was trained with adapter.query_key_bits 4, this run has 2"));
+  warm.adapter = config_.adapter;
+  warm.adapter.place = models::AdapterPlace::mlp;  // no weight tells
+  EXPECT_THAT(train(warm, 1), HasSubstr("was trained with adapter.place attention, this run has mlp"));
 }
 
 // A whole model with adapters: accelerate's file as rosa_soft saves it, a folder of shards, and what is no such thing.

@@ -93,7 +93,24 @@ class Planner {
     const models::AdapterConfig& adapter = *input_.adapter;
     const int64_t symbol = adapter.value_bits <= 8 ? 1 : static_cast<int64_t>(sizeof(int64_t));
     const int64_t position = wants_positions() ? static_cast<int64_t>(sizeof(int32_t)) : 0;
-    return tokens(adapter.num_heads * (symbol + 1 + position));
+    const int64_t length = models::adapter_gates(adapter).length ? 1 : 0;
+    const bool is_mean = adapter.candidates == Candidates::mean;
+    const auto counter = static_cast<int64_t>(input_.length <= 32768 ? sizeof(int16_t) : sizeof(int32_t));
+    const int64_t retrieved = is_mean ? (1 + adapter.value_bits) * counter : symbol;
+    return tokens(adapter.num_heads * (retrieved + 1 + length + position));
+  }
+
+  // What the gates of AdapterSet::output keep: the values before them, the gates, and what each is made of.
+  int64_t kept_by_gates(const LayerFlow& layer) const {
+    if (!layer.gates) return 0;
+    const models::AdapterGates gates = models::adapter_gates(*input_.adapter);
+    const int64_t heads = input_.adapter->num_heads, hidden = model_.hidden_size;
+    const bool is_tied = input_.adapter->agreement == models::Agreement::tied;
+    int64_t numbers = output_width() + 2 * heads;
+    if (gates.length) numbers += heads * models::kNumLengthBuckets;
+    if (gates.hidden || gates.agreement) numbers += hidden;
+    if (gates.agreement) numbers += 2 * output_width() + (is_tied ? hidden + heads : 0);
+    return tokens(numbers * kFloat);
   }
 
   // Bits, where there was a match, and the values that are projected.
@@ -102,7 +119,7 @@ class Planner {
     int64_t bytes = tokens(output_width() * kFloat);
     if (layer.adapter_o.weight) bytes += tokens(output_width() * kFloat);
     if (input_.adapter->no_match_embedding) bytes += tokens(input_.adapter->num_heads);
-    return bytes;
+    return bytes + kept_by_gates(layer);
   }
 
   int64_t kept_by_adapter(const LayerFlow& layer) const {

@@ -56,6 +56,10 @@ Cost adapter_cost(const models::Qwen3Config& model, const models::AdapterConfig&
   cost.add_linear(flow.adapter_k, model.hidden_size, adapter.num_key_value_heads * adapter.query_key_bits);
   cost.add_linear(flow.adapter_v, model.hidden_size, adapter.num_key_value_heads * adapter.value_bits);
   cost.add_linear(flow.adapter_o, adapter.num_heads * adapter.value_bits, model.hidden_size);
+  const models::AdapterGates gates = models::adapter_gates(adapter);
+  const LinearFlow of_gates{flow.gates, flow.gates};
+  if (gates.hidden) cost.add_linear(of_gates, model.hidden_size, adapter.num_heads);
+  if (gates.agreement) cost.add_linear(of_gates, model.hidden_size, adapter.num_heads * adapter.value_bits);
   return cost;
 }
 

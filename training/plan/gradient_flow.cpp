@@ -23,13 +23,17 @@ class Layer {
     flow.key = flow.k_proj.output() || is_trained("self_attn.k_norm.weight");
     flow.value = flow.v_proj.output();
     flow.o_proj = linear("self_attn.o_proj.weight", flow.has_attention_gradient());
-    add_adapter(flow);
+    const bool after_mlp = adapter_ != nullptr && adapter_->place == models::AdapterPlace::mlp;
+    add_adapter_input(flow);
+    if (!after_mlp) add_adapter_output(flow, flow.normed);
     flow.middle = hidden || flow.o_proj.output() || flow.adapter_o.output();
     const bool input = flow.middle || is_trained("post_attention_layernorm.weight");
     flow.gate = linear("mlp.gate_proj.weight", input);
     flow.up = linear("mlp.up_proj.weight", input);
     flow.down = linear("mlp.down_proj.weight", flow.gate.output() || flow.up.output());
     flow.output = flow.middle || flow.down.output();
+    if (after_mlp) add_adapter_output(flow, flow.output);
+    flow.output = flow.output || flow.adapter_o.output();
     return flow;
   }
 
@@ -40,7 +44,7 @@ class Layer {
   LinearFlow linear(const std::string& name, bool input) const { return {input, is_trained(name)}; }
 
   // Every estimator gives all logits a gradient, but where the configuration keeps it from queries and keys.
-  void add_adapter(LayerFlow& flow) const {
+  void add_adapter_input(LayerFlow& flow) const {
     if (adapter_ == nullptr) return;
     flow.has_adapter = std::find(adapter_->layers.begin(), adapter_->layers.end(), index_) != adapter_->layers.end();
     if (!flow.has_adapter) return;
@@ -50,8 +54,20 @@ class Layer {
       flow.adapter_k = linear(prefix + "k_proj.weight", flow.normed);
     }
     flow.adapter_v = linear(prefix + "v_proj.weight", flow.normed);
+  }
+
+  // `gate_input`: whether the hidden state that the gates see depends on something trained.
+  void add_adapter_output(LayerFlow& flow, bool gate_input) const {
+    if (!flow.has_adapter) return;
+    const std::string prefix = "self_attn.rosa_attn.";
+    const models::AdapterGates gates = models::adapter_gates(*adapter_);
+    for (const char* name : {"g_len", "g_hidden", "g_dim", "g_head", "g_bil"}) {
+      flow.gates = flow.gates || is_trained(prefix + name);
+    }
+    flow.gates = flow.gates || ((gates.hidden || gates.agreement) && gate_input);
     const bool bits = flow.adapter_q.output() || flow.adapter_k.output() || flow.adapter_v.output();
-    const bool values = bits || is_trained(prefix + "v_emb0") || is_trained(prefix + "v_emb1") ||
+    const bool values = bits || flow.gates || is_trained(prefix + "u_len") || is_trained(prefix + "v_emb0") ||
+                        is_trained(prefix + "v_emb1") ||
                         (adapter_->no_match_embedding && is_trained(prefix + "v_emb_no_match"));
     flow.adapter_o = linear(prefix + "o_proj.weight", values);
   }

@@ -27,6 +27,7 @@ struct LayerFlow {
   LinearFlow o_proj;
   bool has_adapter = false;
   LinearFlow adapter_q, adapter_k, adapter_v;
+  bool gates = false;  // of the adapter's heads
   LinearFlow adapter_o;
   bool middle = false;  // hidden + attention + adapter
   LinearFlow gate, up, down;
