@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kProcessBytes = int64_t{140} << 20;
 // What the allocator holds beside the tensors of a step, as shares of their activations: more where a layer is run
 // again, which allocates and frees more often.
-constexpr double kHoles = 0.5, kHolesOfCheckpointing = 0.9;
+constexpr double kHoles = 0.55, kHolesOfCheckpointing = 0.9;
 // A CUDA context with its libraries, on the GPU and on the host. Not measured by this project's tests.
 constexpr int64_t kDeviceContextBytes = int64_t{500} << 20;
 // Workspace of a matcher, at most, a symbol (rosa/automaton/matcher.h).

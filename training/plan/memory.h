@@ -9,10 +9,10 @@
 // from what autograd keeps of it. N tokens are in a micro-batch, e is the size of model.compute_dtype; h, q, k, i are
 // the widths of hidden states, queries, keys and MLP; Q, K, V, O those of the adapter's projections; H are its heads. A
 // layer whose input depends on something trained keeps, in a student with a frozen base:
-//   N e (2h + h + 2q + k + 4k + 3i)     inputs of both norms and of the adapter; q before and after its norm, k before;
-//                                       keys and values of the window's blocks, which overlap; the attention's output;
-//                                       three tensors of the MLP (the adapter's input is in float32: 4 instead of e)
-//   4 N (Q + K + V + 2 O) + N H         the adapter's logits, its bits and values, and where there was a match
+//   N e (3h + 3q + 5k + 3i)         inputs of both norms and of the adapter (the latter in float32: 4 instead of e);
+//                                   queries before and after their norm, and the attention's output; keys before their
+//                                   norm; keys and values of the window's blocks, which overlap; three of the MLP
+//   4 N (Q + K + V + 2 O) + N H     the adapter's logits, its bits and values, and where there was a match
 // The loss holds eight tensors (four without a teacher) of 4 * chunk_tokens * vocab_size bytes. The code has the rest:
 // what falls away where nothing is trained below, what is added where the base itself is trained, checkpointing, masks
 // and estimators.
