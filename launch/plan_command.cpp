@@ -71,8 +71,9 @@ int64_t automaton_threads(const PlanOptions& options, const training::RunConfig&
   return std::max<int64_t>(1, share - config.compute.threads);
 }
 
-// Opens token files, which costs nothing; texts are not read.
-DataFacts data_facts(const training::RunConfig& config) {
+// Opens token files, which costs nothing; texts are not read. Throws ConfigError for tokens that the model lacks.
+DataFacts data_facts(const LoadedConfig& loaded, const models::Qwen3Config& model) {
+  const training::RunConfig& config = loaded.config;
   const int64_t per_step = config.train.micro_batches * config.train.micro_batch_sequences;
   DataFacts facts;
   if (config.data.kind != training::DataKind::token_file) {
@@ -96,6 +97,10 @@ DataFacts data_facts(const training::RunConfig& config) {
   data.verify_tokens = false;
   const auto source =
       training::make_data_source(data, training::DataSplit::train, static_cast<uint64_t>(config.run.seed), per_step);
+  const char* const key = config.data.sources.empty() ? "data.train_path" : "data.sources";
+  base::ConfigProblems problems;
+  training::check_with_data(problems, config.data, *source, key, model);
+  problems.throw_if_any(loaded.origin);
   facts.num_sequences = source->num_sequences_of_file();
   const std::vector<std::string> names = source->source_names();
   if (!names.empty()) {
@@ -360,7 +365,7 @@ int run_plan(const PlanOptions& options) {
                         .automaton_threads = automaton_threads(options, config)};
   const RunPlan plan = training::plan_run(input);
   const Fit fit = find_fit(input, plan, memory_of_rank(options, on_gpu));
-  const DataFacts data = data_facts(config);
+  const DataFacts data = data_facts(loaded, model);
   const Display display(options, loaded, input, plan, fit, data, free_disk_bytes(existing_part_of(config.run.folder)));
   if (options.as_json) {
     std::cout << display.as_json().dump(2) << std::endl;

@@ -44,7 +44,7 @@ std::vector<Finding> memory_findings(const training::MemoryPlan& memory) {
   }
   if (memory.on_gpu)
     findings.push_back({"peak on the GPU", size_text(memory.device_peak()) + ", not measured yet", ""});
-  const bool loads_more = memory.loading.total() > memory.host_peak() - 1 && !memory.on_gpu;
+  const bool loads_more = !memory.on_gpu && memory.loading.total() == memory.host_peak();
   findings.push_back({memory.on_gpu ? "peak on the host" : "peak",
                       size_text(memory.host_peak()) + (loads_more ? ", while the model is loaded" : ""), ""});
   findings.push_back({"while saving", concat("up to ", size_text(memory.saving), " more"), ""});

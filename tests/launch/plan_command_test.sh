@@ -52,6 +52,8 @@ case_needs_nothing_but_sizes() {
   head -c 100000 "$source_root/demo/text/prose_train.txt" >"$scratch/text.txt"
   "$rosa" data pack "$scratch/text.txt" -o "$scratch/train.tokens" --bytes >"$scratch/out" 2>&1
   expect_code "data pack" 0 $? "$scratch/out"
+  plan "$scratch/demo.yaml" --set data.kind=token_file data.train_path="$scratch/train.tokens" data.vocabulary_size=0
+  expect_code "tokens that the model does not know" 2 $? "$scratch/out"
   sed -i 's/"vocab_size": 128/"vocab_size": 512/' "$scratch/sizes/config.json"
   plan "$scratch/demo.yaml" --set model.folder="$scratch/sizes" data.kind=token_file \
     data.train_path="$scratch/train.tokens" data.vocabulary_size=0

@@ -18,11 +18,9 @@ struct ActivationInput {
   int64_t sliding_window = 0;         // 0: every earlier position
   bool has_documents = false;         // packed token files
   bool has_teacher = false;
-  bool has_soft_output = false;  // alpha below 1 at some step
   bool checkpointing = false;
   int64_t element_bytes = 4;  // of the compute dtype
   int64_t chunk_tokens = 0;
-  int64_t threads = 1;  // compute threads
 };
 
 struct ActivationBytes {

@@ -146,8 +146,7 @@ class MemoryPlanner {
          .has_teacher = distills && config_.loss.distill_alpha > 0,
          .checkpointing = config_.train.activation_checkpointing,
          .element_bytes = config_.model.compute_dtype == "bfloat16" ? 2 : 4,
-         .chunk_tokens = config_.loss.chunk_tokens,
-         .threads = config_.compute.threads});
+         .chunk_tokens = config_.loss.chunk_tokens});
   }
 
   const MemoryInput& input_;

@@ -1,0 +1,101 @@
+// The plan's memory against what the tensors of real steps take, byte by byte counted at the allocator.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "parallel/single_communicator.h"
+#include "tests/support/counted_memory.h"
+#include "training/plan/memory.h"
+#include "training/run_objects.h"
+#include "training/trainer.h"
+
+namespace rosa::training {
+namespace {
+
+RunConfig demo_config() {
+  RunConfig config;
+  config.run.seed = 3;
+  config.run.folder = "unused";
+  config.model.folder = std::filesystem::path(ROSA_TEST_DATA) / "../../demo/teachers/natural";
+  config.student.sliding_window = 16;
+  config.data.kind = DataKind::phrases;
+  config.data.sequence_length = 200;  // no whole number of blocks
+  config.train.num_steps = 2;
+  config.evaluation.every = 0;
+  config.compute.automaton_threads = 1;
+  return config;
+}
+
+// Planned and counted peaks of the tensors of the second step.
+struct Peaks {
+  double planned = 0.0, counted = 0.0;
+  double ratio() const { return planned / counted; }
+};
+
+Peaks peaks_of(const RunConfig& config, Objective objective = Objective::distill) {
+  const testing::CountedMemory memory;
+  const auto communicator = parallel::make_single_communicator();
+  const RunObjects objects = build_run(config, objective, *communicator);
+  Trainer trainer(config, objects.parts(*communicator));
+  trainer.step(0);
+  trainer.step(1);
+  const MemoryPlan plan = plan_memory({.config = config, .objective = objective, .model = objects.model->config()});
+  const MemoryKinds& step = plan.fullest_step();
+  // Neither is made of tensors.
+  const int64_t tensors = step.total() - step.process - step.allocator - step.data - step.automata;
+  return {static_cast<double>(tensors), static_cast<double>(memory.peak_bytes())};
+}
+
+constexpr double kTolerance = 0.03;
+
+TEST(PlanMemory, AStepOfTheDemosModel) {
+  RunConfig config = demo_config();
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance);
+  config.train.micro_batch_sequences = 5;
+  const Peaks longer = peaks_of(config);
+  EXPECT_NEAR(longer.ratio(), 1.0, kTolerance) << longer.planned;
+  config.train.micro_batches = 4;
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "sums of micro-batches";
+  config.train.activation_checkpointing = true;
+  const Peaks checkpointed = peaks_of(config);
+  EXPECT_NEAR(checkpointed.ratio(), 1.0, kTolerance);
+  EXPECT_LT(checkpointed.counted, longer.counted);
+}
+
+TEST(PlanMemory, Estimators) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 4;
+  config.loss.chunk_tokens = 64;
+  config.train.activation_checkpointing = true;
+  for (const char* estimator : {"sufa", "bit_flip", "local_counterfactual", "none"}) {
+    config.adapter.estimator = estimator;
+    EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << estimator;
+  }
+}
+
+TEST(PlanMemory, WindowsLossesAndDtypes) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 3;
+  config.student.sliding_window = 150;  // a mask instead of blocks
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "wide window";
+  config.loss.distill_alpha = 0;
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "no teacher";
+  config.loss.distill_alpha = 0.5;
+  config.adapter.layers = {1};
+  config.adapter.value_bits = 16;
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "one layer, wide values";
+  config.model.compute_dtype = "bfloat16";
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "bfloat16";
+}
+
+TEST(PlanMemory, Pretraining) {
+  RunConfig config = demo_config();
+  config.train.trainable = {"*"};
+  config.train.micro_batch_sequences = 4;
+  config.loss.distill_alpha = 0;
+  EXPECT_NEAR(peaks_of(config, Objective::pretrain).ratio(), 1.0, kTolerance);
+}
+
+}  // namespace
+}  // namespace rosa::training
