@@ -74,6 +74,25 @@ TEST(PlanMemory, Estimators) {
   }
 }
 
+TEST(PlanMemory, Gates) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 4;
+  config.loss.chunk_tokens = 64;
+  config.adapter.num_heads = 32;
+  config.adapter.gates = {"length", "hidden", "agreement"};
+  config.adapter.candidates = Candidates::mean;
+  for (const models::AdapterPlace place : {models::AdapterPlace::attention, models::AdapterPlace::mlp}) {
+    for (const models::Agreement agreement : {models::Agreement::tied, models::Agreement::full}) {
+      config.adapter.place = place;
+      config.adapter.agreement = agreement;
+      config.train.trainable = {"*.o_proj.*", "*.v_emb*", "*.g_*"};
+      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "frozen hashes " << static_cast<int>(place);
+      config.train.trainable = {"*"};
+      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "trained " << static_cast<int>(place);
+    }
+  }
+}
+
 TEST(PlanMemory, WindowsLossesAndDtypes) {
   RunConfig config = demo_config();
   config.train.micro_batch_sequences = 3;
