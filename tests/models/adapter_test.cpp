@@ -303,7 +303,8 @@ TEST(AdapterSet, AControlSeesOnlyTheWindow) {
   options.executor = &executor;
   EXPECT_THROW(Generator(model, options, 1), base::ConfigError);
   testing::TemporaryFolder folder;
-  EXPECT_THROW(export_adapter(limited, {.dtype = "float32"}, folder.path()), base::ConfigError);
+  EXPECT_THROW(export_adapter(limited, {.sliding_window = 10, .dtype = "float32", .base_folder = {}}, folder.path()),
+               base::ConfigError);
 }
 
 class AdapterFile : public ::testing::Test {

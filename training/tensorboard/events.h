@@ -25,7 +25,8 @@ std::string hyperparameters_event(double wall_time, int64_t step, const std::map
 // A text, shown as it is.
 std::string text_event(double wall_time, int64_t step, std::string_view tag, std::string_view text);
 
-// A sample of an evaluation, "evaluation/sample_1": prompt, continuation and reference under headings. `number`: from 1.
+// A sample of an evaluation, "evaluation/sample_1": prompt, continuation and reference under headings. `number`:
+// from 1.
 std::string sample_event(double wall_time, int64_t step, int64_t number, const TextSample& sample);
 
 // Makes the events of steps and evaluations. What a tag means is told with the first value of it.
