@@ -218,7 +218,7 @@ void add_report_command(CLI::App& program, Action& action) {
       "  rosa report runs/a -o a.html                 a run\n"
       "  rosa report runs/a runs/b -o ab.html         two of them compared\n"
       "  rosa report runs/a -o a.html --follow 30     while it runs\n"
-      "  rosa report runs/a suite.json -o a.html      with what rosa eval --suite -o suite.json found\n"
+      "  rosa report runs/a suite.json -o a.html      with the results of a suite\n"
       "  rosa report runs/gate runs/counting --markdown\n"
       "  rosa report runs/demo -o demo.svg            what the demo closed of the gap, as a picture");
   command->callback([&action, options] { action = [options] { return run_report(*options); }; });

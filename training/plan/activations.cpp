@@ -124,7 +124,9 @@ class Planner {
 
   int64_t kept_by_adapter(const LayerFlow& layer) const {
     if (!layer.has_adapter || !layer.adapter_o.output()) return 0;
-    int64_t bytes = kept_by_adapter_output(layer) + tokens(logits_width() * kFloat);
+    int64_t bytes = kept_by_adapter_output(layer);
+    if (!layer.has_logit_gradient()) return bytes;  // fixed hashes
+    bytes += tokens(logits_width() * kFloat);
     if (wants_positions()) bytes += tokens(input_.adapter->num_heads * static_cast<int64_t>(sizeof(int32_t)));
     return bytes;
   }
@@ -170,7 +172,7 @@ class Planner {
     const int64_t of_hidden = tokens(model_.hidden_size * element_);
     const int64_t mlp = 3 * tokens(model_.intermediate_size * element_);
     const int64_t adapter =
-        layer.has_adapter ? of_hidden + estimator() - kept_by_mlp(layer) - kept_by_adapter_output(layer) : 0;
+        layer.has_adapter ? of_hidden + estimator(layer) - kept_by_mlp(layer) - kept_by_adapter_output(layer) : 0;
     // The gradient of the layer's output comes, its value and the loss's gradient go.
     const int64_t own = std::max(mlp, adapter) - of_hidden - tokens(kFloat);
     if (!input_.checkpointing) return own;
@@ -180,7 +182,8 @@ class Planner {
   }
 
   // The gradient of the bits, and what the estimator makes of it.
-  int64_t estimator() const {
+  int64_t estimator(const LayerFlow& layer) const {
+    if (!layer.has_logit_gradient()) return 0;
     const models::AdapterConfig& adapter = *input_.adapter;
     const int64_t upstream = output_width() * kFloat;
     if (adapter.estimator == "none") return tokens(upstream + logits_width() * kFloat);

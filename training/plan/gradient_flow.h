@@ -33,6 +33,7 @@ struct LayerFlow {
   LinearFlow gate, up, down;
   bool output = false;
 
+  bool has_logit_gradient() const { return adapter_q.output() || adapter_k.output() || adapter_v.output(); }
   bool has_attention_gradient() const { return query || key || value; }
 };
 
