@@ -41,6 +41,12 @@ class GrowingArray {
     if (size_ == capacity_) reserve(size_ + size_ / 8 + 16);
     items_.get()[size_++] = item;
   }
+  // Appends `count` items that are not initialised, and returns the first of them.
+  Item* extend(size_t count) {
+    if (size_ + count > capacity_) reserve(size_ + count + size_ / 8 + 16);
+    size_ += count;
+    return items_.get() + size_ - count;
+  }
   void truncate(size_t size) { size_ = size; }
   void clear() { size_ = 0; }
 

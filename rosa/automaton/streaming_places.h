@@ -42,41 +42,56 @@ class StreamingPlaces {
   size_t num_bytes() const;
 
  private:
-  static constexpr int32_t kMaxLevels = 8;
+  static constexpr int32_t kMaxLevels = 12;
   static constexpr int64_t kStepsACall = 24;
   static constexpr int64_t kFreeSteps = 16384;
   static constexpr int32_t kMinHeadBits = 4;
   static constexpr int32_t kMaxHeadBits = 29;
+  static constexpr int32_t kLanes = 8;  // value bits are counted in groups of so many
 
   // All positions with the same hash of the last `order` keys, latest first, stored plus 1; 0 ends a chain.
   struct Level {
     int32_t order = 0;
     int32_t head_bits = 0;
+    bool has_sums = false;
+    int64_t num_exact_steps = 0;  // of walks for matches as long as the order
     std::vector<uint32_t> heads;
     GrowingArray<uint32_t> previous;
+    // Where has_sums holds, of each position the sums over it and all positions of the same context before.
+    GrowingArray<uint32_t> counts;
+    GrowingArray<uint32_t> sums;  // num_lanes_ each
   };
+
+  using Lanes = std::array<uint32_t, 64>;
 
   bool has_table() const { return symbol_bits_ <= 8; }
   bool is_spent() const { return num_steps_ > kFreeSteps + kStepsACall * num_calls_; }
   int32_t max_order() const { return has_table() ? 64 / symbol_bits_ : 8; }
   void choose_orders(int32_t num_bits);
-  void add_level(int32_t order);
-  void add_value_bits(uint64_t value, std::span<uint32_t> sums) const;
+  void add_value(uint64_t value, uint32_t* lanes) const;
+  void take_value(uint64_t value, uint32_t* lanes) const;
 
-  uint32_t hash_at(const SymbolSequence& keys, int32_t order, int32_t position) const;
-  void fill_table(const SymbolSequence& keys);
-  void fill(Level& level, const SymbolSequence& keys);
-  void look_up(const SymbolSequence& keys, const Match& match, std::span<uint32_t> sums);
-  bool walk(const SymbolSequence& keys, const Match& match, std::span<uint32_t> sums);
-  void go_on(const SymbolSequence& keys, const Match& match, std::span<uint32_t> sums);
+  uint64_t target_context(const SymbolSequence& keys, const Match& match);
+  uint64_t hash_source(const SymbolSequence& keys, int32_t order, int32_t position, uint64_t context) const;
+  void fill(const SymbolSequence& keys);
+  void enter(Level& level, const SymbolSequence& keys, int32_t position, uint64_t context);
+  void enter_again(Level& level, const SymbolSequence& keys);
+  void add_sums(Level& level, const SymbolSequence& keys, int32_t position);
+  uint32_t look_up(const SymbolSequence& keys, const Match& match, uint64_t context, Lanes& lanes);
+  bool walk(const SymbolSequence& keys, const Match& match, Lanes& lanes);
+  void judge(Level& level, const SymbolSequence& keys, int32_t length, int64_t num_steps);
+  void go_on(const SymbolSequence& keys, const Match& match, Lanes& lanes);
   void count_in_order(const SymbolSequence& keys, const Match& match, std::span<uint32_t> sums);
 
   int32_t symbol_bits_ = 0;      // 1, 2, 4, 8 or 64
   int32_t table_order_ = 0;      // symbols of the table's contexts
   SymbolSequence followers_;     // the value after each key but the last
-  std::vector<uint32_t> table_;  // of each context the number of its positions, and the sums of the values' bits
-  int32_t num_tabled_ = 0;       // positions entered into the table
+  std::vector<uint32_t> table_;  // of each context num_lanes_ sums of the values' bits, and before these the count
+  int32_t num_entered_ = 0;      // positions entered into the table and the levels
+  uint64_t key_context_ = 0;     // of the last one of these
+  uint64_t target_context_ = 0;  // of the match of the call before, where size_before_ tells that there was one
   int32_t value_bits_ = 0;
+  int32_t num_lanes_ = 0;
   std::array<Level, kMaxLevels> levels_;  // by order, ascending
   int32_t num_levels_ = 0;
   Boxed<PrefixOrder> order_;  // once the chains are too slow
