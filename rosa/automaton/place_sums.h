@@ -24,7 +24,7 @@ struct SummingWork {
   int64_t num_fallbacks = 0;  // documents that went on with the automaton
 };
 
-// One a thread; keeps its workspace (about 200 bytes a symbol) from call to call.
+// One a thread; keeps its workspace (150 to 300 bytes a symbol at eight value bits) from call to call.
 class PlaceSums {
  public:
   // Of every t writes how many places its match has, counts[t], and how many of the values after them have bit j,
