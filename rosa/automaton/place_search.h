@@ -398,12 +398,16 @@ template <class Value, class Counter, int32_t kBits>
 void PlaceSearch<Value, Counter, kBits>::sum_chains(Level& level, int32_t begin) {
   const int32_t end = std::min(level.num_filled, document_.size - 1);  // nothing follows the last one
   const int32_t compared = std::min(level.order, kMaxContextSymbols);
+  const int64_t max_steps = kStepsASymbol * document_.size + kFreeSteps;
   for (int32_t i = begin; i < end; ++i) {
     const uint64_t target = context(i);
     auto entry = static_cast<int32_t>(level.previous[i]);
     // Another context of the same hash.
     for (; entry != 0 && !are_equal(context(entry - 1), target, compared); ++num_steps_) {
       entry = static_cast<int32_t>(level.previous[entry - 1]);
+      if (num_steps_ <= max_steps) continue;
+      level.has_sums = false;  // the automaton takes over
+      return;
     }
     Lanes* sums = level.sums + static_cast<size_t>(i) * groups();
     const Lanes* sums_before = level.sums + static_cast<size_t>(entry - 1) * groups();

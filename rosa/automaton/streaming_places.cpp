@@ -135,11 +135,15 @@ void StreamingPlaces::enter(Level& level, const SymbolSequence& keys, int32_t po
 // Appends the sums along the position's chain.
 void StreamingPlaces::add_sums(Level& level, const SymbolSequence& keys, int32_t position) {
   uint32_t entry = level.previous[position];
-  // Another context of the same hash.
-  while (entry != 0 && keys.common_suffix(static_cast<int32_t>(entry) - 1, position, level.order) < level.order) {
+  // Another context of the same hash. Where these are so many, the order of prefixes takes over with the next call.
+  if (is_spent()) level.has_sums = false;
+  while (level.has_sums && entry != 0 &&
+         keys.common_suffix(static_cast<int32_t>(entry) - 1, position, level.order) < level.order) {
     entry = level.previous[entry - 1];
     ++num_steps_;
+    if (is_spent()) level.has_sums = false;
   }
+  if (!level.has_sums) return;
   level.counts.push_back(entry == 0 ? 1 : level.counts[entry - 1] + 1);
   const auto stride = static_cast<size_t>(num_lanes_);
   uint32_t* sums = level.sums.extend(stride);
@@ -251,7 +255,7 @@ void StreamingPlaces::judge(Level& level, const SymbolSequence& keys, int32_t le
     if (num_steps > kLongWalk) level.num_exact_steps += num_steps;
     if (level.has_sums || level.num_exact_steps <= num_entered_) return;
     level.has_sums = true;
-    for (int32_t i = 0; i < num_entered_; ++i) add_sums(level, keys, i);
+    for (int32_t i = 0; i < num_entered_ && level.has_sums; ++i) add_sums(level, keys, i);
     return;
   }
   const int32_t order = order_above(level.order);
