@@ -13,6 +13,9 @@
 //                                   queries before and after their norm, and the attention's output; keys before their
 //                                   norm; keys and values of the window's blocks, which overlap; three of the MLP
 //   4 N (Q + K + V + 2 O) + N H     the adapter's logits, its bits and values, and where there was a match
+//   4 N (3 O + 13 H + 2 h)          with all gates, agreement tied: values before the gate, signs, what they are
+//   compared
+//                                   with, rows of buckets, the hidden state twice
 // The loss holds eight tensors (four without a teacher) of 4 * chunk_tokens * vocab_size bytes. The code has the rest:
 // what falls away where nothing is trained below, what is added where the base itself is trained, checkpointing, masks
 // and estimators.
