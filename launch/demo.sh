@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, builds, and runs the demo: two MPI ranks distil the demo students and the program prints what ROSA closed of
 # the gap between window and teacher. Interrupt it and start it again whenever you like: it goes on where it was.
-#   ./launch/demo.sh                  everything (8 to 10 minutes on two cores after the build)
+#   ./launch/demo.sh                  everything (about 5 minutes on two cores after the build)
 #   ./launch/demo.sh --parts phrases  one part; the options are those of `rosa demo --help`: --folder, --configs,
 #                                     --parts, --set
 # Variables: ROSA_RANKS (default 2), and those of launch/setup.sh.
