@@ -199,7 +199,7 @@ int32_t PlaceSearch<Value, Counter, kBits>::run() {
     const int32_t length = document.lengths[t];
     const int32_t position = document.position(t);
     if (length <= order && (length >= lowest || length == 0)) {
-      const size_t entry = table_first[length] + index(length, context_before(packed, position, kBits));
+      const size_t entry = table_first[length] + index(length, context_before(packed, std::max(position, -1), kBits));
       document.write(t, table_counts[entry], table_sums + entry * groups());
       num_places_ = static_cast<int32_t>(table_counts[entry]);
       is_listed_ = false;

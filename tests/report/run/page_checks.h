@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -25,8 +24,27 @@ inline std::string checked(const std::string& page) {
 // Pages are too long for a matcher's message.
 inline bool holds(const std::string& page, const std::string& part) { return page.find(part) != std::string::npos; }
 
+// By hand: std::regex takes a stack as deep as the text is long.
 inline std::string without_tags(const std::string& html) {
-  return std::regex_replace(html, std::regex("<[^>]*>|\n"), "");
+  std::string text;
+  bool in_tag = false;
+  for (const char each : html) {
+    if (each == '<') in_tag = true;
+    if (!in_tag && each != '\n') text += each;
+    if (each == '>') in_tag = false;
+  }
+  return text;
+}
+
+// The parts of `text` that begin with `begin` and end with `end`, both included.
+inline std::vector<std::string> parts_of(const std::string& text, const std::string& begin, const std::string& end) {
+  std::vector<std::string> parts;
+  for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at + 1)) {
+    const std::size_t last = text.find(end, at);
+    if (last == std::string::npos) break;
+    parts.push_back(text.substr(at, last + end.size() - at));
+  }
+  return parts;
 }
 
 // The cells of a row of the table with this caption, as a reader sees them; empty where there is no such row.
@@ -34,17 +52,11 @@ inline std::vector<std::string> row_of(const std::string& page, const std::strin
   const std::size_t begin = page.find("<caption><span>" + caption);
   if (begin == std::string::npos) return {};
   const std::string table = page.substr(begin, page.find("</table>", begin) - begin);
-  const std::regex row("<th scope=\"row\"[^]*?</tr>");
-  for (std::sregex_iterator found(table.begin(), table.end(), row), end; found != end; ++found) {
-    const std::string text = found->str();
-    const std::size_t head_end = text.find("</th>");
-    if (without_tags(text.substr(0, head_end)) != name) continue;
+  for (const std::string& row : parts_of(table, "<th scope=\"row\"", "</tr>")) {
+    const std::size_t head_end = row.find("</th>");
+    if (without_tags(row.substr(0, head_end)) != name) continue;
     std::vector<std::string> cells;
-    const std::regex cell("<td[^]*?</td>");
-    const std::string rest = text.substr(head_end);
-    for (std::sregex_iterator one(rest.begin(), rest.end(), cell); one != end; ++one) {
-      cells.push_back(without_tags(one->str()));
-    }
+    for (const std::string& cell : parts_of(row.substr(head_end), "<td", "</td>")) cells.push_back(without_tags(cell));
     return cells;
   }
   return {};
