@@ -92,12 +92,12 @@ class Qwen3 {
   at::Tensor finish(const at::Tensor& hidden, const LayerContext& context) const;
   // hidden after the input_layernorm of a layer; after the final norm where `index` is the number of layers.
   at::Tensor input_norm(int64_t index, const at::Tensor& hidden) const;
+  const at::Tensor& input_norm_weight(int64_t index) const;
   // AdapterCall::first_input for embedded tokens; undefined where the adapters have no use for it.
   at::Tensor first_input(const at::Tensor& embedded, const AdapterSet* adapters) const;
 
  private:
   const at::Tensor& weight(int64_t layer, const char* name) const;
-  const at::Tensor& input_norm_weight(int64_t index) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
   static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(

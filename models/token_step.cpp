@@ -83,11 +83,6 @@ const at::Tensor& TokenStep::weight(int64_t layer, const char* name) const {
   return model_.parameters().at(base::concat("model.layers.", layer, ".", name));
 }
 
-const at::Tensor& TokenStep::input_norm_weight(int64_t layer) const {
-  const bool is_last = layer == model_.config().num_hidden_layers;
-  return is_last ? model_.parameters().at("model.norm.weight") : weight(layer, "input_layernorm.weight");
-}
-
 at::Tensor TokenStep::embed(std::span<const Tokens> tokens, int64_t count) const {
   at::Tensor ids = at::empty({1, count}, at::kLong);
   int64_t* next = ids.mutable_data_ptr<int64_t>();
@@ -122,7 +117,7 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
   std::unique_ptr<float[]> first_input;
   const auto gate = numbers(count * inner), up = numbers(count * inner);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    normalize(x, input_norm_weight(layer), config.rms_norm_eps, count, normed.get());
+    normalize(x, model_.input_norm_weight(layer), config.rms_norm_eps, count, normed.get());
     if (layer == 0 && adapters_ != nullptr && adapters_->config().mixed_queries) {
       first_input = numbers(count * width);
       std::copy_n(normed.get(), count * width, first_input.get());
@@ -148,13 +143,13 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
     multiply(gate.get(), count, std::array{Product{&weight(layer, "mlp.down_proj.weight"), mixed.get()}});
     add(x, mixed.get(), count * width);
     if (retrieved && after_mlp) {
-      normalize(x, input_norm_weight(layer + 1), config.rms_norm_eps, count, normed.get());
+      normalize(x, model_.input_norm_weight(layer + 1), config.rms_norm_eps, count, normed.get());
       adapter_output(layer, *retrieved, normed.get(), count, from_adapter.get());
       add(x, from_adapter.get(), count * width);
     }
   }
   const auto normalize_last = [&](float* to) {
-    normalize(x, input_norm_weight(config.num_hidden_layers), config.rms_norm_eps, count, to);
+    normalize(x, model_.input_norm_weight(config.num_hidden_layers), config.rms_norm_eps, count, to);
   };
   if (adapters_ != nullptr && adapters_->has_layer(config.num_hidden_layers)) {
     normalize_last(normed.get());

@@ -56,7 +56,6 @@ class TokenStep {
   // [count, heads]
   std::vector<float> gates(int64_t layer, const Retrieved& retrieved, const float* input, int64_t count) const;
   const at::Tensor& weight(int64_t layer, const char* name) const;
-  const at::Tensor& input_norm_weight(int64_t layer) const;
   const float* of_adapter(int64_t layer, const char* name) const;
 
   const Qwen3& model_;

@@ -366,6 +366,7 @@ class Window:
         # What the adapters of the layers share: the input of layer 0's, the norms of all layers with the final one, what the
         # layer at work has retrieved, and the adapter before the final norm.
         self.first_input, self.norms, self.retrieved, self.last_adapter = None, [], None, None
+        self.library = None
 
     def attend(self, query, key, value):
         """[B,heads,count,d] on keys and values [B,kv_heads,past + count,d], of which only the last are needed."""
@@ -451,9 +452,10 @@ class RosaAdapter(nn.Module):
     def gate_start(name):
         return {"g_dim": 0.1, "g_head": 1.0}.get(name, 0.0)
 
-    def retrieve(self, hidden_states, first_input, library, cache_layer, present):
+    def retrieve(self, hidden_states, window, cache_layer):
         """What the matchers give for the input of the self-attention: bits [B,T,H,M], and lengths of matches [B,T,H], 0 for none."""
-        hidden = hidden_states.float()
+        hidden, first_input = hidden_states.float(), window.first_input
+        library, present = window.library, window.new_present
         with torch.no_grad():
             query = pack(self.project(self.q_proj, hidden, first_input), self.heads, self.query_key_bits)
             key = pack(self.project(self.k_proj, hidden, first_input), self.kv_heads, self.query_key_bits)
@@ -541,8 +543,7 @@ class Qwen3RosaAttention(Qwen3Attention):
         if self.layer_idx == 0:
             window.first_input = hidden_states.detach()
         if self.rosa_attn is not None:
-            library = Library.find(getattr(self.config, "_name_or_path", None))
-            retrieved = self.rosa_attn.retrieve(hidden_states, window.first_input, library, cache_layer, window.new_present)
+            retrieved = self.rosa_attn.retrieve(hidden_states, window, cache_layer)
             if self.config.rosa_place == "mlp":
                 window.retrieved = retrieved
             else:
@@ -566,9 +567,8 @@ class Qwen3RosaDecoderLayer(Qwen3DecoderLayer):
             output = output + self.self_attn.rosa_attn.finish(retrieved, window.norms[index + 1](output)).to(output.dtype)
         if window.last_adapter is not None and index + 1 == self.self_attn.config.num_hidden_layers:
             normed = window.norms[index + 1](output)
-            library = Library.find(getattr(self.self_attn.config, "_name_or_path", None))
             cache_layer = past_key_values.layers[index] if past_key_values is not None else None
-            retrieved = window.last_adapter.retrieve(normed, window.first_input, library, cache_layer, window.new_present)
+            retrieved = window.last_adapter.retrieve(normed, window, cache_layer)
             output = output + window.last_adapter.finish(retrieved, normed).to(output.dtype)
         return output
 
@@ -637,6 +637,7 @@ class Qwen3RosaModel(RosaSettings, Qwen3Model):
                 position_ids = (present.long().cumsum(1) - 1).clamp(min=0)[:, -count:].to(tokens.device)
         window = Window(batch, count, past, self.config.sliding_window, present)
         layers = self.layers[: self.config.num_hidden_layers]
+        window.library = Library.find(getattr(self.config, "_name_or_path", None))
         window.norms = [layer.input_layernorm for layer in layers] + [self.norm]
         if len(layers) < len(self.layers):
             window.last_adapter = self.layers[-1].self_attn.rosa_attn
