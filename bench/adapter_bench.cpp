@@ -9,7 +9,7 @@
 #include <chrono>
 
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 namespace rosa::models {
 namespace {
@@ -31,7 +31,7 @@ struct Student {
     return Seconds(std::chrono::steady_clock::now() - start).count();
   }
 
-  Qwen3 model = Qwen3::random({}, 1);
+  CausalModel model = CausalModel::random({}, 1);
   AdapterSet adapters;
   HostExecutor executor{1};
   ForwardOptions options;

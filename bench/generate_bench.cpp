@@ -15,26 +15,26 @@
 #include <string>
 
 #include "models/adapter.h"
+#include "models/causal_model.h"
 #include "models/continue_texts.h"
 #include "models/generator.h"
-#include "models/qwen3.h"
 
 namespace rosa::models {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Qwen3 random_model(const Qwen3Config& config, at::ScalarType dtype) {
+CausalModel random_model(const ModelConfig& config, at::ScalarType dtype) {
   std::map<std::string, at::Tensor> weights;
-  for (const auto& [name, shape] : qwen3_parameter_shapes(config)) {
+  for (const auto& [name, shape] : parameter_shapes(config)) {
     at::Tensor tensor = at::empty(shape, dtype);
     weights[name] = shape.size() == 1 ? tensor.fill_(1) : tensor.normal_(0, 0.02);
   }
-  return Qwen3(config, std::move(weights));
+  return CausalModel(config, std::move(weights));
 }
 
 struct Setup {
-  Qwen3 model;
+  CausalModel model;
   AdapterSet adapters;
   HostExecutor executor;
   int64_t window;
@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
   ::setenv("MKL_CBWR", "AUTO,STRICT", 0);  // as the program does
   const int threads = std::atoi(argv[4]);
   at::set_num_threads(threads);
-  const Qwen3Config config = load_qwen3_config(argv[1]);
+  const ModelConfig config = load_model_config(argv[1]);
   const bool is_bfloat16 = std::string(argv[2]) == "bfloat16";
   Setup setup{random_model(config, is_bfloat16 ? at::kBFloat16 : at::kFloat), AdapterSet({}, config, 2),
               rosa::HostExecutor(threads), std::atoll(argv[3])};

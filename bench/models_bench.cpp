@@ -7,7 +7,7 @@
 
 #include "models/adapter.h"
 #include "models/attention.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 namespace rosa::models {
 namespace {
@@ -16,7 +16,7 @@ constexpr int64_t kBatch = 4;
 constexpr int64_t kWindow = 32;
 
 struct Demo {
-  Qwen3 model = Qwen3::random({}, 1);
+  CausalModel model = CausalModel::random({}, 1);
   AdapterSet adapters{{}, model.config(), 2};
   HostExecutor executor{1};
   ForwardOptions student;

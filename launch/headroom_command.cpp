@@ -14,7 +14,7 @@
 #include "launch/exit_code.h"
 #include "launch/output_file.h"
 #include "launch/suite_display.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
 #include "training/suite/headroom.h"
@@ -65,7 +65,7 @@ int run_headroom(const HeadroomOptions& options) {
   const training::RunConfig config = run_config(options);
   const auto data = training::make_data_source(config.data, training::DataSplit::held_out, options.config.seed,
                                                /*samples_per_step=*/1);
-  const models::Qwen3 model = models::Qwen3::load(options.model, options.compute_dtype);
+  const models::CausalModel model = models::CausalModel::load(options.model, options.compute_dtype);
   const std::string trouble =
       training::TokenizerRules(config, /*has_folder=*/true, model.config().vocab_size).trouble_with(*data);
   base::require<base::ConfigError>(trouble.empty(), "--data: ", trouble);

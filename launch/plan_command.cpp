@@ -72,7 +72,7 @@ int64_t automaton_threads(const PlanOptions& options, const training::RunConfig&
 }
 
 // Opens token files, which costs nothing; texts are not read. Throws ConfigError for tokens that the model lacks.
-DataFacts data_facts(const LoadedConfig& loaded, const models::Qwen3Config& model) {
+DataFacts data_facts(const LoadedConfig& loaded, const models::ModelConfig& model) {
   const training::RunConfig& config = loaded.config;
   const int64_t per_step = config.train.micro_batches * config.train.micro_batch_sequences;
   DataFacts facts;
@@ -350,7 +350,7 @@ int run_plan(const PlanOptions& options) {
   const LoadedConfig loaded =
       load_run_config(options.file, options.overrides, options.pretrain ? ConfigUse::pretrain : ConfigUse::distill);
   const training::RunConfig& config = loaded.config;
-  const models::Qwen3Config model = training::model_config_of(config, objective);
+  const models::ModelConfig model = training::model_config_of(config, objective);
   const int num_ranks = options.ranks * options.hosts;
   base::ConfigProblems problems;
   training::check_sizes_with_model(problems, config, objective, model, num_ranks);

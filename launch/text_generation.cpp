@@ -40,7 +40,7 @@ struct TextGeneration::Shown {
 TextGeneration::TextGeneration(const TrainedRun& run, TextGenerationOptions options, std::string weights,
                                bool needs_text)
     : run_(run), options_(std::move(options)), weights_(std::move(weights)) {
-  const models::Qwen3Config& model = run.objects.model->config();
+  const models::ModelConfig& model = run.objects.model->config();
   if (needs_text) {
     tokenizer_ = find_model_tokenizer(run.config.model.folder, model.vocab_size);
     require<ConfigError>(tokenizer_ != nullptr, base::printable(run.config.model.folder),
@@ -96,7 +96,7 @@ std::vector<std::string> TextGeneration::stops_for(bool is_conversation) const {
 }
 
 models::GenerateOptions TextGeneration::choice_for(const std::vector<int64_t>& tokens, bool is_conversation) {
-  const models::Qwen3Config& model = run_.objects.model->config();
+  const models::ModelConfig& model = run_.objects.model->config();
   const auto length = static_cast<int64_t>(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
     require<ConfigError>(tokens[i] >= 0 && tokens[i] < model.vocab_size, "token ", i, " of the prompt is ", tokens[i],

@@ -68,7 +68,7 @@ std::string described(const SessionOwner& owner) {
 }  // namespace
 
 std::optional<TextSession> load_session(const std::filesystem::path& path, const SessionOwner& owner,
-                                        const models::Qwen3& model, const models::ForwardOptions& options) {
+                                        const models::CausalModel& model, const models::ForwardOptions& options) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return std::nullopt;
   const std::string bytes = base::read_file(path, kMaxBytes);

@@ -28,7 +28,7 @@ struct TextSession {
 // Nothing where there is no such file, or an empty one. Throws ConfigError, naming both, where the session belongs to
 // another model, checkpoint, variant or tokenizer, and DataError where the file is damaged or none of a session.
 std::optional<TextSession> load_session(const std::filesystem::path& path, const SessionOwner& owner,
-                                        const models::Qwen3& model, const models::ForwardOptions& options);
+                                        const models::CausalModel& model, const models::ForwardOptions& options);
 
 // Writes it, atomically. Throws FileError.
 void save_session(const std::filesystem::path& path, const SessionOwner& owner, const std::vector<int64_t>& tokens,

@@ -13,7 +13,7 @@
 #include "launch/progress.h"
 #include "launch/run_config_file.h"
 #include "launch/suite_file.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "text/tokenizer.h"
 #include "training/fault_injection.h"
 #include "training/metrics.h"
@@ -30,7 +30,7 @@ std::shared_ptr<text::Tokenizer> tokenizer_of(const training::RunConfig& config,
   const bool are_bytes = config.data.kind == training::DataKind::lines || config.data.kind == training::DataKind::crops;
   if (are_bytes) return text::make_byte_tokenizer();
   if (config.data.kind == training::DataKind::phrases || from_scratch) return nullptr;
-  return find_model_tokenizer(config.model.folder, models::load_qwen3_config(config.model.folder).vocab_size);
+  return find_model_tokenizer(config.model.folder, models::load_model_config(config.model.folder).vocab_size);
 }
 
 std::function<std::string(std::span<const int64_t>)> decoder_of(const std::shared_ptr<text::Tokenizer>& tokenizer) {

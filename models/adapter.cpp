@@ -61,7 +61,7 @@ at::Tensor look_up(const at::Tensor& table, const at::Tensor& buckets) {
 
 }  // namespace
 
-AdapterSet::AdapterSet(const AdapterConfig& config, const Qwen3Config& model, uint64_t seed)
+AdapterSet::AdapterSet(const AdapterConfig& config, const ModelConfig& model, uint64_t seed)
     : config_(resolve(config, model)) {
   const ShapeMap shapes = adapter_parameter_shapes(config_, model);
   for (const int64_t layer : config_.layers) {

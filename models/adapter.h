@@ -58,7 +58,7 @@ class AdapterSet {
  public:
   // Fresh adapters in float32, a pure function of the seed: linear layers uniform in +-1/sqrt(inputs), as PyTorch's
   // default, then what the options of `config` change. All weights require a gradient.
-  AdapterSet(const AdapterConfig& config, const Qwen3Config& model, uint64_t seed);
+  AdapterSet(const AdapterConfig& config, const ModelConfig& model, uint64_t seed);
 
   // Resolved: nothing is 0 or empty any more.
   const AdapterConfig& config() const { return config_; }

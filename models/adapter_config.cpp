@@ -135,7 +135,7 @@ AdapterConfig rosa_soft_adapter_config() {
 
 namespace {
 
-int64_t default_num_heads(const AdapterConfig& config, const Qwen3Config& model) {
+int64_t default_num_heads(const AdapterConfig& config, const ModelConfig& model) {
   return std::max<int64_t>(1, model.hidden_size / config.query_key_bits);
 }
 
@@ -208,7 +208,7 @@ void check(base::ConfigProblems& problems, const AdapterConfig& config) {
       {key_of_refusal(refusal), "estimator", "proxy_kernel", "sufa_head_dim", "query_key_bits", "value_bits"}, refusal);
 }
 
-void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qwen3Config& model) {
+void check(base::ConfigProblems& problems, const AdapterConfig& config, const ModelConfig& model) {
   for (const int64_t layer : config.layers) {
     problems.require(layer >= 0 && layer <= model.num_hidden_layers, {"layers"}, "holds ", layer,
                      "; the model has layers 0 to ", model.num_hidden_layers - 1, ", and ", model.num_hidden_layers,
@@ -218,7 +218,7 @@ void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qw
   check_heads(problems, default_num_heads(config, model), config);
 }
 
-AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model) {
+AdapterConfig resolve(AdapterConfig config, const ModelConfig& model) {
   base::ConfigProblems problems;
   problems.section("adapter", config);
   if (problems.empty()) problems.section("adapter", config, model);
@@ -256,7 +256,7 @@ AdapterGates adapter_gates(const AdapterConfig& config) {
 }
 
 std::map<std::string, std::vector<int64_t>> adapter_parameter_shapes(const AdapterConfig& config,
-                                                                     const Qwen3Config& model) {
+                                                                     const ModelConfig& model) {
   const int64_t query_width = config.num_heads * config.query_key_bits;
   const int64_t key_width = config.num_key_value_heads * config.query_key_bits;
   const int64_t value_width = config.num_key_value_heads * config.value_bits;

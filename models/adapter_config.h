@@ -9,7 +9,7 @@
 
 #include "base/config_problems.h"
 #include "base/fields.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "rosa/operator/rosa_operator.h"
 
 namespace rosa::models {
@@ -68,7 +68,7 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config);
 // The rules that need no model.
 void check(base::ConfigProblems& problems, const AdapterConfig& config);
 // The rules between the adapters and the model that gets them.
-void check(base::ConfigProblems& problems, const AdapterConfig& config, const Qwen3Config& model);
+void check(base::ConfigProblems& problems, const AdapterConfig& config, const ModelConfig& model);
 
 // Gives it rosa_soft's form: beside the attention and without gates. Every adapter had it before there were others.
 void use_plain_form(AdapterConfig& config);
@@ -77,7 +77,7 @@ void use_plain_form(AdapterConfig& config);
 AdapterConfig rosa_soft_adapter_config();
 
 // Fills in what 0 or empty stands for and checks the whole. Throws ConfigError naming the key.
-AdapterConfig resolve(AdapterConfig config, const Qwen3Config& model);
+AdapterConfig resolve(AdapterConfig config, const ModelConfig& model);
 
 // `options` with what the configuration decides filled in.
 OperatorOptions adapter_operator_options(OperatorOptions options, const AdapterConfig& config);
@@ -90,7 +90,7 @@ std::string adapter_form(const AdapterConfig& config);
 
 // Name and shape of every weight of the adapters; `config` is resolved.
 std::map<std::string, std::vector<int64_t>> adapter_parameter_shapes(const AdapterConfig& config,
-                                                                     const Qwen3Config& model);
+                                                                     const ModelConfig& model);
 
 // "model.layers.3.self_attn.rosa_attn.q_proj.weight": the full name of one of an adapter's weights, as rosa_soft's.
 std::string adapter_weight_name(int64_t layer, const std::string& name);

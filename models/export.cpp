@@ -14,11 +14,11 @@ namespace rosa::models {
 
 namespace fs = std::filesystem;
 
-void export_qwen3(const Qwen3& model, const fs::path& folder) {
+void export_model(const CausalModel& model, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   base::require<base::FileError>(!error, "can't make folder ", folder.string(), ": ", error.message());
-  Qwen3Config config = model.config();
+  ModelConfig config = model.config();
   const at::ScalarType dtype = model.lm_head_weight().scalar_type();
   config.dtype = dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
   write_tensors(folder / "model.safetensors", model.parameters());
@@ -121,8 +121,8 @@ void write_python_files(const fs::path& folder) {
   base::write_file_atomically(folder / kModelingFile, kModelingSource);
 }
 
-std::string student_config(const Qwen3Config& model, const AdapterConfig& adapters, const StudentExport& settings) {
-  Qwen3Config config = model;
+std::string student_config(const ModelConfig& model, const AdapterConfig& adapters, const StudentExport& settings) {
+  ModelConfig config = model;
   config.dtype = settings.dtype;
   Json json = base::parse_json<base::DataError, Json>(to_json(config), "config.json");
   json["architectures"] = {"Qwen3RosaForCausalLM"};
@@ -145,7 +145,7 @@ std::string student_config(const Qwen3Config& model, const AdapterConfig& adapte
 
 }  // namespace
 
-void export_student(const Qwen3& model, const AdapterSet& adapters, const StudentExport& settings,
+void export_student(const CausalModel& model, const AdapterSet& adapters, const StudentExport& settings,
                     const fs::path& folder) {
   const at::ScalarType dtype = compute_dtype_of_name(settings.dtype);
   std::map<std::string, Weight> weights;

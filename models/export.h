@@ -1,4 +1,4 @@
-// Writes models as folders that Hugging Face transformers reads: a plain Qwen3, and a student with its adapters.
+// Writes models as folders that Hugging Face transformers reads: a plain model, and a student with its adapters.
 #pragma once
 
 #include <cstdint>
@@ -7,26 +7,26 @@
 
 #include "base/json.h"
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 namespace rosa::models {
 
 // Makes the folder if need be and writes config.json and model.safetensors, each atomically, in the weights' dtype.
 // Throws FileError.
-void export_qwen3(const Qwen3& model, const std::filesystem::path& folder);
+void export_model(const CausalModel& model, const std::filesystem::path& folder);
 
 struct StudentExport {
   int64_t sliding_window = 128;
   std::string dtype;                        // of the base's weights: "float32", "bfloat16" or "float16"
   int64_t max_shard_bytes = 5'000'000'000;  // a tensor that is larger gets a file of its own
-  std::filesystem::path base_folder;        // whose config.json has token ids that Qwen3Config does not know
+  std::filesystem::path base_folder;        // whose config.json has token ids that ModelConfig does not know
 };
 
 // Writes into an existing folder what AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True) needs:
 // config.json, the two Python files, and the weights of base and adapters as model.safetensors or, where they do not
 // fit into one file, as shards with model.safetensors.index.json. Adapters stay float32: a symbol is made of signs.
 // One shard at a time is in memory. Throws FileError, DataError and ConfigError (dtype).
-void export_student(const Qwen3& model, const AdapterSet& adapters, const StudentExport& settings,
+void export_student(const CausalModel& model, const AdapterSet& adapters, const StudentExport& settings,
                     const std::filesystem::path& folder);
 
 // Writes the adapters alone: adapter.safetensors, adapter_config.json, which names the base, and the Python files,

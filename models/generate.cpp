@@ -6,7 +6,7 @@
 
 namespace rosa::models {
 
-at::Tensor generate(const Qwen3& model, const at::Tensor& prompt, const ForwardOptions& options,
+at::Tensor generate(const CausalModel& model, const at::Tensor& prompt, const ForwardOptions& options,
                     const GenerateOptions& generate_options, Speculation speculation) {
   base::require(prompt.dim() == 2 && prompt.size(1) > 0 && prompt.scalar_type() == at::kLong, "prompt has shape ",
                 prompt.sizes(), "; expected int64 [batch, length], not empty");

@@ -20,7 +20,7 @@ static_assert(Generator::kMaxTogether == KeyValueCache::kMaxTogether);
 
 }  // namespace
 
-Generator::State::State(const Qwen3& of_model, const ForwardOptions& options, int64_t rewind)
+Generator::State::State(const CausalModel& of_model, const ForwardOptions& options, int64_t rewind)
     : model(&of_model),
       adapters(options.adapters),
       executor(options.executor),
@@ -98,7 +98,7 @@ void Generator::State::check_tokens(std::span<const int64_t> ids) const {
 
 Generator::Generator(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Generator::Generator(const Qwen3& model, const ForwardOptions& options, int64_t batch, int64_t max_rewind) {
+Generator::Generator(const CausalModel& model, const ForwardOptions& options, int64_t batch, int64_t max_rewind) {
   require(batch > 0, "generation with batch ", batch, "; expected at least 1");
   state_ = std::make_unique<State>(model, options, max_rewind);
   for (int64_t row = 0; row < batch; ++row) state_->texts.push_back(state_->empty_text());

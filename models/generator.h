@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 namespace rosa::models {
 
@@ -33,7 +33,8 @@ class Generator {
 
   // Of the options, sliding_window, adapters and executor count; documents and controls are refused (ArgumentError).
   // `max_rewind`: how many tokens of a text can be taken back at any time; each keeps a key and a value of every layer.
-  Generator(const Qwen3& model, const ForwardOptions& options, int64_t batch, int64_t max_rewind = kDefaultMaxRewind);
+  Generator(const CausalModel& model, const ForwardOptions& options, int64_t batch,
+            int64_t max_rewind = kDefaultMaxRewind);
   ~Generator();
   Generator(Generator&&) noexcept;
   Generator& operator=(Generator&&) noexcept;
@@ -42,8 +43,8 @@ class Generator {
   Generator fork() const;
 
   // Appends int64 [B,n] and returns the n new hidden states after the final norm, [B,n,hidden]: those that
-  // Qwen3::hidden_states would give for the whole text, up to rounding. No gradient. Throws DataError for an id outside
-  // the vocabulary, before anything is changed.
+  // CausalModel::hidden_states would give for the whole text, up to rounding. No gradient. Throws DataError for an id
+  // outside the vocabulary, before anything is changed.
   at::Tensor append(const at::Tensor& input_ids);
 
   // Appends to each text its own tokens, or none. Returns for each text the hidden states of its last up to
@@ -73,7 +74,7 @@ class Generator {
   // Returns the generator that save() wrote; it goes on bit for bit. Throws DataError where the bytes are damaged, cut
   // off or of another version; OtherWeightsError where they belong to another model, other adapters or another window.
   // Takes memory in proportion to the bytes, whatever they say.
-  static Generator load(std::span<const std::byte> bytes, const Qwen3& model, const ForwardOptions& options);
+  static Generator load(std::span<const std::byte> bytes, const CausalModel& model, const ForwardOptions& options);
 
  private:
   struct State;

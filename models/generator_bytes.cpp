@@ -51,9 +51,9 @@ void add_weights(base::ChecksumStream& stream, const std::map<std::string, at::T
   }
 }
 
-uint64_t model_fingerprint(const Qwen3& model) {
+uint64_t model_fingerprint(const CausalModel& model) {
   base::ChecksumStream stream;
-  const Qwen3Config& config = model.config();
+  const ModelConfig& config = model.config();
   const std::string text = base::concat(config.num_attention_heads, ' ', config.num_key_value_heads, ' ',
                                         config.head_dim, ' ', config.rope_theta, ' ', config.rms_norm_eps, ' ');
   stream.update(std::as_bytes(std::span(text)));
@@ -110,7 +110,7 @@ std::vector<std::byte> Generator::save() const {
   return bytes;
 }
 
-Generator Generator::load(std::span<const std::byte> bytes, const Qwen3& model, const ForwardOptions& options) {
+Generator Generator::load(std::span<const std::byte> bytes, const CausalModel& model, const ForwardOptions& options) {
   const at::NoGradGuard no_gradient;
   check(bytes.size() > kMagic.size() + 2 * kNumberBytes, "got ", bytes.size(), " bytes");
   check(std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0, "the first bytes are not ", kMagic);

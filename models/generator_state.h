@@ -10,7 +10,7 @@
 namespace rosa::models {
 
 struct Generator::State {
-  State(const Qwen3& model, const ForwardOptions& options, int64_t max_rewind);
+  State(const CausalModel& model, const ForwardOptions& options, int64_t max_rewind);
 
   TextState empty_text() const;
   // One text, int64 [1,n] -> [1,n,hidden].
@@ -19,7 +19,7 @@ struct Generator::State {
   at::Tensor append_long(TextState& text, std::span<const int64_t> ids, int64_t num_wanted) const;
   void check_tokens(std::span<const int64_t> ids) const;
 
-  const Qwen3* model;
+  const CausalModel* model;
   const AdapterSet* adapters;
   HostExecutor* executor;
   int64_t window, max_rewind;

@@ -61,7 +61,7 @@ struct TokenStep::Positions {
   std::vector<float> cos, sin;    // [token, head_dim / 2]
 };
 
-TokenStep::TokenStep(const Qwen3& model, const AdapterSet* adapters, HostExecutor* executor)
+TokenStep::TokenStep(const CausalModel& model, const AdapterSet* adapters, HostExecutor* executor)
     : model_(model), adapters_(adapters), executor_(executor) {
   const int64_t head_dim = model.config().head_dim;
   const at::Tensor exponents = at::arange(0, head_dim, 2, at::kFloat) / static_cast<double>(head_dim);
@@ -79,10 +79,6 @@ bool TokenStep::is_possible() const {
   return true;
 }
 
-const at::Tensor& TokenStep::weight(int64_t layer, const char* name) const {
-  return model_.parameters().at(base::concat("model.layers.", layer, ".", name));
-}
-
 at::Tensor TokenStep::embed(std::span<const Tokens> tokens, int64_t count) const {
   at::Tensor ids = at::empty({1, count}, at::kLong);
   int64_t* next = ids.mutable_data_ptr<int64_t>();
@@ -92,7 +88,7 @@ at::Tensor TokenStep::embed(std::span<const Tokens> tokens, int64_t count) const
 
 at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
   const at::NoGradGuard no_gradient;
-  const Qwen3Config& config = model_.config();
+  const ModelConfig& config = model_.config();
   int64_t count = 0;
   for (const Tokens& each : tokens) count += static_cast<int64_t>(each.ids.size());
   at::Tensor hidden = embed(tokens, count);
@@ -132,15 +128,15 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
       add(mixed.get(), from_adapter.get(), count * width);
     }
     add(x, mixed.get(), count * width);
-    normalize(x, weight(layer, "post_attention_layernorm.weight"), config.rms_norm_eps, count, normed.get());
+    const LayerWeights& weights = model_.layer_weights(layer);
+    normalize(x, *weights.post_attention_norm, config.rms_norm_eps, count, normed.get());
     multiply(normed.get(), count,
-             std::array{Product{&weight(layer, "mlp.gate_proj.weight"), gate.get()},
-                        Product{&weight(layer, "mlp.up_proj.weight"), up.get()}});
+             std::array{Product{weights.gate_proj, gate.get()}, Product{weights.up_proj, up.get()}});
     for (int64_t row = 0; row < count; ++row) {
       float* own = gate.get() + row * inner;
       token_rows().gated(own, up.get() + row * inner, inner, own);
     }
-    multiply(gate.get(), count, std::array{Product{&weight(layer, "mlp.down_proj.weight"), mixed.get()}});
+    multiply(gate.get(), count, std::array{Product{weights.down_proj, mixed.get()}});
     add(x, mixed.get(), count * width);
     if (retrieved && after_mlp) {
       normalize(x, model_.input_norm_weight(layer + 1), config.rms_norm_eps, count, normed.get());
@@ -164,17 +160,17 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
 
 void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const Positions& positions,
                           const float* normed, float* output) const {
-  const Qwen3Config& config = model_.config();
+  const ModelConfig& config = model_.config();
+  const LayerWeights& weights = model_.layer_weights(layer);
   const auto count = static_cast<int64_t>(positions.position.size());
   const int64_t d = config.head_dim, heads = config.num_attention_heads, groups = config.num_key_value_heads;
   const auto query = numbers(count * heads * d), attended = numbers(count * heads * d);
   at::Tensor key = at::empty({count, groups, d}, at::kFloat), value = at::empty({count, groups, d}, at::kFloat);
   multiply(normed, count,
-           std::array{Product{&weight(layer, "self_attn.q_proj.weight"), query.get()},
-                      Product{&weight(layer, "self_attn.k_proj.weight"), key.mutable_data_ptr<float>()},
-                      Product{&weight(layer, "self_attn.v_proj.weight"), value.mutable_data_ptr<float>()}});
-  const auto rotate = [&](float* rows, int64_t num_heads, const char* norm) {
-    normalize(rows, weight(layer, norm), config.rms_norm_eps, count * num_heads, rows);
+           std::array{Product{weights.q_proj, query.get()}, Product{weights.k_proj, key.mutable_data_ptr<float>()},
+                      Product{weights.v_proj, value.mutable_data_ptr<float>()}});
+  const auto rotate = [&](float* rows, int64_t num_heads, const at::Tensor& norm) {
+    normalize(rows, norm, config.rms_norm_eps, count * num_heads, rows);
     for (int64_t token = 0; token < count; ++token) {
       const float* cos = positions.cos.data() + token * (d / 2);
       const float* sin = positions.sin.data() + token * (d / 2);
@@ -189,8 +185,8 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
       }
     }
   };
-  rotate(query.get(), heads, "self_attn.q_norm.weight");
-  rotate(key.mutable_data_ptr<float>(), groups, "self_attn.k_norm.weight");
+  rotate(query.get(), heads, *weights.q_norm);
+  rotate(key.mutable_data_ptr<float>(), groups, *weights.k_norm);
   const at::TensorOptions kept_as = model_.lm_head_weight().options().requires_grad(false);
   int64_t first = 0;
   for (const Tokens& each : tokens) {
@@ -225,7 +221,7 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
                                .output = attended.get() + (token * heads + kv_head * group) * d});
         }
       });
-  multiply(attended.get(), count, std::array{Product{&weight(layer, "self_attn.o_proj.weight"), output}});
+  multiply(attended.get(), count, std::array{Product{weights.o_proj, output}});
 }
 
 at::Tensor TokenStep::logits(const at::Tensor& hidden) const {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "models/text_state.h"
 
 namespace rosa::models {
@@ -19,7 +19,7 @@ namespace rosa::models {
 class TokenStep {
  public:
   // Keeps references. `adapters` and `executor` may be null, both.
-  TokenStep(const Qwen3& model, const AdapterSet* adapters, HostExecutor* executor);
+  TokenStep(const CausalModel& model, const AdapterSet* adapters, HostExecutor* executor);
 
   // Whether run() and logits() can: all weights on the CPU, in one of the two dtypes, adapters in float32.
   bool is_possible() const;
@@ -55,10 +55,9 @@ class TokenStep {
   void add_bias(int64_t layer, const char* name, at::Tensor& rows) const;
   // [count, heads]
   std::vector<float> gates(int64_t layer, const Retrieved& retrieved, const float* input, int64_t count) const;
-  const at::Tensor& weight(int64_t layer, const char* name) const;
   const float* of_adapter(int64_t layer, const char* name) const;
 
-  const Qwen3& model_;
+  const CausalModel& model_;
   const AdapterSet* adapters_;
   HostExecutor* executor_;
   at::Tensor frequencies_;  // float32 [head_dim / 2]

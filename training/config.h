@@ -10,7 +10,7 @@
 #include "base/config_problems.h"
 #include "base/fields.h"
 #include "models/adapter.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "parallel/reduction_config.h"
 #include "parallel/watchdog.h"
 #include "training/data/data_source.h"
@@ -30,7 +30,7 @@ void describe(base::FieldVisitor& visitor, RunSection& config);
 struct ModelSection {
   std::string folder;         // Hugging Face folder
   bool from_scratch = false;  // pretrain: start from random weights of `architecture` instead
-  models::Qwen3Config architecture;
+  models::ModelConfig architecture;
   std::string compute_dtype = "float32";  // of the base weights and activations; adapters are always float32
 };
 void describe(base::FieldVisitor& visitor, ModelSection& config);

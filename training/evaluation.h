@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/communicator.h"
 #include "rosa/operator/host_executor.h"
 #include "training/config.h"
@@ -20,8 +20,8 @@ namespace rosa::training {
 
 // What a run works on; everything outlives it.
 struct RunParts {
-  const models::Qwen3& model;    // teacher, and base of the student
-  models::AdapterSet* adapters;  // null: the base itself is trained, with global attention (pretraining)
+  const models::CausalModel& model;  // teacher, and base of the student
+  models::AdapterSet* adapters;      // null: the base itself is trained, with global attention (pretraining)
   const DataSource& training_data;
   const DataSource& held_out_data;
   parallel::Communicator& communicator;

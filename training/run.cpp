@@ -119,7 +119,7 @@ class Run {
     save_and_wait();
     const base::PhaseScope phase(base::Phase::ending);
     if (objective_ == Objective::pretrain && communicator_.rank() == 0) {
-      models::export_qwen3(*objects_.model, fs::path(config_.run.folder) / "model");
+      models::export_model(*objects_.model, fs::path(config_.run.folder) / "model");
     }
     observe([&](TrainingObserver& o) { o.on_end(); });
     communicator_.barrier();

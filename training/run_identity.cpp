@@ -252,7 +252,7 @@ Values model_contents(const fs::path& folder) {
           {"tokenizer", files_text(folder, {std::begin(kTokenizerFiles), std::end(kTokenizerFiles)})}};
 }
 
-IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::Qwen3& model,
+IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::CausalModel& model,
                                const DataSource& training_data, const DataSource& held_out_data) {
   IdentityFields fields;
   fields.values = recipe_values(config);

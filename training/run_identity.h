@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/stateful.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
 
@@ -85,7 +85,7 @@ std::map<std::string, std::string> model_contents(const std::filesystem::path& f
 
 // The fields of a run. Data that the run does not use has no field. Reads the files of the model's folder. Throws
 // FileError.
-IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::Qwen3& model,
+IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::CausalModel& model,
                                const DataSource& training_data, const DataSource& held_out_data);
 
 }  // namespace rosa::training

@@ -36,8 +36,8 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
 
 namespace {
 
-std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, bool needed, const models::Qwen3& model,
-                                      TokenizerRules& tokenizer) {
+std::unique_ptr<DataSource> read_data(const RunConfig& config, DataSplit split, bool needed,
+                                      const models::CausalModel& model, TokenizerRules& tokenizer) {
   const bool train = split == DataSplit::train;
   const std::string what = train ? "training data" : "held-out data";
   if (!needed) return std::make_unique<UnusedData>("there is no use for " + what);
@@ -114,9 +114,9 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   base::require<base::ConfigError>(from_scratch || !config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");
   const auto seed = static_cast<uint64_t>(config.run.seed);
-  objects.model = std::make_unique<models::Qwen3>(
-      from_scratch ? models::Qwen3::random(config.model.architecture, seed)
-                   : models::Qwen3::load(config.model.folder, config.model.compute_dtype));
+  objects.model = std::make_unique<models::CausalModel>(
+      from_scratch ? models::CausalModel::random(config.model.architecture, seed)
+                   : models::CausalModel::load(config.model.folder, config.model.compute_dtype));
   if (!from_scratch) require_finite(objects.model->parameters(), config.model.folder);
   for (auto& entry : objects.model->parameters()) entry.second = entry.second.to(objects.device);
   if (objective == Objective::distill) {

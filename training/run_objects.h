@@ -8,7 +8,7 @@
 #include <string>
 
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/communicator.h"
 #include "rosa/operator/host_executor.h"
 #include "training/config.h"
@@ -23,7 +23,7 @@ namespace rosa::training {
 struct RunObjects {
   at::Device device = at::kCPU;
   std::unique_ptr<parallel::Communicator> device_communicator;  // NCCL; null where the run's own serves the device
-  std::unique_ptr<models::Qwen3> model;
+  std::unique_ptr<models::CausalModel> model;
   std::unique_ptr<models::AdapterSet> adapters;  // null for pretraining
   std::unique_ptr<DataSource> training_data, held_out_data;
   std::unique_ptr<HostExecutor> executor;

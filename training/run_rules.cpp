@@ -16,7 +16,7 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/micro_batch_tree.h"
 #include "training/optimizer.h"
 #include "training/tokenizer_rules.h"
@@ -41,7 +41,7 @@ double num_elements(const std::map<std::string, std::vector<int64_t>>& shapes) {
 }
 
 // Whether there can be adapters. `found` gets what check(RunConfig) does not tell.
-bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const models::Qwen3Config& model) {
+bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const models::ModelConfig& model) {
   base::ConfigProblems own;
   own.section("adapter", config.adapter);
   if (own.empty()) found.section("adapter", config.adapter, model);
@@ -51,7 +51,7 @@ bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const mo
 // Weights, and of what is trained gradients and two moments too. Where config.json speaks of more weights than the
 // files can hold, whoever loads them says so.
 void check_memory(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
-                  const models::Qwen3Config& model, double num_adapter_weights) {
+                  const models::ModelConfig& model, double num_adapter_weights) {
   constexpr double kBytesTrained = 4 * sizeof(float);
   const double bytes_of_base = config.model.compute_dtype == "bfloat16" ? 2 : sizeof(float);
   const double base =
@@ -101,7 +101,7 @@ int64_t tokenizer_size(const fs::path& folder) {
   return size;
 }
 
-std::string tokenizer_warning(const RunConfig& config, const models::Qwen3Config& model, int64_t data_vocabulary) {
+std::string tokenizer_warning(const RunConfig& config, const models::ModelConfig& model, int64_t data_vocabulary) {
   if (config.model.folder.empty() || config.model.from_scratch) return "";
   const int64_t size = tokenizer_size(config.model.folder);
   if (size > model.vocab_size) {
@@ -158,25 +158,25 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    "model in model.folder");
 }
 
-models::Qwen3Config model_config_of(const RunConfig& config, Objective objective) {
+models::ModelConfig model_config_of(const RunConfig& config, Objective objective) {
   if (objective == Objective::pretrain && config.model.from_scratch) return config.model.architecture;
   base::require<base::ConfigError>(!config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");
-  return models::load_qwen3_config(config.model.folder);
+  return models::load_model_config(config.model.folder);
 }
 
 std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,
-                                         const models::Qwen3Config& model) {
+                                         const models::ModelConfig& model) {
   std::vector<std::string> names;
   const auto shapes = objective == Objective::pretrain
-                          ? models::qwen3_parameter_shapes(model)
+                          ? models::parameter_shapes(model)
                           : models::adapter_parameter_shapes(models::resolve(config.adapter, model), model);
   for (const auto& [name, shape] : shapes) names.push_back(name);
   return names;
 }
 
 void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
-                            const models::Qwen3Config& model, int world_size) {
+                            const models::ModelConfig& model, int world_size) {
   try {
     parallel::owned_micro_batches(config.train.micro_batches, /*rank=*/0, world_size);
   } catch (const base::ConfigError& error) {
@@ -190,7 +190,7 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
 }
 
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
-                      const models::Qwen3Config& model, int world_size) {
+                      const models::ModelConfig& model, int world_size) {
   check_sizes_with_model(problems, config, objective, model, world_size);
   double num_adapter_weights = 0;
   if (objective == Objective::distill) {
@@ -202,7 +202,7 @@ void check_with_model(base::ConfigProblems& problems, const RunConfig& config, O
 }
 
 void check_with_data(base::ConfigProblems& problems, const DataConfig& config, const DataSource& data, const char* key,
-                     const models::Qwen3Config& model) {
+                     const models::ModelConfig& model) {
   // The key that decides the size stands first.
   std::vector<std::string> keys = {key, "data.vocabulary_size"};
   if (config.vocabulary_size > 0) keys = {"data.vocabulary_size", key};
@@ -233,7 +233,7 @@ void require_finite(const std::map<std::string, at::Tensor>& parameters, const s
                                     "; take another copy of them");
 }
 
-std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::Qwen3Config& model,
+std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::ModelConfig& model,
                                       const DataSource& training_data) {
   std::vector<std::string> warnings;
   int64_t longest = 0;
@@ -280,7 +280,7 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   const bool is_loaded = objective == Objective::distill || !config.model.from_scratch;
   // What these throw is told after the rest, or by itself with its own exit code.
   std::optional<TroubleWithFile> trouble;
-  std::optional<models::Qwen3Config> model;
+  std::optional<models::ModelConfig> model;
   std::unique_ptr<DataSource> training_data;
   const auto attempt = [&](const char* key, const auto& act) {
     try {
@@ -294,7 +294,7 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   };
   attempt("model.folder", [&] {
     model = model_config_of(config, objective);
-    if (is_loaded && !config.model.folder.empty()) models::Qwen3::check_files(config.model.folder);
+    if (is_loaded && !config.model.folder.empty()) models::CausalModel::check_files(config.model.folder);
     check_with_model(problems, config, objective, *model, world_size);
   });
   DataConfig data = config.data;

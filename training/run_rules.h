@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/config_problems.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
 
@@ -24,20 +24,20 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
 
 // The sizes of the model that a run works on: those of model.folder or, from scratch, model.architecture. Throws
 // ConfigError where neither is named, FileError and DataError.
-models::Qwen3Config model_config_of(const RunConfig& config, Objective objective);
+models::ModelConfig model_config_of(const RunConfig& config, Objective objective);
 
 // The names of all parameters that could be trained. The adapters fit the model.
 std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,
-                                         const models::Qwen3Config& model);
+                                         const models::ModelConfig& model);
 
 // Adapters and patterns against the model's sizes, and micro-batches against the ranks: all without a weight.
 void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
-                            const models::Qwen3Config& model, int world_size);
+                            const models::ModelConfig& model, int world_size);
 // The same, and weights against the memory of this host.
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
-                      const models::Qwen3Config& model, int world_size);
+                      const models::ModelConfig& model, int world_size);
 void check_with_data(base::ConfigProblems& problems, const DataConfig& config, const DataSource& data, const char* key,
-                     const models::Qwen3Config& model);
+                     const models::ModelConfig& model);
 
 // Throws NumericError, naming tensors and places, where a weight of `parameters` is not finite. `where` is the file or
 // folder that they come from.
@@ -45,7 +45,7 @@ void require_finite(const std::map<std::string, at::Tensor>& parameters, const s
 
 // What is legal and hardly meant, a sentence each: a window that covers every sequence, sequences beyond the model's
 // positions, bytes for a model of words, the same text for training and evaluation ... `training_data` is the run's.
-std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::Qwen3Config& model,
+std::vector<std::string> run_warnings(const RunConfig& config, Objective objective, const models::ModelConfig& model,
                                       const DataSource& training_data);
 
 // All of the above, before anything is built: opens config.json and the data (without the checksum of its tokens), no

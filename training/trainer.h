@@ -13,7 +13,7 @@
 
 #include "base/stateful.h"
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/communicator.h"
 #include "parallel/gradient_reducer.h"
 #include "rosa/operator/host_executor.h"

@@ -35,7 +35,7 @@ TEST(AdapterGolden, OutputsAndGradients) {
   for (const std::string& name : testing::golden_cases(file)) {
     SCOPED_TRACE(name);
     const nlohmann::json settings = testing::golden_metadata(file, name);
-    Qwen3Config model;
+    ModelConfig model;
     model.hidden_size = settings.at("hidden_size");
     model.num_hidden_layers = 1;
     AdapterSet adapters(config_of(settings), model, /*seed=*/0);

@@ -6,8 +6,8 @@
 #include <regex>
 
 #include "base/safetensors.h"
+#include "models/causal_model.h"
 #include "models/generate.h"
-#include "models/qwen3.h"
 #include "tests/support/goldens.h"
 #include "tests/support/tensors.h"
 
@@ -58,7 +58,7 @@ TEST(Qwen3Golden, LogitsLossAndGradients) {
   ASSERT_FALSE(all.empty());
   for (const Case& one : all) {
     SCOPED_TRACE(one.prefix);
-    Qwen3 model = Qwen3::load(testing::goldens_folder() / one.model);
+    CausalModel model = CausalModel::load(testing::goldens_folder() / one.model);
     for (auto& [name, parameter] : model.parameters()) parameter.requires_grad_(true);
     ForwardOptions options;
     options.sliding_window = one.window;
@@ -93,7 +93,7 @@ TEST(Qwen3Golden, GreedyContinuations) {
     const at::Tensor input_ids = load_tensor(file, folder + ".input_ids");
     const int64_t prompt = prompt_length(expected, input_ids);
     ASSERT_GT(prompt, 0);
-    const Qwen3 model = Qwen3::load(testing::goldens_folder() / folder);
+    const CausalModel model = CausalModel::load(testing::goldens_folder() / folder);
     GenerateOptions options;
     options.max_new_tokens = expected.size(1) - prompt;
     EXPECT_TRUE(generate(model, expected.narrow(1, 0, prompt), {}, options).equal(expected));

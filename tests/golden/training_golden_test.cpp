@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "base/safetensors.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/single_communicator.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "tests/support/goldens.h"
@@ -155,7 +155,8 @@ TEST_P(DistillationRun, EqualsTheReference) {
   const at::Tensor rows = load(file, "input_ids");
   config.train.micro_batch_sequences = rows.size(1);
 
-  const models::Qwen3 model = models::Qwen3::load(goldens_folder() / settings.at("base").get<std::string>());
+  const models::CausalModel model =
+      models::CausalModel::load(goldens_folder() / settings.at("base").get<std::string>());
   models::AdapterSet adapters(config.adapter, model.config(), /*seed=*/0);
   for (auto& [name, tensor] : adapters.parameters()) {
     at::NoGradGuard no_grad;

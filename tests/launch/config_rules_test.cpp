@@ -484,7 +484,7 @@ TEST_F(ConfigRules, WhatNeedsModelAndDataNamesThePlaceOfItsKey) {
 
 TEST_F(ConfigRules, TheNamesOfWeightsAreKnownBeforeTheyAreMade) {
   const training::RunConfig config = load(distill(), {"adapter.bias=true"}).config;
-  const models::Qwen3Config model = training::model_config_of(config, training::Objective::distill);
+  const models::ModelConfig model = training::model_config_of(config, training::Objective::distill);
   const models::AdapterSet adapters(config.adapter, model, 1);
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const auto& [name, tensor] : adapters.parameters()) shapes[name] = tensor.sizes().vec();

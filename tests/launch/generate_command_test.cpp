@@ -16,8 +16,8 @@
 #include "base/error.h"
 #include "launch/chat_format.h"
 #include "launch/stop_text.h"
+#include "models/causal_model.h"
 #include "models/export.h"
-#include "models/qwen3.h"
 #include "tests/support/job.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/texts.h"
@@ -45,7 +45,7 @@ class GenerateCommand : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     shared_ = new testing::TemporaryFolder;
-    models::Qwen3Config config;
+    models::ModelConfig config;
     config.vocab_size = kVocabulary;
     config.hidden_size = 32;
     config.intermediate_size = 48;
@@ -54,7 +54,7 @@ class GenerateCommand : public ::testing::Test {
     config.num_key_value_heads = 2;
     config.head_dim = 8;
     config.initializer_range = 0.4;
-    models::export_qwen3(models::Qwen3::random(config, 5), *shared_ / "model");
+    models::export_model(models::CausalModel::random(config, 5), *shared_ / "model");
     fs::copy(kTokenizer, *shared_ / "model/tokenizer.json");
     const TinyRun tiny(run(), 2);
     const JobResult trained = run_job(tiny.train_command(

@@ -296,7 +296,7 @@ TEST(AdapterSet, AControlSeesOnlyTheWindow) {
   EXPECT_EQ(lengths(whole, false).max().item<int64_t>(), 8);
   EXPECT_LT(lengths(limited, false).max().item<int64_t>(), 8);
   EXPECT_TRUE(lengths(limited, true).equal(lengths(limited, false)));
-  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+  const CausalModel model = CausalModel::random(tiny_config(), 5);
   ForwardOptions options;
   options.sliding_window = 10;
   options.adapters = &limited;

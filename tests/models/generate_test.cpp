@@ -24,7 +24,7 @@ class Generate : public ::testing::TestWithParam<bool> {
     return options;
   }
 
-  Qwen3 model_ = Qwen3::random(tiny_config(), 11);
+  CausalModel model_ = CausalModel::random(tiny_config(), 11);
   AdapterSet adapters_{lively_adapter_config(), tiny_config(), 12};
   mutable HostExecutor executor_{2};
 };
@@ -116,7 +116,7 @@ TEST(ChooseToken, LogitsThatAreNotNumbersAreRefused) {
 }
 
 TEST(GenerateTexts, EndAtAStopToken) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 11);
+  const CausalModel model = CausalModel::random(tiny_config(), 11);
   const at::Tensor prompt = random_ids(2, 6, model.config().vocab_size);
   GenerateOptions options;
   options.max_new_tokens = 30;
@@ -128,7 +128,7 @@ TEST(GenerateTexts, EndAtAStopToken) {
 }
 
 TEST(GenerateTexts, WrongOptionsAreRefused) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 11);
+  const CausalModel model = CausalModel::random(tiny_config(), 11);
   const at::Tensor prompt = random_ids(1, 3, 61);
   GenerateOptions options;
   options.temperature = 0;

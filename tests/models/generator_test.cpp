@@ -53,7 +53,7 @@ class GeneratorTest : public ::testing::TestWithParam<Kind> {
     }
   }
 
-  Qwen3 model_ = Qwen3::random(tiny_config(), 11);
+  CausalModel model_ = CausalModel::random(tiny_config(), 11);
   AdapterSet adapters_ = GetParam() == Kind::gated_student ? gated_adapters(Agreement::tied, 12)
                          : GetParam() == Kind::fully_gated_student
                              ? gated_adapters(Agreement::full, 12)
@@ -198,7 +198,7 @@ TEST_P(GeneratorTest, SavedTextsOfOtherWeightsAreRefused) {
   Generator generator = make();
   append(generator, {ids_of(9)});
   const std::vector<std::byte> bytes = generator.save();
-  const auto message = [&](const Qwen3& model, const ForwardOptions& other) {
+  const auto message = [&](const CausalModel& model, const ForwardOptions& other) {
     try {
       Generator::load(bytes, model, other);
     } catch (const base::DataError& error) {
@@ -207,7 +207,7 @@ TEST_P(GeneratorTest, SavedTextsOfOtherWeightsAreRefused) {
     return std::string("loaded");
   };
   EXPECT_EQ(message(model_, options()), "loaded");
-  EXPECT_THAT(message(Qwen3::random(tiny_config(), 12), options()), ::testing::HasSubstr("another base model"));
+  EXPECT_THAT(message(CausalModel::random(tiny_config(), 12), options()), ::testing::HasSubstr("another base model"));
   const AdapterSet others(lively_adapter_config(), tiny_config(), 13);
   ForwardOptions other = options();
   other.adapters = &others;
@@ -311,7 +311,7 @@ INSTANTIATE_TEST_SUITE_P(Models, GeneratorTest,
                                            Kind::fully_gated_student, Kind::bfloat16_student));
 
 TEST(ContinueTexts, GoesOnWhereItEndedAndStopsWhereItIsTold) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 11);
+  const CausalModel model = CausalModel::random(tiny_config(), 11);
   std::vector<std::vector<int64_t>> whole = {ids_of(20)}, parts = whole;
   std::vector<GenerateOptions> options(1);
   options[0].max_new_tokens = 30;

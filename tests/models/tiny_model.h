@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 namespace rosa::models {
 
@@ -18,8 +18,8 @@ inline const int kReproducibleProducts = ::setenv("MKL_CBWR", "AUTO,STRICT", 0);
 // More would only wait for each other at these sizes.
 inline const int kThreads = (at::set_num_threads(1), at::get_num_threads());
 
-inline Qwen3Config tiny_config() {
-  Qwen3Config config;
+inline ModelConfig tiny_config() {
+  ModelConfig config;
   config.vocab_size = 61;
   config.hidden_size = 48;
   config.intermediate_size = 80;

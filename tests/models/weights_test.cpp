@@ -23,7 +23,7 @@ void write_text(const std::filesystem::path& path, const std::string& text) { st
 
 std::string refusal(const std::filesystem::path& folder) {
   try {
-    Qwen3::load(folder);
+    CausalModel::load(folder);
     return "";
   } catch (const base::DataError& error) {
     return error.what();
@@ -33,7 +33,7 @@ std::string refusal(const std::filesystem::path& folder) {
 class ModelFolder : public ::testing::Test {
  protected:
   void write(const TensorMap& tensors, bool tied = true) {
-    Qwen3Config config = tiny_config();
+    ModelConfig config = tiny_config();
     config.tie_word_embeddings = tied;
     write_text(folder_ / "config.json", to_json(config));
     write_tensors(folder_ / "model.safetensors", tensors);
@@ -54,18 +54,18 @@ class ModelFolder : public ::testing::Test {
     write_text(folder_ / "model.safetensors.index.json", nlohmann::json{{"weight_map", map}}.dump());
   }
 
-  TensorMap weights() const { return Qwen3::random(tiny_config(), 3).parameters(); }
+  TensorMap weights() const { return CausalModel::random(tiny_config(), 3).parameters(); }
 
   testing::TemporaryFolder folder_;
 };
 
 TEST_F(ModelFolder, ExportedAndLoadedIsTheSame) {
   for (const bool tied : {true, false}) {
-    Qwen3Config config = tiny_config();
+    ModelConfig config = tiny_config();
     config.tie_word_embeddings = tied;
-    const Qwen3 model = Qwen3::random(config, 3);
-    export_qwen3(model, folder_ / "model");
-    const Qwen3 again = Qwen3::load(folder_ / "model");
+    const CausalModel model = CausalModel::random(config, 3);
+    export_model(model, folder_ / "model");
+    const CausalModel again = CausalModel::load(folder_ / "model");
     EXPECT_EQ(to_json(again.config()), to_json(config));
     ASSERT_EQ(again.parameters().size(), model.parameters().size());
     for (const auto& [name, tensor] : model.parameters()) EXPECT_TRUE(tensor.equal(again.parameters().at(name)));
@@ -78,18 +78,18 @@ TEST_F(ModelFolder, WeightsAreConvertedToTheComputeDtype) {
     for (auto& [name, tensor] : tensors) tensor = tensor.to(dtype);
     write(tensors);
     for (const char* name : {"float32", "bfloat16", "float16"}) {
-      const Qwen3 model = Qwen3::load(folder_.path(), name);
+      const CausalModel model = CausalModel::load(folder_.path(), name);
       const at::ScalarType wanted = compute_dtype_of_name(name);
       EXPECT_TRUE(model.parameters().at(kQueryWeight).equal(tensors.at(kQueryWeight).to(wanted)));
       EXPECT_EQ(model.parameters().at(kQueryWeight).scalar_type(), wanted);
     }
   }
-  EXPECT_THROW(Qwen3::load(folder_.path(), "int8"), base::ConfigError);
+  EXPECT_THROW(CausalModel::load(folder_.path(), "int8"), base::ConfigError);
 }
 
 TEST_F(ModelFolder, ShardsAreReadThroughTheIndex) {
   write_shards(weights());
-  const Qwen3 model = Qwen3::load(folder_.path());
+  const CausalModel model = CausalModel::load(folder_.path());
   EXPECT_TRUE(model.parameters().at(kQueryWeight).equal(weights().at(kQueryWeight)));
 }
 
@@ -107,7 +107,7 @@ TEST_F(ModelFolder, MissingUnexpectedAndMisshapenTensorsAreNamed) {
   EXPECT_THROW(
       {
         write(tensors);
-        Qwen3::load(folder_.path());
+        CausalModel::load(folder_.path());
       },
       base::Error);
 }
@@ -145,12 +145,12 @@ TEST_F(ModelFolder, SpoiledIndexesAreRefused) {
   write_text(folder_ / "model.safetensors.index.json", "{\"weight_map\": [1]}");
   EXPECT_THAT(refusal(folder_.path()), HasSubstr("weight_map"));
   write_shards(weights(), [](nlohmann::json& map) { map[kQueryWeight] = "absent.safetensors"; });
-  EXPECT_THROW(Qwen3::load(folder_.path()), base::Error);
+  EXPECT_THROW(CausalModel::load(folder_.path()), base::Error);
 }
 
 TEST_F(ModelFolder, LayersThatTheFilesCantHoldAreRefusedBeforeMemoryIsTaken) {
   write(weights());
-  Qwen3Config config = tiny_config();
+  ModelConfig config = tiny_config();
   config.num_hidden_layers = 4096;
   write_text(folder_ / "config.json", to_json(config));
   EXPECT_THAT(refusal(folder_.path()), AllOf(HasSubstr("config.json: num_hidden_layers is 4096"),
@@ -177,7 +177,7 @@ TEST_F(ModelFolder, ADtypeThatIsNotSupportedIsNamedWithFileAndTensor) {
 }
 
 TEST_F(ModelFolder, TruncatedAndEmptyFoldersAreRefused) {
-  EXPECT_THROW(Qwen3::load(folder_ / "absent"), base::FileError);
+  EXPECT_THROW(CausalModel::load(folder_ / "absent"), base::FileError);
   write(weights());
   std::filesystem::resize_file(folder_ / "model.safetensors",
                                std::filesystem::file_size(folder_ / "model.safetensors") - 1);

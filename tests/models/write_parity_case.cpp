@@ -20,9 +20,9 @@ enum class Case { plain, full, gated };
 void write_case(const std::filesystem::path& folder, Case which) {
   const bool plain = which == Case::plain;
   const at::NoGradGuard no_gradient;
-  Qwen3Config config = tiny_config();
+  ModelConfig config = tiny_config();
   config.tie_word_embeddings = plain;
-  const Qwen3 model = Qwen3::random(config, 21);
+  const CausalModel model = CausalModel::random(config, 21);
   AdapterConfig adapter_config = lively_adapter_config();
   if (plain) {
     adapter_config = rosa_soft_adapter_config();  // a file as rosa_soft's: 8 bits, no bias, no third vector
@@ -42,7 +42,7 @@ void write_case(const std::filesystem::path& folder, Case which) {
     if (name.find("v_emb") != std::string::npos) parameter.add_(at::randn_like(parameter), 0.3);
   }
   stir_gates(adapters);
-  export_qwen3(model, folder / "base");
+  export_model(model, folder / "base");
   StudentExport settings{.sliding_window = kWindow, .dtype = "float32", .base_folder = folder / "base"};
   // The full case in many files.
   if (!plain) settings.max_shard_bytes = 60'000;

@@ -8,8 +8,8 @@ namespace rosa::training {
 namespace {
 
 // One layer of every size different, so that no two matrices can stand for each other.
-models::Qwen3Config one_layer() {
-  models::Qwen3Config model;
+models::ModelConfig one_layer() {
+  models::ModelConfig model;
   model.vocab_size = 101;
   model.hidden_size = 8;
   model.intermediate_size = 13;
@@ -39,7 +39,7 @@ models::AdapterConfig adapter(std::vector<int64_t> layers) {
 constexpr double kAdapterInputs = 2.0 * 8 * (12 + 6 + 10);
 constexpr double kAdapterOutput = 2.0 * 20 * 8;
 
-std::set<std::string> adapter_names(const models::AdapterConfig& config, const models::Qwen3Config& model) {
+std::set<std::string> adapter_names(const models::AdapterConfig& config, const models::ModelConfig& model) {
   std::set<std::string> names;
   for (const auto& [name, shape] : models::adapter_parameter_shapes(config, model)) names.insert(name);
   return names;
@@ -56,7 +56,7 @@ TEST(Flops, VisiblePositions) {
 
 // A single layer with a frozen base: no gradient reaches the attention's own matrices, and none the adapter's input.
 TEST(Flops, FrozenBaseOfOneLayer) {
-  const models::Qwen3Config model = one_layer();
+  const models::ModelConfig model = one_layer();
   const models::AdapterConfig config = adapter({0});
   const TokenFlops flops = token_flops({.model = model,
                                         .adapter = &config,
@@ -74,7 +74,7 @@ TEST(Flops, FrozenBaseOfOneLayer) {
 
 // In the layers above, the gradient passes everything: once a frozen matrix, twice the attention and what is trained.
 TEST(Flops, GradientsBelowAnAdapterAreNotCounted) {
-  models::Qwen3Config model = one_layer();
+  models::ModelConfig model = one_layer();
   model.num_hidden_layers = 3;
   const models::AdapterConfig config = adapter({1});
   FlopsInput input{.model = model, .adapter = &config, .sequence_length = 7, .trained = adapter_names(config, model)};
@@ -93,7 +93,7 @@ TEST(Flops, GradientsBelowAnAdapterAreNotCounted) {
 
 // All of the base trained: twice the forward, less the gradient of what no weight stands before.
 TEST(Flops, PretrainingIsThreeForwards) {
-  models::Qwen3Config model = one_layer();
+  models::ModelConfig model = one_layer();
   model.num_hidden_layers = 2;
   FlopsInput input{.model = model, .sequence_length = 9};
   for (const char* layer : {"model.layers.0.", "model.layers.1."}) {

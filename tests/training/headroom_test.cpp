@@ -78,7 +78,7 @@ class HeadroomOfText : public ::testing::Test {
     data.held_out_path = folder_ / "text.txt";
     data.sequence_length = sequence_length;
     const auto source = make_data_source(data, DataSplit::held_out, 1, 1);
-    models::Qwen3Config shape;
+    models::ModelConfig shape;
     shape.vocab_size = 256;
     shape.hidden_size = 32;
     shape.intermediate_size = 48;
@@ -86,7 +86,7 @@ class HeadroomOfText : public ::testing::Test {
     shape.num_attention_heads = 2;
     shape.num_key_value_heads = 1;
     shape.head_dim = 16;
-    const models::Qwen3 model = models::Qwen3::random(shape, 3);
+    const models::CausalModel model = models::CausalModel::random(shape, 3);
     return measure_headroom({.sliding_window = 8, .num_sequences = 24}, model, *source);
   }
   static std::string random_letters(int64_t size) {

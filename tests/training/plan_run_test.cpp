@@ -49,7 +49,7 @@ TEST(PlanWire, OfEachWayToSum) {
 
 TEST(PlanRun, CountsWhatAStepIs) {
   const RunConfig config = small_config();
-  const models::Qwen3Config model;
+  const models::ModelConfig model;
   const RunPlan plan = plan_run({.config = config, .model = model});
   EXPECT_EQ(plan.sequences_per_step, 24);
   EXPECT_EQ(plan.tokens_per_step, 24 * 64);
@@ -64,7 +64,7 @@ TEST(PlanRun, CountsWhatAStepIs) {
 
 TEST(PlanRun, TheLargestMicroBatchFitsAndOneMoreDoesNot) {
   RunConfig config = small_config();
-  const models::Qwen3Config model;
+  const models::ModelConfig model;
   const PlanInput input{.config = config, .model = model, .num_ranks = 4};
   const int64_t limit = int64_t{400} << 20;
   const int64_t largest = largest_micro_batch(input, false, false, limit);
@@ -80,7 +80,7 @@ TEST(PlanRun, TheLargestMicroBatchFitsAndOneMoreDoesNot) {
 
 TEST(PlanRun, ShardingDividesTheMomentsOnly) {
   RunConfig config = small_config();
-  const models::Qwen3Config model;
+  const models::ModelConfig model;
   const PlanInput input{.config = config, .model = model, .num_ranks = 4};
   const MemoryKinds whole = plan_run(input).memory.loss;
   config.parallel.sharded_optimizer = true;
@@ -92,7 +92,7 @@ TEST(PlanRun, ShardingDividesTheMomentsOnly) {
 
 TEST(PlanRun, OnAGpuTheHostKeepsWhatTheAutomataNeed) {
   const RunConfig config = small_config();
-  const models::Qwen3Config model;
+  const models::ModelConfig model;
   const MemoryPlan host = plan_run({.config = config, .model = model}).memory;
   const MemoryPlan gpu = plan_run({.config = config, .model = model, .on_gpu = true}).memory;
   EXPECT_EQ(host.fullest_step().staging, 0);

@@ -34,7 +34,7 @@ TEST(StepFigures, FlopsAreThoseOfTheModelAndTheirUseIsOfAllRanks) {
     Recorder& own = communicator.rank() == 0 ? recorder : other;
     EXPECT_EQ(train(config, own, 0, &communicator), RunOutcome::finished);
   });
-  const models::Qwen3Config model = models::load_qwen3_config(config.model.folder);
+  const models::ModelConfig model = models::load_model_config(config.model.folder);
   const models::AdapterConfig adapter = models::resolve(config.adapter, model);
   FlopsInput input{.model = model,
                    .adapter = &adapter,

@@ -8,8 +8,8 @@ namespace rosa::training {
 namespace {
 
 // The one layer that the adapter belongs to.
-models::Qwen3Config one_layer(int64_t hidden_size) {
-  models::Qwen3Config config;
+models::ModelConfig one_layer(int64_t hidden_size) {
+  models::ModelConfig config;
   config.hidden_size = hidden_size;
   config.num_hidden_layers = 1;
   return config;

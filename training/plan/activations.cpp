@@ -207,7 +207,7 @@ class Planner {
   }
 
   const ActivationInput& input_;
-  const models::Qwen3Config& model_;
+  const models::ModelConfig& model_;
   int64_t num_tokens_, element_, query_width_, key_width_;
   int64_t block_ = 0;  // of the window's attention; 0: not in blocks
   bool has_mask_ = false;

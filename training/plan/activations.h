@@ -1,17 +1,18 @@
-// What the tensors of one micro-batch take in a training step, in bytes, derived from the forward (models/qwen3.h,
-// models/adapter.h, training/losses.h) and from what autograd keeps of it. training/plan/memory.h has the formulas.
+// What the tensors of one micro-batch take in a training step, in bytes, derived from the forward
+// (models/causal_model.h, models/adapter.h, training/losses.h) and from what autograd keeps of it.
+// training/plan/memory.h has the formulas.
 #pragma once
 
 #include <cstdint>
 
 #include "models/adapter.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "training/plan/gradient_flow.h"
 
 namespace rosa::training {
 
 struct ActivationInput {
-  const models::Qwen3Config& model;
+  const models::ModelConfig& model;
   const models::AdapterConfig* adapter = nullptr;  // resolved; null: none
   const GradientFlow& flow;
   int64_t sequences = 1, length = 0;  // of the micro-batch

@@ -27,17 +27,17 @@ struct Cost {
   }
 };
 
-int64_t query_width(const models::Qwen3Config& model) { return model.num_attention_heads * model.head_dim; }
+int64_t query_width(const models::ModelConfig& model) { return model.num_attention_heads * model.head_dim; }
 
 // The products of queries with keys and of weights with values; each gives gradients of two things.
-Cost attention_cost(const models::Qwen3Config& model, const LayerFlow& flow, double visible_positions) {
+Cost attention_cost(const models::ModelConfig& model, const LayerFlow& flow, double visible_positions) {
   const double one = 2.0 * static_cast<double>(query_width(model)) * visible_positions;
   const bool weights = flow.query || flow.key;
   return {2 * one, one * ((flow.query ? 1 : 0) + (flow.key ? 1 : 0) + (weights ? 1 : 0) + (flow.value ? 1 : 0))};
 }
 
 // The linear layers of a layer of the base.
-Cost base_cost(const models::Qwen3Config& model, const LayerFlow& flow) {
+Cost base_cost(const models::ModelConfig& model, const LayerFlow& flow) {
   const int64_t hidden = model.hidden_size, key_width = model.num_key_value_heads * model.head_dim;
   Cost cost;
   cost.add_linear(flow.q_proj, hidden, query_width(model));
@@ -50,7 +50,7 @@ Cost base_cost(const models::Qwen3Config& model, const LayerFlow& flow) {
   return cost;
 }
 
-Cost adapter_cost(const models::Qwen3Config& model, const models::AdapterConfig& adapter, const LayerFlow& flow) {
+Cost adapter_cost(const models::ModelConfig& model, const models::AdapterConfig& adapter, const LayerFlow& flow) {
   Cost cost;
   cost.add_linear(flow.adapter_q, model.hidden_size, adapter.num_heads * adapter.query_key_bits);
   cost.add_linear(flow.adapter_k, model.hidden_size, adapter.num_key_value_heads * adapter.query_key_bits);
@@ -75,7 +75,7 @@ double mean_visible_positions(int64_t sequence_length, int64_t window) {
 }
 
 TokenFlops token_flops(const FlopsInput& input) {
-  const models::Qwen3Config& model = input.model;
+  const models::ModelConfig& model = input.model;
   const double seen_by_student = mean_visible_positions(input.sequence_length, input.sliding_window);
   const double seen_by_teacher = mean_visible_positions(input.sequence_length, 0);
   const GradientFlow flow = gradient_flow(model, input.adapter, input.trained);

@@ -13,13 +13,13 @@
 #include <string>
 
 #include "models/adapter.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 
 namespace rosa::training {
 
 // What is counted. Both parameters of models are only looked at during the call.
 struct FlopsInput {
-  const models::Qwen3Config& model;
+  const models::ModelConfig& model;
   // The student's, resolved (models::resolve). Null: pretraining, where the base itself is trained, without a teacher.
   const models::AdapterConfig* adapter = nullptr;
   // Tokens; each sees what its attention lets it see in one document as long as the sequence.

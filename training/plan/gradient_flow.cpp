@@ -79,7 +79,7 @@ class Layer {
 
 }  // namespace
 
-GradientFlow gradient_flow(const models::Qwen3Config& model, const models::AdapterConfig* adapter,
+GradientFlow gradient_flow(const models::ModelConfig& model, const models::AdapterConfig* adapter,
                            const std::set<std::string>& trained) {
   constexpr const char* kEmbedding = "model.embed_tokens.weight";
   GradientFlow flow;

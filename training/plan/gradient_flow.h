@@ -1,5 +1,6 @@
 // Where gradients go in a training step, told from names alone: which values of a layer depend on something trained.
-// What depends on nothing trained costs no backward and keeps nothing for it. Follows the forward of models/qwen3.h.
+// What depends on nothing trained costs no backward and keeps nothing for it. Follows the forward of
+// models/causal_model.h.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include <vector>
 
 #include "models/adapter.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 
 namespace rosa::training {
 
@@ -44,7 +45,7 @@ struct GradientFlow {
 };
 
 // `adapter`: resolved; null: none. `trained`: names of parameters.
-GradientFlow gradient_flow(const models::Qwen3Config& model, const models::AdapterConfig* adapter,
+GradientFlow gradient_flow(const models::ModelConfig& model, const models::AdapterConfig* adapter,
                            const std::set<std::string>& trained);
 
 }  // namespace rosa::training

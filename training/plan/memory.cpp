@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/flat_layout.h"
 #include "parallel/micro_batch_tree.h"
 #include "training/backward_order.h"

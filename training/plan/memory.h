@@ -5,10 +5,11 @@
 // chunk of tokens exist several times over; or at the beginning of the backward, when the gradients of the last layer
 // come on top. While weights are read, they stand in memory twice: in the file that is mapped, and in tensors.
 //
-// What the tensors of a step take is derived from the forward (models/qwen3.h, models/adapter.h, training/losses.h) and
-// from what autograd keeps of it. N tokens are in a micro-batch, e is the size of model.compute_dtype; h, q, k, i are
-// the widths of hidden states, queries, keys and MLP; Q, K, V, O those of the adapter's projections; H are its heads. A
-// layer whose input depends on something trained keeps, in a student with a frozen base:
+// What the tensors of a step take is derived from the forward (models/causal_model.h, models/adapter.h,
+// training/losses.h) and from what autograd keeps of it. N tokens are in a micro-batch, e is the size of
+// model.compute_dtype; h, q, k, i are the widths of hidden states, queries, keys and MLP; Q, K, V, O those of the
+// adapter's projections; H are its heads. A layer whose input depends on something trained keeps, in a student with a
+// frozen base:
 //   N e (3h + 3q + 5k + 3i)         inputs of both norms and of the adapter (the latter in float32: 4 instead of e);
 //                                   queries before and after their norm, and the attention's output; keys before their
 //                                   norm; keys and values of the window's blocks, which overlap; three of the MLP
@@ -26,7 +27,7 @@
 
 #include <cstdint>
 
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "training/config.h"
 #include "training/run_rules.h"
 
@@ -66,7 +67,7 @@ struct MemoryPlan {
 struct MemoryInput {
   const RunConfig& config;  // only looked at
   Objective objective = Objective::distill;
-  const models::Qwen3Config& model;
+  const models::ModelConfig& model;
   int world_size = 1;
   bool on_gpu = false;
   int64_t automaton_threads = 1;

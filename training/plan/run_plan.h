@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "training/config.h"
 #include "training/plan/flops.h"
 #include "training/plan/memory.h"
@@ -17,7 +17,7 @@ namespace rosa::training {
 struct PlanInput {
   const RunConfig& config;  // keeps the rules of run_rules.h; only looked at
   Objective objective = Objective::distill;
-  const models::Qwen3Config& model;
+  const models::ModelConfig& model;
   int num_ranks = 1;
   int64_t num_hosts = 1;  // divides num_ranks
   bool on_gpu = false;

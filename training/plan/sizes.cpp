@@ -4,7 +4,7 @@
 #include <functional>
 #include <numeric>
 
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "parallel/reduction_config.h"
 #include "training/backward_order.h"
 #include "training/data/data_config.h"
@@ -27,8 +27,8 @@ int64_t num_elements(const Shapes& shapes) {
 
 }  // namespace
 
-RunSizes::RunSizes(const RunConfig& config, Objective objective, const models::Qwen3Config& model) : config_(config) {
-  Shapes shapes = models::qwen3_parameter_shapes(model);
+RunSizes::RunSizes(const RunConfig& config, Objective objective, const models::ModelConfig& model) : config_(config) {
+  Shapes shapes = models::parameter_shapes(model);
   num_base_ = num_elements(shapes);
   if (objective == Objective::distill) {
     adapter_ = models::resolve(config.adapter, model);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "models/adapter.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "parallel/flat_layout.h"
 #include "training/config.h"
 #include "training/run_rules.h"
@@ -21,7 +21,7 @@ class RunSizes {
  public:
   // `config` keeps the rules of run_rules.h, and outlives the object. Throws ConfigError where adapters do not fit the
   // model or patterns select nothing.
-  RunSizes(const RunConfig& config, Objective objective, const models::Qwen3Config& model);
+  RunSizes(const RunConfig& config, Objective objective, const models::ModelConfig& model);
 
   // Resolved; null where there are no adapters.
   const models::AdapterConfig* adapter() const { return adapter_ ? &*adapter_ : nullptr; }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "models/adapter.h"
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "rosa/operator/host_executor.h"
 #include "training/suite/symbol_matches.h"
 

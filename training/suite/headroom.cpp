@@ -37,7 +37,7 @@ at::Tensor directions(const HeadroomConfig& config, int64_t layer, int64_t hidde
 // One sequence: what both models make of its tokens, and what each copier would say.
 class SequenceScorer {
  public:
-  SequenceScorer(const HeadroomConfig& config, const models::Qwen3& model) : config_(config), model_(model) {
+  SequenceScorer(const HeadroomConfig& config, const models::CausalModel& model) : config_(config), model_(model) {
     for (int64_t layer = 0; layer < model.config().num_hidden_layers; ++layer) {
       directions_.push_back(directions(config, layer, model.config().hidden_size));
     }
@@ -123,7 +123,7 @@ class SequenceScorer {
   }
 
   HeadroomConfig config_;
-  const models::Qwen3& model_;
+  const models::CausalModel& model_;
   std::vector<at::Tensor> directions_;
 };
 
@@ -195,7 +195,7 @@ double MixtureWeights::cross_entropy(const CopiedToken& token) const {
   return -std::log((1 - weight) * token.probability + (token.is_right ? weight : 0.0));
 }
 
-Headroom measure_headroom(const HeadroomConfig& config, const models::Qwen3& model, const DataSource& data,
+Headroom measure_headroom(const HeadroomConfig& config, const models::CausalModel& model, const DataSource& data,
                           const HeadroomProgress& progress) {
   base::require(config.hash_bits >= 1 && config.hash_bits <= 63 && config.hash_heads >= 1, "headroom: got ",
                 config.hash_heads, " heads of ", config.hash_bits, " bits; expected 1 or more of 1 to 63");

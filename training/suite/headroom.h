@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 #include "training/data/data_source.h"
 #include "training/suite/bootstrap.h"
 
@@ -69,7 +69,7 @@ struct Headroom {
 using HeadroomProgress = std::function<void(int64_t done, int64_t total)>;
 
 // `data` gives held-out sequences. Throws DataError where it makes fewer than two, or nothing in them can be scored.
-Headroom measure_headroom(const HeadroomConfig& config, const models::Qwen3& model, const DataSource& data,
+Headroom measure_headroom(const HeadroomConfig& config, const models::CausalModel& model, const DataSource& data,
                           const HeadroomProgress& progress = {});
 
 std::string headroom_table(const Headroom& headroom);

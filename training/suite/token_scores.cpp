@@ -7,7 +7,7 @@
 
 namespace rosa::training {
 
-TokenScores score_tokens(const models::Qwen3& model, const at::Tensor& hidden, const at::Tensor& ids,
+TokenScores score_tokens(const models::CausalModel& model, const at::Tensor& hidden, const at::Tensor& ids,
                          const at::Tensor& teacher_hidden, int64_t chunk_tokens) {
   const at::NoGradGuard no_gradient;
   std::vector<at::Tensor> ce, top1, kl, agreement;

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 namespace rosa::training {
 
@@ -19,7 +19,7 @@ struct TokenScores {
 
 // hidden [n,hidden]: the states that predict the tokens ids, int64 [n]; teacher_hidden: the teacher's, or undefined.
 // The logits of `chunk_tokens` tokens exist at one time. No gradient.
-TokenScores score_tokens(const models::Qwen3& model, const at::Tensor& hidden, const at::Tensor& ids,
+TokenScores score_tokens(const models::CausalModel& model, const at::Tensor& hidden, const at::Tensor& ids,
                          const at::Tensor& teacher_hidden, int64_t chunk_tokens);
 
 }  // namespace rosa::training

@@ -18,7 +18,7 @@ at::Tensor weight(int64_t rows, int64_t columns) { return at::randn({rows, colum
 
 int main() {
   at::manual_seed(1);
-  rosa::models::Qwen3Config network;  // the adapter asks it for the number of layers and their width only
+  rosa::models::ModelConfig network;  // the adapter asks it for the number of layers and their width only
   network.hidden_size = kHidden;
   network.num_hidden_layers = 1;
   rosa::models::AdapterConfig config;

@@ -1,5 +1,5 @@
 // config.json of transformers 4 and 5, and everything in it that must be refused.
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -37,16 +37,16 @@ json version_5() {
 // The message with which `config` is refused, or "" where it is not.
 std::string refusal(const json& config) {
   try {
-    parse_qwen3_config(config.dump(), "config.json");
+    parse_model_config(config.dump(), "config.json");
     return "";
   } catch (const base::DataError& error) {
     return error.what();
   }
 }
 
-TEST(Qwen3Config, Version4And5SayTheSame) {
+TEST(ModelConfig, Version4And5SayTheSame) {
   for (const json& text : {version_4(), version_5()}) {
-    const Qwen3Config config = parse_qwen3_config(text.dump(), "config.json");
+    const ModelConfig config = parse_model_config(text.dump(), "config.json");
     EXPECT_EQ(config.vocab_size, 151936);
     EXPECT_EQ(config.hidden_size, 1024);
     EXPECT_EQ(config.intermediate_size, 3072);
@@ -63,7 +63,7 @@ TEST(Qwen3Config, Version4And5SayTheSame) {
   }
 }
 
-TEST(Qwen3Config, WhatIsNotSupportedIsRefusedByName) {
+TEST(ModelConfig, WhatIsNotSupportedIsRefusedByName) {
   const std::vector<std::tuple<std::string, json, std::string>> cases = {
       {"model_type", "qwen3_moe", "model_type"},
       {"model_type", "llama", "model_type"},
@@ -107,7 +107,7 @@ TEST(Qwen3Config, WhatIsNotSupportedIsRefusedByName) {
   }
 }
 
-TEST(Qwen3Config, MissingKeysAreNamed) {
+TEST(ModelConfig, MissingKeysAreNamed) {
   for (const char* key : {"model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
                           "num_attention_heads", "num_key_value_heads", "rope_theta"}) {
     json config = version_4();
@@ -115,14 +115,14 @@ TEST(Qwen3Config, MissingKeysAreNamed) {
     EXPECT_THAT(refusal(config), ::testing::HasSubstr(key));
   }
   EXPECT_NE(refusal(json::array()), "");
-  EXPECT_THROW(parse_qwen3_config("{\"vocab_size\":", "x"), base::DataError);
-  EXPECT_THROW(parse_qwen3_config("", "x"), base::DataError);
+  EXPECT_THROW(parse_model_config("{\"vocab_size\":", "x"), base::DataError);
+  EXPECT_THROW(parse_model_config("", "x"), base::DataError);
 }
 
-TEST(Qwen3Config, DamagedAndHostileTextIsRefusedWithItsPlace) {
+TEST(ModelConfig, DamagedAndHostileTextIsRefusedWithItsPlace) {
   const auto refusal_of = [](const std::string& text) -> std::string {
     try {
-      parse_qwen3_config(text, "config.json");
+      parse_model_config(text, "config.json");
       return "";
     } catch (const base::DataError& error) {
       return error.what();
@@ -138,21 +138,21 @@ TEST(Qwen3Config, DamagedAndHostileTextIsRefusedWithItsPlace) {
   EXPECT_EQ(refusal(config).find_first_of("\x1b\n\xe2"), std::string::npos);
 }
 
-TEST(Qwen3Config, HarmlessKeysAreAccepted) {
+TEST(ModelConfig, HarmlessKeysAreAccepted) {
   json config = version_4();
   config["rope_scaling"] = {{"rope_type", "default"}};
   config["sliding_window"] = 4096;  // without use_sliding_window it means nothing
   config["some_new_key"] = 1;
   config["num_key_value_heads"] = nullptr;
   EXPECT_EQ(refusal(config), "");
-  EXPECT_EQ(parse_qwen3_config(config.dump(), "x").num_key_value_heads, 16);
+  EXPECT_EQ(parse_model_config(config.dump(), "x").num_key_value_heads, 16);
 }
 
-TEST(Qwen3Config, WrittenAndReadIsTheSame) {
-  Qwen3Config config = parse_qwen3_config(version_5().dump(), "x");
+TEST(ModelConfig, WrittenAndReadIsTheSame) {
+  ModelConfig config = parse_model_config(version_5().dump(), "x");
   config.tie_word_embeddings = false;
   const std::string text = to_json(config);
-  const Qwen3Config again = parse_qwen3_config(text, "x");
+  const ModelConfig again = parse_model_config(text, "x");
   EXPECT_EQ(to_json(again), text);
   EXPECT_EQ(again.head_dim, 128);
   EXPECT_FALSE(again.tie_word_embeddings);

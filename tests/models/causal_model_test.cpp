@@ -1,5 +1,5 @@
 // The forward beside an oracle, packed documents beside each document alone, and activation checkpointing.
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -71,8 +71,8 @@ TEST(Attention, PositionsRestartInEveryDocument) {
 }
 
 // One packed row [first | second] against each run alone, for the teacher and for the student with its adapters.
-TEST(Qwen3, PackedDocumentsEqualEachAlone) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+TEST(CausalModel, PackedDocumentsEqualEachAlone) {
+  const CausalModel model = CausalModel::random(tiny_config(), 5);
   const AdapterSet plain(lively_adapter_config(), model.config(), 6);
   const AdapterSet gated = gated_adapters(Agreement::tied, 6);
   HostExecutor executor(2);
@@ -96,8 +96,8 @@ TEST(Qwen3, PackedDocumentsEqualEachAlone) {
   }
 }
 
-TEST(Qwen3, TheTeacherIsTheGlobalForwardWithoutGradient) {
-  Qwen3 model = Qwen3::random(tiny_config(), 5);
+TEST(CausalModel, TheTeacherIsTheGlobalForwardWithoutGradient) {
+  CausalModel model = CausalModel::random(tiny_config(), 5);
   for (auto& [name, parameter] : model.parameters()) parameter.requires_grad_(true);
   const at::Tensor ids = random_ids(2, 40, model.config().vocab_size);
   const at::Tensor teacher = model.teacher_hidden_states(ids);
@@ -114,7 +114,7 @@ struct Gradients {
 
 Gradients run_with(bool checkpointing, bool train_base, double alpha, bool exact_values, AdapterConfig config,
                    const at::Tensor& documents) {
-  Qwen3 model = Qwen3::random(tiny_config(), 5);
+  CausalModel model = CausalModel::random(tiny_config(), 5);
   config.exact_value_gradient = exact_values;
   AdapterSet adapters(config, model.config(), 6);
   stir_gates(adapters);
@@ -166,20 +166,20 @@ void expect_checkpointing_changes_nothing(const AdapterConfig& config) {
   }
 }
 
-TEST(Qwen3, CheckpointedLayersGiveTheSameBits) {
+TEST(CausalModel, CheckpointedLayersGiveTheSameBits) {
   AdapterConfig config = lively_adapter_config();
   config.layers = {0, 2};
   expect_checkpointing_changes_nothing(config);
 }
 
-TEST(Qwen3, CheckpointedLayersWithGatesGiveTheSameBits) {
+TEST(CausalModel, CheckpointedLayersWithGatesGiveTheSameBits) {
   for (const Agreement agreement : {Agreement::tied, Agreement::full}) {
     expect_checkpointing_changes_nothing(gated_adapter_config(agreement));
   }
 }
 
-TEST(Qwen3, CheckpointedLayersRunTheAutomataOnce) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+TEST(CausalModel, CheckpointedLayersRunTheAutomataOnce) {
+  const CausalModel model = CausalModel::random(tiny_config(), 5);
   const AdapterSet adapters(lively_adapter_config(), model.config(), 6);
   HostExecutor executor(1);
   std::atomic<int> pieces = 0;
@@ -199,8 +199,8 @@ TEST(Qwen3, CheckpointedLayersRunTheAutomataOnce) {
 
 // The matching does not go on before the attention has ended, and the attention does not begin before the matching has:
 // either order of doing one after the other would wait forever.
-TEST(Qwen3, TheAutomataOfALayerRunBesideItsAttention) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 1);
+TEST(CausalModel, TheAutomataOfALayerRunBesideItsAttention) {
+  const CausalModel model = CausalModel::random(tiny_config(), 1);
   AdapterConfig config = lively_adapter_config();
   config.num_heads = config.num_key_value_heads = 1;  // one sequence: one share of work a layer
   const AdapterSet adapters(config, model.config(), 2);
@@ -235,8 +235,8 @@ TEST(Qwen3, TheAutomataOfALayerRunBesideItsAttention) {
   EXPECT_TRUE(at::equal(model.layer(0, hidden, context), plain));
 }
 
-TEST(Qwen3, AnAdapterThatStartsAtZeroLeavesTheWindowStudent) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+TEST(CausalModel, AnAdapterThatStartsAtZeroLeavesTheWindowStudent) {
+  const CausalModel model = CausalModel::random(tiny_config(), 5);
   AdapterConfig config = lively_adapter_config();
   config.zero_output_start = true;
   const AdapterSet adapters(config, model.config(), 6);
@@ -250,12 +250,12 @@ TEST(Qwen3, AnAdapterThatStartsAtZeroLeavesTheWindowStudent) {
   EXPECT_TRUE(window_only.equal(model.hidden_states(ids, options)));
 }
 
-TEST(Qwen3, Bfloat16BaseKeepsFloat32Adapters) {
-  Qwen3Config config = tiny_config();
-  const Qwen3 wide = Qwen3::random(config, 5);
+TEST(CausalModel, Bfloat16BaseKeepsFloat32Adapters) {
+  ModelConfig config = tiny_config();
+  const CausalModel wide = CausalModel::random(config, 5);
   std::map<std::string, at::Tensor> narrow;
   for (const auto& [name, parameter] : wide.parameters()) narrow[name] = parameter.to(at::kBFloat16);
-  const Qwen3 model(config, narrow);
+  const CausalModel model(config, narrow);
   const AdapterSet adapters(lively_adapter_config(), config, 6);
   HostExecutor executor(1);
   ForwardOptions options;
@@ -275,8 +275,8 @@ TEST(Qwen3, Bfloat16BaseKeepsFloat32Adapters) {
                         wide.teacher_hidden_states(random_ids(1, 20, config.vocab_size)), 0.05, "teacher");
 }
 
-TEST(Qwen3, WrongInputsAreRefused) {
-  const Qwen3 model = Qwen3::random(tiny_config(), 5);
+TEST(CausalModel, WrongInputsAreRefused) {
+  const CausalModel model = CausalModel::random(tiny_config(), 5);
   at::Tensor ids = random_ids(1, 8, model.config().vocab_size);
   ids[0][3] = model.config().vocab_size;
   EXPECT_THROW(model.hidden_states(ids), base::DataError);
@@ -290,10 +290,10 @@ TEST(Qwen3, WrongInputsAreRefused) {
   EXPECT_THROW(model.hidden_states(random_ids(1, 8, 61), options), base::ArgumentError);  // no executor
 }
 
-TEST(Qwen3, RandomWeightsAreAFunctionOfTheSeed) {
-  const Qwen3 first = Qwen3::random(tiny_config(), 5);
-  const Qwen3 again = Qwen3::random(tiny_config(), 5);
-  const Qwen3 other = Qwen3::random(tiny_config(), 6);
+TEST(CausalModel, RandomWeightsAreAFunctionOfTheSeed) {
+  const CausalModel first = CausalModel::random(tiny_config(), 5);
+  const CausalModel again = CausalModel::random(tiny_config(), 5);
+  const CausalModel other = CausalModel::random(tiny_config(), 6);
   for (const auto& [name, parameter] : first.parameters()) {
     EXPECT_TRUE(parameter.equal(again.parameters().at(name)));
     if (parameter.dim() == 1) continue;

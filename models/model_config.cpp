@@ -1,4 +1,4 @@
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 
 #include <cmath>
 #include <optional>
@@ -184,7 +184,7 @@ void check_layer_types(const Members& members, int64_t num_hidden_layers) {
 
 }  // namespace
 
-void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
+void describe(base::FieldVisitor& visitor, ModelConfig& config) {
   visitor.field("vocab_size", config.vocab_size, Role::recipe, "Number of token ids.", {1, 1 << 22});
   visitor.field("hidden_size", config.hidden_size, Role::recipe, "Width of the residual stream.", {1, 1 << 16});
   visitor.field("intermediate_size", config.intermediate_size, Role::recipe, "Width of the feed-forward part.",
@@ -207,7 +207,7 @@ void describe(base::FieldVisitor& visitor, Qwen3Config& config) {
                 "Whether the output projection is the token embedding.");
 }
 
-double num_parameters(const Qwen3Config& config) {
+double num_parameters(const ModelConfig& config) {
   const auto number = [](int64_t value) { return static_cast<double>(value); };
   const double hidden = number(config.hidden_size), head_dim = number(config.head_dim);
   const double attention =
@@ -217,7 +217,7 @@ double num_parameters(const Qwen3Config& config) {
   return embedding + number(config.num_hidden_layers) * layer + hidden;
 }
 
-void check(base::ConfigProblems& problems, const Qwen3Config& config) {
+void check(base::ConfigProblems& problems, const ModelConfig& config) {
   problems.require(config.num_attention_heads % config.num_key_value_heads == 0,
                    {"num_key_value_heads", "num_attention_heads"}, "is ", config.num_key_value_heads,
                    "; expected a divisor of num_attention_heads, which is ", config.num_attention_heads);
@@ -234,13 +234,13 @@ void check(base::ConfigProblems& problems, const Qwen3Config& config) {
                    "the sizes make a model of ", total, " weights, expected at most ", kMaxParameters);
 }
 
-Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& where) {
+ModelConfig parse_model_config(std::string_view json_text, const std::string& where) {
   const Json json = base::parse_json(json_text, where);
   require<DataError>(json.is_object(), where, ": not a JSON object; expected Hugging Face's config.json");
   const Members members(json, where);
   refuse_unsupported(members);
 
-  Qwen3Config config;
+  ModelConfig config;
   config.vocab_size = members.integer("vocab_size");
   config.hidden_size = members.integer("hidden_size");
   config.intermediate_size = members.integer("intermediate_size");
@@ -269,14 +269,14 @@ Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& wh
   return config;
 }
 
-Qwen3Config load_qwen3_config(const std::filesystem::path& folder) {
+ModelConfig load_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
   require<base::FileError>(std::filesystem::exists(path), "can't read '", path.string(),
                            "': there is no such file; expected a Hugging Face model folder");
-  return parse_qwen3_config(base::read_file(path, kMaxConfigBytes), path.string());
+  return parse_model_config(base::read_file(path, kMaxConfigBytes), path.string());
 }
 
-std::string to_json(const Qwen3Config& config) {
+std::string to_json(const ModelConfig& config) {
   nlohmann::ordered_json json;
   json["architectures"] = {"Qwen3ForCausalLM"};
   json["model_type"] = "qwen3";

@@ -1,4 +1,4 @@
-#include "models/qwen3.h"
+#include "models/causal_model.h"
 
 #include <cmath>
 
@@ -44,7 +44,7 @@ void check_tokens(const at::Tensor& input_ids, int64_t vocab_size) {
 
 }  // namespace
 
-std::map<std::string, std::vector<int64_t>> qwen3_parameter_shapes(const Qwen3Config& config) {
+std::map<std::string, std::vector<int64_t>> parameter_shapes(const ModelConfig& config) {
   const int64_t hidden = config.hidden_size;
   const int64_t query_width = config.num_attention_heads * config.head_dim;
   const int64_t key_width = config.num_key_value_heads * config.head_dim;
@@ -69,54 +69,68 @@ std::map<std::string, std::vector<int64_t>> qwen3_parameter_shapes(const Qwen3Co
   return shapes;
 }
 
-Qwen3::Qwen3(Qwen3Config config, std::map<std::string, at::Tensor> parameters)
+CausalModel::CausalModel(ModelConfig config, std::map<std::string, at::Tensor> parameters)
     : config_(std::move(config)), parameters_(std::move(parameters)) {
   base::require_good(config_);
   ShapeMap actual;
   for (const auto& [name, tensor] : parameters_) actual[name] = tensor.sizes().vec();
-  check_names_and_shapes(actual, qwen3_parameter_shapes(config_), "Qwen3", "expected the weights of the configuration");
+  check_names_and_shapes(actual, parameter_shapes(config_), "the model", "expected the weights of the configuration");
+  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    const auto weight = [&](const char* name) { return &parameters_.at(layer_name(layer, name)); };
+    layers_.push_back({.input_norm = weight("input_layernorm.weight"),
+                       .q_proj = weight("self_attn.q_proj.weight"),
+                       .k_proj = weight("self_attn.k_proj.weight"),
+                       .v_proj = weight("self_attn.v_proj.weight"),
+                       .o_proj = weight("self_attn.o_proj.weight"),
+                       .q_norm = weight("self_attn.q_norm.weight"),
+                       .k_norm = weight("self_attn.k_norm.weight"),
+                       .post_attention_norm = weight("post_attention_layernorm.weight"),
+                       .gate_proj = weight("mlp.gate_proj.weight"),
+                       .up_proj = weight("mlp.up_proj.weight"),
+                       .down_proj = weight("mlp.down_proj.weight")});
+  }
 }
 
 namespace {
 
 // What the files of a folder should hold, by its config.json.
 struct ExpectedFiles {
-  explicit ExpectedFiles(const std::filesystem::path& folder) : config(load_qwen3_config(folder)) {
+  explicit ExpectedFiles(const std::filesystem::path& folder) : config(load_model_config(folder)) {
     if (config.tie_word_embeddings) tied = {kOutputProjection, kEmbedding};
     shapes = [folder, this](int64_t num_tensors) {
       require<DataError>(config.num_hidden_layers <= num_tensors, (folder / "config.json").string(),
                          ": num_hidden_layers is ", config.num_hidden_layers, ", but there are only ", num_tensors,
                          " tensors: do config.json and the weights belong together?");
-      return qwen3_parameter_shapes(config);
+      return parameter_shapes(config);
     };
   }
   ExpectedFiles(const ExpectedFiles&) = delete;
   ExpectedFiles& operator=(const ExpectedFiles&) = delete;
 
-  Qwen3Config config;
+  ModelConfig config;
   std::pair<std::string, std::string> tied;
   ExpectedShapes shapes;
 };
 
 }  // namespace
 
-Qwen3 Qwen3::load(const std::filesystem::path& folder, const std::string& compute_dtype) {
+CausalModel CausalModel::load(const std::filesystem::path& folder, const std::string& compute_dtype) {
   const at::ScalarType dtype = compute_dtype_of_name(compute_dtype);
   ExpectedFiles expected(folder);
   TensorMap weights = read_model_weights(folder, expected.shapes, dtype, expected.tied);
-  return Qwen3(std::move(expected.config), std::move(weights));
+  return CausalModel(std::move(expected.config), std::move(weights));
 }
 
-void Qwen3::check_files(const std::filesystem::path& folder) {
+void CausalModel::check_files(const std::filesystem::path& folder) {
   const ExpectedFiles expected(folder);
   check_model_weights(folder, expected.shapes, expected.tied);
 }
 
-Qwen3 Qwen3::random(const Qwen3Config& config, uint64_t seed) {
+CausalModel CausalModel::random(const ModelConfig& config, uint64_t seed) {
   base::require_good(config);
   TensorMap weights;
   uint64_t number = 0;
-  for (const auto& [name, shape] : qwen3_parameter_shapes(config)) {
+  for (const auto& [name, shape] : parameter_shapes(config)) {
     at::Tensor tensor = at::ones(shape, at::kFloat);
     if (shape.size() == 2) {
       base::RandomStream stream({.seed = seed, .sample = number});
@@ -128,10 +142,10 @@ Qwen3 Qwen3::random(const Qwen3Config& config, uint64_t seed) {
     weights[name] = std::move(tensor);
     ++number;
   }
-  return Qwen3(config, std::move(weights));
+  return CausalModel(config, std::move(weights));
 }
 
-at::Tensor Qwen3::hidden_states(const at::Tensor& input_ids, const ForwardOptions& options) const {
+at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const ForwardOptions& options) const {
   at::Tensor hidden = embed(input_ids);
   const int64_t batch = input_ids.size(0);
   const int64_t length = input_ids.size(1);
@@ -160,7 +174,7 @@ at::Tensor Qwen3::hidden_states(const at::Tensor& input_ids, const ForwardOption
   return finish(hidden, context);
 }
 
-std::function<FinishAdapter(int64_t, const at::Tensor&)> Qwen3::adapter_function(
+std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_function(
     const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded) {
   AdapterCall call;
   call.first_input = first_input;
@@ -177,8 +191,8 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> Qwen3::adapter_function
 }
 
 // Both runs of the layer share one record of what the automata gave, so that these run once.
-at::Tensor Qwen3::checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
-                                     const ForwardOptions& options, const at::Tensor& first_input) const {
+at::Tensor CausalModel::checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
+                                           const ForwardOptions& options, const at::Tensor& first_input) const {
   LayerContext own = context;
   std::vector<at::Tensor> candidates;
   const std::string prefix = layer_name(index, "");
@@ -200,19 +214,19 @@ at::Tensor Qwen3::checkpointed_layer(int64_t index, const at::Tensor& hidden, co
                           parameters);
 }
 
-at::Tensor Qwen3::teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents) const {
+at::Tensor CausalModel::teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents) const {
   const at::NoGradGuard no_gradient;
   ForwardOptions options;
   options.documents = documents;
   return hidden_states(input_ids, options);
 }
 
-at::Tensor Qwen3::embed(const at::Tensor& input_ids) const {
+at::Tensor CausalModel::embed(const at::Tensor& input_ids) const {
   check_tokens(input_ids, config_.vocab_size);
   return at::embedding(parameters_.at(kEmbedding), input_ids);
 }
 
-void Qwen3::set_rotary_tables(const at::Tensor& positions, LayerContext& context) const {
+void CausalModel::set_rotary_tables(const at::Tensor& positions, LayerContext& context) const {
   const at::TensorOptions floats = positions.options().dtype(at::kFloat);
   const at::Tensor exponents = at::arange(0, config_.head_dim, 2, floats) / static_cast<double>(config_.head_dim);
   const at::Tensor frequencies = at::pow(config_.rope_theta, exponents).reciprocal();
@@ -224,7 +238,7 @@ void Qwen3::set_rotary_tables(const at::Tensor& positions, LayerContext& context
   context.sin = at::cat({-sin, sin}, 3).to(dtype);
 }
 
-at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
+at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
   const DeviceSpan span(hidden.device(), "device", "layer", {{"layer", index}});
   const at::Tensor normed = input_norm(index, hidden);
   // The automata of the adapter run beside the attention, and beside the MLP where the output is added after it.
@@ -235,32 +249,36 @@ at::Tensor Qwen3::layer(int64_t index, const at::Tensor& hidden, const LayerCont
   if (joins_attention) mixed = mixed + finish_adapter(normed).to(mixed.scalar_type());
   const at::Tensor middle = hidden + mixed;
 
-  const at::Tensor input = rms_norm(middle, weight(index, "post_attention_layernorm.weight"), config_.rms_norm_eps);
-  const at::Tensor gate = at::silu(at::linear(input, weight(index, "mlp.gate_proj.weight")));
-  const at::Tensor up = at::linear(input, weight(index, "mlp.up_proj.weight"));
-  at::Tensor output = middle + at::linear(gate * up, weight(index, "mlp.down_proj.weight"));
+  const LayerWeights& weights = layers_[index];
+  const at::Tensor input = rms_norm(middle, *weights.post_attention_norm, config_.rms_norm_eps);
+  const at::Tensor gate = at::silu(at::linear(input, *weights.gate_proj));
+  const at::Tensor up = at::linear(input, *weights.up_proj);
+  at::Tensor output = middle + at::linear(gate * up, *weights.down_proj);
   if (!finish_adapter || joins_attention) return output;
   return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
 }
 
-at::Tensor Qwen3::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
+at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
   const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
-  const auto heads = [&](const char* name, int64_t num_heads) {
-    return at::linear(normed, weight(index, name)).view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
+  const LayerWeights& weights = layers_[index];
+  const auto heads = [&](const at::Tensor& weight, int64_t num_heads) {
+    return at::linear(normed, weight).view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
   };
-  const at::Tensor query = rms_norm(heads("self_attn.q_proj.weight", config_.num_attention_heads),
-                                    weight(index, "self_attn.q_norm.weight"), config_.rms_norm_eps);
-  const at::Tensor key = rms_norm(heads("self_attn.k_proj.weight", config_.num_key_value_heads),
-                                  weight(index, "self_attn.k_norm.weight"), config_.rms_norm_eps);
-  const at::Tensor value = heads("self_attn.v_proj.weight", config_.num_key_value_heads);
+  const at::Tensor query =
+      rms_norm(heads(*weights.q_proj, config_.num_attention_heads), *weights.q_norm, config_.rms_norm_eps);
+  const at::Tensor key =
+      rms_norm(heads(*weights.k_proj, config_.num_key_value_heads), *weights.k_norm, config_.rms_norm_eps);
+  const at::Tensor value = heads(*weights.v_proj, config_.num_key_value_heads);
   const at::Tensor attended =
       context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
-  return at::linear(attended, weight(index, "self_attn.o_proj.weight"));
+  return at::linear(attended, *weights.o_proj);
 }
 
-at::Tensor Qwen3::final_norm(const at::Tensor& hidden) const { return input_norm(config_.num_hidden_layers, hidden); }
+at::Tensor CausalModel::final_norm(const at::Tensor& hidden) const {
+  return input_norm(config_.num_hidden_layers, hidden);
+}
 
-at::Tensor Qwen3::finish(const at::Tensor& hidden, const LayerContext& context) const {
+at::Tensor CausalModel::finish(const at::Tensor& hidden, const LayerContext& context) const {
   const at::Tensor normed = final_norm(hidden);
   FinishAdapter finish_adapter;
   if (context.begin_adapter) finish_adapter = context.begin_adapter(config_.num_hidden_layers, normed);
@@ -268,26 +286,22 @@ at::Tensor Qwen3::finish(const at::Tensor& hidden, const LayerContext& context) 
   return final_norm(hidden + finish_adapter(normed).to(hidden.scalar_type()));
 }
 
-at::Tensor Qwen3::input_norm(int64_t index, const at::Tensor& hidden) const {
+at::Tensor CausalModel::input_norm(int64_t index, const at::Tensor& hidden) const {
   return rms_norm(hidden, input_norm_weight(index), config_.rms_norm_eps);
 }
 
-const at::Tensor& Qwen3::input_norm_weight(int64_t index) const {
-  return index == config_.num_hidden_layers ? parameters_.at(kFinalNorm) : weight(index, "input_layernorm.weight");
+const at::Tensor& CausalModel::input_norm_weight(int64_t index) const {
+  return index == config_.num_hidden_layers ? parameters_.at(kFinalNorm) : *layers_[index].input_norm;
 }
 
-at::Tensor Qwen3::first_input(const at::Tensor& embedded, const AdapterSet* adapters) const {
+at::Tensor CausalModel::first_input(const at::Tensor& embedded, const AdapterSet* adapters) const {
   return adapters != nullptr && adapters->config().mixed_queries ? input_norm(0, embedded) : at::Tensor();
 }
 
-at::Tensor Qwen3::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_weight()); }
+at::Tensor CausalModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_weight()); }
 
-const at::Tensor& Qwen3::lm_head_weight() const {
+const at::Tensor& CausalModel::lm_head_weight() const {
   return parameters_.at(config_.tie_word_embeddings ? kEmbedding : kOutputProjection);
-}
-
-const at::Tensor& Qwen3::weight(int64_t layer, const char* name) const {
-  return parameters_.at(layer_name(layer, name));
 }
 
 }  // namespace rosa::models

@@ -1,5 +1,6 @@
-// Qwen3 (Hugging Face transformers' model of that name) on plain tensors: teacher and student are the same object run
-// with different ForwardOptions. Knows no losses, and no ROSA beyond adding an adapter's output to an attention's.
+// CausalModel: a decoder-only transformer, as Qwen3 in Hugging Face transformers, on plain tensors. Teacher and student
+// are the same object run with different ForwardOptions. Knows no losses, and no ROSA beyond adding an adapter's
+// output. What a model is made of, everything outside models/ learns from here and from model_config.h.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -13,7 +14,7 @@
 #include <vector>
 
 #include "models/adapter.h"
-#include "models/qwen3_config.h"
+#include "models/model_config.h"
 #include "rosa/operator/rosa_operator.h"
 
 namespace rosa::models {
@@ -47,22 +48,33 @@ struct LayerContext {
   AdapterPlace adapter_place = AdapterPlace::attention;
 };
 
-class Qwen3 {
+// The weights of one layer, in the model's parameters().
+struct LayerWeights {
+  const at::Tensor* input_norm = nullptr;
+  const at::Tensor *q_proj = nullptr, *k_proj = nullptr, *v_proj = nullptr, *o_proj = nullptr;
+  const at::Tensor *q_norm = nullptr, *k_norm = nullptr;
+  const at::Tensor* post_attention_norm = nullptr;
+  const at::Tensor *gate_proj = nullptr, *up_proj = nullptr, *down_proj = nullptr;
+};
+
+class CausalModel {
  public:
   // Takes weights by full Hugging Face name. Throws DataError, naming them, for missing or unexpected names or shapes.
-  Qwen3(Qwen3Config config, std::map<std::string, at::Tensor> parameters);
+  CausalModel(ModelConfig config, std::map<std::string, at::Tensor> parameters);
+  CausalModel(CausalModel&&) = default;
+  CausalModel& operator=(CausalModel&&) = default;
 
   // Reads a Hugging Face folder. `compute_dtype` ("float32", "bfloat16", "float16") is what the weights are widened or
   // narrowed to and what the forward computes in. Throws FileError or DataError.
-  static Qwen3 load(const std::filesystem::path& folder, const std::string& compute_dtype = "float32");
+  static CausalModel load(const std::filesystem::path& folder, const std::string& compute_dtype = "float32");
 
   // Whether load() would find what it needs: reads config.json and the headers of the weights. Throws as it does.
   static void check_files(const std::filesystem::path& folder);
 
   // Weights as transformers initialises them (normal with initializer_range, norms 1), a pure function of the seed.
-  static Qwen3 random(const Qwen3Config& config, uint64_t seed);
+  static CausalModel random(const ModelConfig& config, uint64_t seed);
 
-  const Qwen3Config& config() const { return config_; }
+  const ModelConfig& config() const { return config_; }
 
   // input_ids int64 [B,T] -> hidden states after the final norm, [B,T,hidden], in the compute dtype. Differentiable
   // in weights and adapters that require a gradient. Throws DataError for a token id outside the vocabulary and
@@ -78,7 +90,8 @@ class Qwen3 {
   // [vocab_size, hidden]: the token embedding where they are tied.
   const at::Tensor& lm_head_weight() const;
 
-  // All weights by full Hugging Face name; a tied lm_head is not among them. Replace or move them, but keep the shapes.
+  // All weights by full Hugging Face name; a tied lm_head is not among them. A tensor may be replaced by one of its
+  // shape; the map itself must stay.
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
@@ -93,11 +106,11 @@ class Qwen3 {
   // hidden after the input_layernorm of a layer; after the final norm where `index` is the number of layers.
   at::Tensor input_norm(int64_t index, const at::Tensor& hidden) const;
   const at::Tensor& input_norm_weight(int64_t index) const;
+  const LayerWeights& layer_weights(int64_t index) const { return layers_[index]; }
   // AdapterCall::first_input for embedded tokens; undefined where the adapters have no use for it.
   at::Tensor first_input(const at::Tensor& embedded, const AdapterSet* adapters) const;
 
  private:
-  const at::Tensor& weight(int64_t layer, const char* name) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
   static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
@@ -105,11 +118,12 @@ class Qwen3 {
   at::Tensor checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
                                 const ForwardOptions& options, const at::Tensor& first_input) const;
 
-  Qwen3Config config_;
+  ModelConfig config_;
   std::map<std::string, at::Tensor> parameters_;
+  std::vector<LayerWeights> layers_;
 };
 
 // Name and shape of every weight of a model with this configuration, without a tied lm_head.
-std::map<std::string, std::vector<int64_t>> qwen3_parameter_shapes(const Qwen3Config& config);
+std::map<std::string, std::vector<int64_t>> parameter_shapes(const ModelConfig& config);
 
 }  // namespace rosa::models

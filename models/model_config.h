@@ -1,4 +1,4 @@
-// Qwen3Config: the sizes and constants of a Qwen3, read from and written as Hugging Face's config.json.
+// ModelConfig: the sizes and constants of a model, read from and written as Hugging Face's config.json.
 // What the forward does not implement is refused with the key's name, never ignored.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace rosa::models {
 
-struct Qwen3Config {
+struct ModelConfig {
   int64_t vocab_size = 128;
   int64_t hidden_size = 64;
   int64_t intermediate_size = 192;
@@ -33,22 +33,22 @@ struct Qwen3Config {
 };
 
 // The sizes, for a configuration that starts a model from nothing (pretrain).
-void describe(base::FieldVisitor& visitor, Qwen3Config& config);
+void describe(base::FieldVisitor& visitor, ModelConfig& config);
 
 // Where the sizes do not fit together, or make a model beyond all memories.
-void check(base::ConfigProblems& problems, const Qwen3Config& config);
+void check(base::ConfigProblems& problems, const ModelConfig& config);
 
 // The weights of such a model, each counted once.
-double num_parameters(const Qwen3Config& config);
+double num_parameters(const ModelConfig& config);
 
 // Parses the text of a config.json of transformers 4 or 5. `where` names its origin in messages.
 // Throws DataError, naming the key, where a key is missing, mistyped, out of range or asks for what is not supported.
-Qwen3Config parse_qwen3_config(std::string_view json_text, const std::string& where);
+ModelConfig parse_model_config(std::string_view json_text, const std::string& where);
 
 // Reads FOLDER/config.json. Throws FileError or DataError.
-Qwen3Config load_qwen3_config(const std::filesystem::path& folder);
+ModelConfig load_model_config(const std::filesystem::path& folder);
 
 // The text of a config.json that transformers 4 and 5 read.
-std::string to_json(const Qwen3Config& config);
+std::string to_json(const ModelConfig& config);
 
 }  // namespace rosa::models
