@@ -28,7 +28,6 @@
 #include "launch/run_config_file.h"
 #include "launch/trained_run.h"
 #include "models/export.h"
-#include "models/python_files.h"
 #include "parallel/single_communicator.h"
 #include "training/scoreboard.h"
 
@@ -65,16 +64,11 @@ struct ExportOptions {
 };
 
 bool is_exported_name(const std::string& name) {
-  static const std::vector<std::string> others = {"config.json",
-                                                  "adapter.safetensors",
-                                                  "model.safetensors.index.json",
-                                                  models::kAdapterConfigFile,
-                                                  models::kConfigurationFile,
-                                                  models::kModelingFile,
-                                                  kCardFile,
-                                                  kLibraryFile};
+  static const std::vector<std::string> others = {
+      "config.json", "adapter.safetensors", "model.safetensors.index.json", models::kAdapterConfigFile,
+      kCardFile,     kLibraryFile};
   return std::count(kBaseFiles.begin(), kBaseFiles.end(), name) + std::count(others.begin(), others.end(), name) > 0 ||
-         (name.starts_with("model") && name.ends_with(".safetensors"));
+         name.ends_with("_rosa.py") || (name.starts_with("model") && name.ends_with(".safetensors"));
 }
 
 bool is_export(const fs::path& folder) {
@@ -157,19 +151,21 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
   bool has_tokenizer = false;
   if (options.adapter_only) {
     settings.base_folder = fs::absolute(settings.base_folder);
-    models::export_adapter(*run.objects.adapters, settings, folder);
+    models::export_adapter(run.objects.model->config().family, *run.objects.adapters, settings, folder);
   } else {
     models::export_student(*run.objects.model, *run.objects.adapters, settings, folder);
     has_tokenizer = copy_base_files(settings.base_folder, folder);
   }
   if (options.with_library) copy_plain_file(c_library(), folder / kLibraryFile);
-  base::write_file_atomically(folder / kCardFile, model_card({.config = run.config,
-                                                              .run_folder = options.folder,
-                                                              .num_steps_done = run.num_steps_done,
-                                                              .adapter_only = options.adapter_only,
-                                                              .has_tokenizer = has_tokenizer,
-                                                              .dtype = settings.dtype,
-                                                              .scores = scores}));
+  base::write_file_atomically(folder / kCardFile,
+                              model_card({.config = run.config,
+                                          .family = models::traits(run.objects.model->config().family),
+                                          .run_folder = options.folder,
+                                          .num_steps_done = run.num_steps_done,
+                                          .adapter_only = options.adapter_only,
+                                          .has_tokenizer = has_tokenizer,
+                                          .dtype = settings.dtype,
+                                          .scores = scores}));
 }
 
 int run_export(const ExportOptions& options) {

@@ -88,7 +88,8 @@ void write_figures(std::ostream& out, const ModelCard& card) {
 void write_usage(std::ostream& out, const ModelCard& card) {
   out << "## Use\n\n```python\n";
   if (card.adapter_only) {
-    out << "import sys\nsys.path.insert(0, \"FOLDER\")  # this folder\nfrom modeling_qwen3_rosa import load_adapter\n\n"
+    out << "import sys\nsys.path.insert(0, \"FOLDER\")  # this folder\nfrom modeling_" << card.family.model_type
+        << "_rosa import load_adapter\n\n"
         << "model = load_adapter(\"FOLDER\", \"BASE_FOLDER\")\n```\n\n"
         << "`BASE_FOLDER` is the base model; left out, it is the one that `adapter_config.json` names.\n\n";
   } else {
@@ -124,9 +125,11 @@ std::string model_card(const ModelCard& card) {
   std::ostringstream out;
   // A name as a string of JSON is one of YAML too, whatever is in it.
   out << "---\nlibrary_name: transformers\npipeline_tag: text-generation\nbase_model: "
-      << nlohmann::json(base::printable(name)).dump() << "\ntags: [rosa, qwen3, sliding-window]\n---\n"
+      << nlohmann::json(base::printable(name)).dump() << "\ntags: [rosa, " << card.family.model_type
+      << ", sliding-window]\n---\n"
       << kCardMark << "\n\n# " << base::printable(name) << " with ROSA\n\n"
-      << "A Qwen3 in which every layer attends to the last " << config.student.sliding_window
+      << "A " << card.family.class_prefix << " in which every layer attends to the last "
+      << config.student.sliding_window
       << " tokens only. What lies further back is looked up: beside each attention an adapter finds the longest "
          "earlier "
          "occurrence of the latest symbols, exactly and at any distance, and adds what stood after it (ROSA, from "

@@ -7,12 +7,14 @@
 #include <optional>
 #include <string>
 
+#include "models/model_config.h"
 #include "training/config.h"
 
 namespace rosa::launch {
 
 struct ModelCard {
   const training::RunConfig& config;
+  const models::FamilyTraits& family;
   std::filesystem::path run_folder;
   int64_t num_steps_done = 0;  // 0: the adapter is a file, whose steps nobody knows
   bool adapter_only = false;

@@ -1,6 +1,6 @@
 #include "models/causal_model.h"
 
-#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -48,6 +48,7 @@ std::map<std::string, std::vector<int64_t>> parameter_shapes(const ModelConfig& 
   const int64_t hidden = config.hidden_size;
   const int64_t query_width = config.num_attention_heads * config.head_dim;
   const int64_t key_width = config.num_key_value_heads * config.head_dim;
+  const FamilyTraits& family = traits(config.family);
   ShapeMap shapes = {{kEmbedding, {config.vocab_size, hidden}}, {kFinalNorm, {hidden}}};
   if (!config.tie_word_embeddings) shapes[kOutputProjection] = {config.vocab_size, hidden};
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
@@ -59,8 +60,15 @@ std::map<std::string, std::vector<int64_t>> parameter_shapes(const ModelConfig& 
     add("self_attn.k_proj.weight", {key_width, hidden});
     add("self_attn.v_proj.weight", {key_width, hidden});
     add("self_attn.o_proj.weight", {hidden, query_width});
-    add("self_attn.q_norm.weight", {config.head_dim});
-    add("self_attn.k_norm.weight", {config.head_dim});
+    if (family.query_key_norms) {
+      add("self_attn.q_norm.weight", {config.head_dim});
+      add("self_attn.k_norm.weight", {config.head_dim});
+    }
+    if (family.query_key_value_bias) {
+      add("self_attn.q_proj.bias", {query_width});
+      add("self_attn.k_proj.bias", {key_width});
+      add("self_attn.v_proj.bias", {key_width});
+    }
     add("post_attention_layernorm.weight", {hidden});
     add("mlp.gate_proj.weight", {config.intermediate_size, hidden});
     add("mlp.up_proj.weight", {config.intermediate_size, hidden});
@@ -76,12 +84,19 @@ CausalModel::CausalModel(ModelConfig config, std::map<std::string, at::Tensor> p
   for (const auto& [name, tensor] : parameters_) actual[name] = tensor.sizes().vec();
   check_names_and_shapes(actual, parameter_shapes(config_), "the model", "expected the weights of the configuration");
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    const auto weight = [&](const char* name) { return &parameters_.at(layer_name(layer, name)); };
+    // Null where the family has no such weight.
+    const auto weight = [&](const char* name) -> const at::Tensor* {
+      const auto found = parameters_.find(layer_name(layer, name));
+      return found == parameters_.end() ? nullptr : &found->second;
+    };
     layers_.push_back({.input_norm = weight("input_layernorm.weight"),
                        .q_proj = weight("self_attn.q_proj.weight"),
                        .k_proj = weight("self_attn.k_proj.weight"),
                        .v_proj = weight("self_attn.v_proj.weight"),
                        .o_proj = weight("self_attn.o_proj.weight"),
+                       .q_bias = weight("self_attn.q_proj.bias"),
+                       .k_bias = weight("self_attn.k_proj.bias"),
+                       .v_bias = weight("self_attn.v_proj.bias"),
                        .q_norm = weight("self_attn.q_norm.weight"),
                        .k_norm = weight("self_attn.k_norm.weight"),
                        .post_attention_norm = weight("post_attention_layernorm.weight"),
@@ -131,7 +146,8 @@ CausalModel CausalModel::random(const ModelConfig& config, uint64_t seed) {
   TensorMap weights;
   uint64_t number = 0;
   for (const auto& [name, shape] : parameter_shapes(config)) {
-    at::Tensor tensor = at::ones(shape, at::kFloat);
+    const bool is_bias = name.ends_with(".bias");
+    at::Tensor tensor = is_bias ? at::zeros(shape, at::kFloat) : at::ones(shape, at::kFloat);
     if (shape.size() == 2) {
       base::RandomStream stream({.seed = seed, .sample = number});
       float* values = tensor.mutable_data_ptr<float>();
@@ -226,14 +242,20 @@ at::Tensor CausalModel::embed(const at::Tensor& input_ids) const {
   return at::embedding(parameters_.at(kEmbedding), input_ids);
 }
 
-void CausalModel::set_rotary_tables(const at::Tensor& positions, LayerContext& context) const {
-  const at::TensorOptions floats = positions.options().dtype(at::kFloat);
-  const at::Tensor exponents = at::arange(0, config_.head_dim, 2, floats) / static_cast<double>(config_.head_dim);
-  const at::Tensor frequencies = at::pow(config_.rope_theta, exponents).reciprocal();
+void CausalModel::set_rotary_tables(const at::Tensor& positions, LayerContext& context, int64_t length) const {
+  const Rotary rotary = config_.rotary();
+  if (length == 0 && !rotary.is_fixed_up_to(std::numeric_limits<int64_t>::max())) {
+    length = positions.max().item<int64_t>() + 1;
+  }
+  const at::Tensor frequencies = rotary.frequencies(length).to(positions.device());
   const at::Tensor angles = positions.to(at::kFloat).unsqueeze(2).unsqueeze(3) * frequencies;
-  const at::Tensor sin = angles.sin();
+  const double scale = rotary.cos_sin_scale();
+  at::Tensor sin = angles.sin(), cos = angles.cos();
+  if (scale != 1) {
+    sin *= scale;
+    cos *= scale;
+  }
   const at::ScalarType dtype = parameters_.at(kEmbedding).scalar_type();
-  const at::Tensor cos = angles.cos();
   context.cos = at::cat({cos, cos}, 3).to(dtype);
   context.sin = at::cat({-sin, sin}, 3).to(dtype);
 }
@@ -261,14 +283,14 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
 at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
   const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
   const LayerWeights& weights = layers_[index];
-  const auto heads = [&](const at::Tensor& weight, int64_t num_heads) {
-    return at::linear(normed, weight).view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
+  const auto heads = [&](const at::Tensor* weight, const at::Tensor* bias, const at::Tensor* norm, int64_t num_heads) {
+    const at::Tensor rows = bias != nullptr ? at::linear(normed, *weight, *bias) : at::linear(normed, *weight);
+    const at::Tensor by_head = rows.view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
+    return norm != nullptr ? rms_norm(by_head, *norm, config_.rms_norm_eps) : by_head;
   };
-  const at::Tensor query =
-      rms_norm(heads(*weights.q_proj, config_.num_attention_heads), *weights.q_norm, config_.rms_norm_eps);
-  const at::Tensor key =
-      rms_norm(heads(*weights.k_proj, config_.num_key_value_heads), *weights.k_norm, config_.rms_norm_eps);
-  const at::Tensor value = heads(*weights.v_proj, config_.num_key_value_heads);
+  const at::Tensor query = heads(weights.q_proj, weights.q_bias, weights.q_norm, config_.num_attention_heads);
+  const at::Tensor key = heads(weights.k_proj, weights.k_bias, weights.k_norm, config_.num_key_value_heads);
+  const at::Tensor value = heads(weights.v_proj, weights.v_bias, nullptr, config_.num_key_value_heads);
   const at::Tensor attended =
       context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
   return at::linear(attended, *weights.o_proj);

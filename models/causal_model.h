@@ -52,6 +52,8 @@ struct LayerContext {
 struct LayerWeights {
   const at::Tensor* input_norm = nullptr;
   const at::Tensor *q_proj = nullptr, *k_proj = nullptr, *v_proj = nullptr, *o_proj = nullptr;
+  // Null where the family has none: traits(ModelFamily).
+  const at::Tensor *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
   const at::Tensor *q_norm = nullptr, *k_norm = nullptr;
   const at::Tensor* post_attention_norm = nullptr;
   const at::Tensor *gate_proj = nullptr, *up_proj = nullptr, *down_proj = nullptr;
@@ -71,7 +73,8 @@ class CausalModel {
   // Whether load() would find what it needs: reads config.json and the headers of the weights. Throws as it does.
   static void check_files(const std::filesystem::path& folder);
 
-  // Weights as transformers initialises them (normal with initializer_range, norms 1), a pure function of the seed.
+  // Weights as transformers initialises them (normal with initializer_range, norms 1, biases 0), a pure function of the
+  // seed.
   static CausalModel random(const ModelConfig& config, uint64_t seed);
 
   const ModelConfig& config() const { return config_; }
@@ -97,8 +100,9 @@ class CausalModel {
 
   // The parts of a forward, for incremental generation.
   at::Tensor embed(const at::Tensor& input_ids) const;
-  // Fills cos and sin for int64 positions [1|B,T].
-  void set_rotary_tables(const at::Tensor& positions, LayerContext& context) const;
+  // Fills cos and sin for int64 positions [1|B,T]. `length`: of the text that they are part of, for a rotation that
+  // depends on it; 0: one more than the greatest position.
+  void set_rotary_tables(const at::Tensor& positions, LayerContext& context, int64_t length = 0) const;
   at::Tensor layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const;
   at::Tensor final_norm(const at::Tensor& hidden) const;
   // What comes after the last layer: the adapter before the final norm, if there is one, and that norm.

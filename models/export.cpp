@@ -14,6 +14,10 @@ namespace rosa::models {
 
 namespace fs = std::filesystem;
 
+std::string python_file(std::string_view part, const FamilyTraits& family) {
+  return base::concat(part, '_', family.model_type, "_rosa.py");
+}
+
 void export_model(const CausalModel& model, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -82,7 +86,7 @@ void write_weights(const std::map<std::string, Weight>& weights, int64_t max_byt
   base::write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
-// What configuration_qwen3_rosa.py reads of an adapter.
+// What the Python configuration reads of an adapter.
 void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t sliding_window) {
   base::require<base::ConfigError>(!config.limit_to_window,
                                    "adapters with limit_to_window are a control: there is no export of them");
@@ -116,19 +120,34 @@ std::string exported_form(const base::JsonFields& config) {
 
 namespace {
 
-void write_python_files(const fs::path& folder) {
-  base::write_file_atomically(folder / kConfigurationFile, kConfigurationSource);
-  base::write_file_atomically(folder / kModelingFile, kModelingSource);
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+// The Python files of models/python/ are Qwen3's. The other families' are the same with their own names.
+void write_python_files(ModelFamily family, const fs::path& folder) {
+  const FamilyTraits &own = traits(family), &qwen3 = traits(ModelFamily::qwen3);
+  const auto write = [&](const char* part, std::string_view source) {
+    const std::string text = replaced(std::string(source), qwen3.class_prefix, own.class_prefix);
+    base::write_file_atomically(folder / python_file(part, own), replaced(text, qwen3.model_type, own.model_type));
+  };
+  write("configuration", kConfigurationSource);
+  write("modeling", kModelingSource);
 }
 
 std::string student_config(const ModelConfig& model, const AdapterConfig& adapters, const StudentExport& settings) {
   ModelConfig config = model;
   config.dtype = settings.dtype;
   Json json = base::parse_json<base::DataError, Json>(to_json(config), "config.json");
-  json["architectures"] = {"Qwen3RosaForCausalLM"};
-  json["model_type"] = kStudentModelType;
-  json["auto_map"] = {{"AutoConfig", "configuration_qwen3_rosa.Qwen3RosaConfig"},
-                      {"AutoModelForCausalLM", "modeling_qwen3_rosa.Qwen3RosaForCausalLM"}};
+  const std::string type = base::concat(traits(model.family).model_type, "_rosa");
+  const std::string name = base::concat(traits(model.family).class_prefix, "Rosa");
+  json["architectures"] = {name + "ForCausalLM"};
+  json["model_type"] = type;
+  json["auto_map"] = {{"AutoConfig", base::concat("configuration_", type, ".", name, "Config")},
+                      {"AutoModelForCausalLM", base::concat("modeling_", type, ".", name, "ForCausalLM")}};
   json["dtype"] = settings.dtype;  // version 5; torch_dtype is version 4's
   json["use_sliding_window"] = true;
   json["layer_types"] = std::vector<std::string>(static_cast<size_t>(model.num_hidden_layers), "sliding_attention");
@@ -152,13 +171,14 @@ void export_student(const CausalModel& model, const AdapterSet& adapters, const 
   for (const auto& [name, tensor] : model.parameters()) weights[name] = {tensor, dtype};
   for (const auto& [name, tensor] : adapters.parameters()) weights[name] = {tensor, at::kFloat};
   write_weights(weights, settings.max_shard_bytes, folder);
-  write_python_files(folder);
+  write_python_files(model.config().family, folder);
   base::write_file_atomically(folder / "config.json", student_config(model.config(), adapters.config(), settings));
 }
 
-void export_adapter(const AdapterSet& adapters, const StudentExport& settings, const fs::path& folder) {
+void export_adapter(ModelFamily family, const AdapterSet& adapters, const StudentExport& settings,
+                    const fs::path& folder) {
   adapters.save(folder / "adapter.safetensors");
-  write_python_files(folder);
+  write_python_files(family, folder);
   Json json;
   json["rosa_adapter"] = 1;
   json["base_model_name_or_path"] = settings.base_folder.string();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "models/adapter.h"
@@ -31,13 +32,16 @@ void export_student(const CausalModel& model, const AdapterSet& adapters, const 
 
 // Writes the adapters alone: adapter.safetensors, adapter_config.json, which names the base, and the Python files,
 // whose load_adapter() puts both together.
-void export_adapter(const AdapterSet& adapters, const StudentExport& settings, const std::filesystem::path& folder);
+void export_adapter(ModelFamily family, const AdapterSet& adapters, const StudentExport& settings,
+                    const std::filesystem::path& folder);
+
+// The name of an exported Python file, "modeling_qwen3_rosa.py". `part`: "configuration" or "modeling".
+std::string python_file(std::string_view part, const FamilyTraits& family);
 
 // adapter_form() of the adapters that an exported config.json or adapter_config.json describes. Throws DataError for a
 // value of another type.
 std::string exported_form(const base::JsonFields& config);
 
-inline constexpr const char* kStudentModelType = "qwen3_rosa";
 inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
 
 }  // namespace rosa::models

@@ -48,7 +48,7 @@ TextState Generator::State::empty_text() const {
   return text;
 }
 
-at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids) const {
+at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids, int64_t rotary_length) const {
   LayerContext context;
   context.attention = [&text](int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
     return text.caches[layer].attend(query, key, value);
@@ -61,7 +61,8 @@ at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids
   };
   if (adapters != nullptr) context.adapter_place = adapters->config().place;
   const int64_t count = ids.size(1);
-  model->set_rotary_tables(at::arange(text.size, text.size + count, ids.options()).unsqueeze(0), context);
+  model->set_rotary_tables(at::arange(text.size, text.size + count, ids.options()).unsqueeze(0), context,
+                           rotary_length);
   for (int64_t layer = 0; layer < model->config().num_hidden_layers; ++layer) {
     hidden = model->layer(layer, hidden, context);
   }
@@ -71,6 +72,7 @@ at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids
 
 at::Tensor Generator::State::append_long(TextState& text, std::span<const int64_t> ids, int64_t num_wanted) const {
   const auto total = static_cast<int64_t>(ids.size());
+  const int64_t rotary_length = text.size + total;
   const at::Device device = model->lm_head_weight().device();
   std::vector<at::Tensor> pieces;
   for (int64_t first = 0; first < total;) {
@@ -79,7 +81,7 @@ at::Tensor Generator::State::append_long(TextState& text, std::span<const int64_
     const int64_t count = std::min(most, total - first);
     at::Tensor chunk = at::empty({1, count}, at::kLong);
     std::copy_n(ids.begin() + first, count, chunk.mutable_data_ptr<int64_t>());
-    const at::Tensor hidden = append_chunk(text, chunk.to(device))[0];
+    const at::Tensor hidden = append_chunk(text, chunk.to(device), rotary_length)[0];
     first += count;
     const int64_t wanted = std::min(count, first - (total - num_wanted));
     if (wanted > 0) pieces.push_back(hidden.narrow(0, count - wanted, wanted));
@@ -143,7 +145,9 @@ std::vector<at::Tensor> Generator::append(std::span<const std::vector<int64_t>> 
     const auto count = static_cast<int64_t>(tokens[row].size());
     if (count == 0) continue;
     if (steps_possible && count <= kMaxTogether) {
-      together.push_back({&state_->texts[row], tokens[row]});
+      // A prompt is rotated as a whole, what follows token by token.
+      const bool is_prompt = state_->texts[row].size == 0;
+      together.push_back({&state_->texts[row], tokens[row], is_prompt ? count : 0});
     } else {
       hidden[row] = state_->append_long(state_->texts[row], tokens[row], std::min(count, kMaxTogether));
     }

@@ -57,6 +57,11 @@ uint64_t model_fingerprint(const CausalModel& model) {
   const std::string text = base::concat(config.num_attention_heads, ' ', config.num_key_value_heads, ' ',
                                         config.head_dim, ' ', config.rope_theta, ' ', config.rms_norm_eps, ' ');
   stream.update(std::as_bytes(std::span(text)));
+  if (config.rope_scaling.type != RopeType::plain) {
+    // What the rotation is, in full; texts saved of plain models keep their fingerprint.
+    const std::string rope = to_json(config);
+    stream.update(std::as_bytes(std::span(rope)));
+  }
   add_weights(stream, model.parameters());
   return stream.value();
 }

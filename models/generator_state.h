@@ -13,8 +13,8 @@ struct Generator::State {
   State(const CausalModel& model, const ForwardOptions& options, int64_t max_rewind);
 
   TextState empty_text() const;
-  // One text, int64 [1,n] -> [1,n,hidden].
-  at::Tensor append_chunk(TextState& text, const at::Tensor& ids) const;
+  // One text, int64 [1,n] -> [1,n,hidden]. `rotary_length`: of the text that the chunk is part of.
+  at::Tensor append_chunk(TextState& text, const at::Tensor& ids, int64_t rotary_length) const;
   // A text's tokens in chunks. Returns all hidden states, [n,hidden], or those of the last `num_wanted`.
   at::Tensor append_long(TextState& text, std::span<const int64_t> ids, int64_t num_wanted) const;
   void check_tokens(std::span<const int64_t> ids) const;

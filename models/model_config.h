@@ -10,10 +10,31 @@
 
 #include "base/config_problems.h"
 #include "base/fields.h"
+#include "models/rotary.h"
 
 namespace rosa::models {
 
+// The kinds of models that are known, by Hugging Face's `model_type`. All are decoders of the same plan: RMSNorm before
+// grouped attention with rotary positions and before a gated MLP.
+enum class ModelFamily {
+  qwen3,  // queries and keys are normalised by head
+  qwen2,  // Qwen2 and Qwen2.5: biases of queries, keys and values
+  llama,  // Llama 2 and 3, and what names itself so
+};
+
+inline constexpr ModelFamily kFamilies[] = {ModelFamily::qwen3, ModelFamily::qwen2, ModelFamily::llama};
+
+struct FamilyTraits {
+  const char* model_type;     // of config.json
+  const char* class_prefix;   // of transformers' classes
+  bool query_key_norms;       // self_attn.{q,k}_norm.weight
+  bool query_key_value_bias;  // self_attn.{q,k,v}_proj.bias
+};
+
+const FamilyTraits& traits(ModelFamily family);
+
 struct ModelConfig {
+  ModelFamily family = ModelFamily::qwen3;
   int64_t vocab_size = 128;
   int64_t hidden_size = 64;
   int64_t intermediate_size = 192;
@@ -24,12 +45,15 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
+  RopeScaling rope_scaling;
   double initializer_range = 0.02;
   bool tie_word_embeddings = true;
   // What the folder says its weights are ("float32", "bfloat16", "float16"); the weights' own dtypes decide.
   std::string dtype = "float32";
   // Tokens that end a text, as config.json has them; may be empty.
   std::vector<int64_t> eos_token_ids;
+
+  Rotary rotary() const { return {head_dim, rope_theta, max_position_embeddings, rope_scaling}; }
 };
 
 // The sizes, for a configuration that starts a model from nothing (pretrain).

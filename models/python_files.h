@@ -5,8 +5,6 @@
 
 namespace rosa::models {
 
-inline constexpr const char* kConfigurationFile = "configuration_qwen3_rosa.py";
-inline constexpr const char* kModelingFile = "modeling_qwen3_rosa.py";
 extern const std::string_view kConfigurationSource;
 extern const std::string_view kModelingSource;
 

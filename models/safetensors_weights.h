@@ -25,7 +25,8 @@ using ExpectedShapes = std::function<ShapeMap(int64_t num_tensors)>;
 
 // Reads the tensors that `expected` names, converted to `dtype`, from FOLDER/model.safetensors or else from the shards
 // that FOLDER/model.safetensors.index.json lists. Where `tied` is not empty, `tied.first` may also be there, if it
-// equals `tied.second`. Throws DataError naming every missing and unexpected tensor, wrong shape and unknown dtype.
+// equals `tied.second`; so may frequencies of a rotation, which are passed over. Throws DataError naming every missing
+// and unexpected tensor, wrong shape and unknown dtype.
 TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
                              const std::pair<std::string, std::string>& tied = {});
 

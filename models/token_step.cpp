@@ -63,9 +63,7 @@ struct TokenStep::Positions {
 
 TokenStep::TokenStep(const CausalModel& model, const AdapterSet* adapters, HostExecutor* executor)
     : model_(model), adapters_(adapters), executor_(executor) {
-  const int64_t head_dim = model.config().head_dim;
-  const at::Tensor exponents = at::arange(0, head_dim, 2, at::kFloat) / static_cast<double>(head_dim);
-  frequencies_ = at::pow(model.config().rope_theta, exponents).reciprocal().contiguous();
+  frequencies_ = model.config().rotary().frequencies(1).contiguous();
 }
 
 bool TokenStep::is_possible() const {
@@ -93,16 +91,20 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
   for (const Tokens& each : tokens) count += static_cast<int64_t>(each.ids.size());
   at::Tensor hidden = embed(tokens, count);
   Positions positions;
-  const float* frequencies = frequencies_.const_data_ptr<float>();
+  const Rotary rotary = config.rotary();
+  const auto scale = static_cast<float>(rotary.cos_sin_scale());
   for (size_t text = 0; text < tokens.size(); ++text) {
     for (size_t i = 0; i < tokens[text].ids.size(); ++i) {
       const int64_t position = tokens[text].text->size + static_cast<int64_t>(i);
       positions.position.push_back(position);
       positions.text.push_back(static_cast<int64_t>(text));
+      const int64_t length = std::max(position + 1, tokens[text].rotary_length);
+      const at::Tensor own = rotary.is_fixed_up_to(length) ? frequencies_ : rotary.frequencies(length);
+      const float* frequencies = own.const_data_ptr<float>();
       for (int64_t pair = 0; pair < config.head_dim / 2; ++pair) {
         const float angle = static_cast<float>(position) * frequencies[pair];
-        positions.cos.push_back(std::cos(angle));
-        positions.sin.push_back(std::sin(angle));
+        positions.cos.push_back(std::cos(angle) * scale);
+        positions.sin.push_back(std::sin(angle) * scale);
       }
     }
   }
@@ -169,8 +171,16 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
   multiply(normed, count,
            std::array{Product{weights.q_proj, query.get()}, Product{weights.k_proj, key.mutable_data_ptr<float>()},
                       Product{weights.v_proj, value.mutable_data_ptr<float>()}});
-  const auto rotate = [&](float* rows, int64_t num_heads, const at::Tensor& norm) {
-    normalize(rows, norm, config.rms_norm_eps, count * num_heads, rows);
+  const auto add_bias = [&](float* rows, int64_t row_size, const at::Tensor* bias) {
+    if (bias == nullptr) return;
+    const FloatWeights values(*bias);
+    for (int64_t row = 0; row < count; ++row) add(rows + row * row_size, values.data(), row_size);
+  };
+  add_bias(query.get(), heads * d, weights.q_bias);
+  add_bias(key.mutable_data_ptr<float>(), groups * d, weights.k_bias);
+  add_bias(value.mutable_data_ptr<float>(), groups * d, weights.v_bias);
+  const auto rotate = [&](float* rows, int64_t num_heads, const at::Tensor* norm) {
+    if (norm != nullptr) normalize(rows, *norm, config.rms_norm_eps, count * num_heads, rows);
     for (int64_t token = 0; token < count; ++token) {
       const float* cos = positions.cos.data() + token * (d / 2);
       const float* sin = positions.sin.data() + token * (d / 2);
@@ -185,8 +195,8 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
       }
     }
   };
-  rotate(query.get(), heads, *weights.q_norm);
-  rotate(key.mutable_data_ptr<float>(), groups, *weights.k_norm);
+  rotate(query.get(), heads, weights.q_norm);
+  rotate(key.mutable_data_ptr<float>(), groups, weights.k_norm);
   const at::TensorOptions kept_as = model_.lm_head_weight().options().requires_grad(false);
   int64_t first = 0;
   for (const Tokens& each : tokens) {

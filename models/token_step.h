@@ -28,6 +28,8 @@ class TokenStep {
   struct Tokens {
     TextState* text;
     std::span<const int64_t> ids;
+    // Of the text that a rotation which depends on the length is to see; 0: for each token, up to itself.
+    int64_t rotary_length = 0;
   };
   // Appends them and returns the hidden states after the final norm, float32 [tokens in all, hidden]. Throws DataError
   // for an id outside the vocabulary, before anything is changed.
@@ -60,7 +62,7 @@ class TokenStep {
   const CausalModel& model_;
   const AdapterSet* adapters_;
   HostExecutor* executor_;
-  at::Tensor frequencies_;  // float32 [head_dim / 2]
+  at::Tensor frequencies_;  // of the rotation, float32 [head_dim / 2]
 };
 
 }  // namespace rosa::models

@@ -17,7 +17,7 @@ void describe(base::FieldVisitor& visitor, RunSection& config) {
 
 void describe(base::FieldVisitor& visitor, ModelSection& config) {
   visitor.path("folder", config.folder, Role::place,
-               "Hugging Face folder of the Qwen3 base model (config.json, safetensors)");
+               "Hugging Face folder of the base model: Qwen3, Qwen2 or Llama (config.json, safetensors)");
   visitor.field("from_scratch", config.from_scratch, Role::recipe,
                 "pretrain only: start from random weights of `architecture` instead of folder");
   visitor.section("architecture", config.architecture, "sizes of a model that starts from random weights");

@@ -8,6 +8,9 @@ class Qwen3RosaConfig(Qwen3Config):
 
     model_type = "qwen3_rosa"
 
+    sliding_window: int | None = None  # tokens that a token sees, itself among them
+    use_sliding_window: bool = True
+    layer_types: list[str] | None = None
     rosa_layers: list[int] | None = None  # None: all; num_hidden_layers stands for one before the final norm
     rosa_num_heads: int = 8
     rosa_num_key_value_heads: int = 8  # a divisor of rosa_num_heads

@@ -527,12 +527,13 @@ class Qwen3RosaAttention(Qwen3Attention):
         super().__init__(config, layer_idx)
         self.rosa_attn = RosaAdapter(config, layer_idx) if layer_idx in config.rosa_layers else None
 
-    def forward(self, hidden_states, position_embeddings, attention_mask, past_key_values=None, **kwargs):
-        window = attention_mask
+    def forward(self, hidden_states, position_embeddings, rosa_window, past_key_values=None, **kwargs):
+        window = rosa_window
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
-        query = self.q_norm(self.q_proj(hidden_states).view(shape)).transpose(1, 2)
-        key = self.k_norm(self.k_proj(hidden_states).view(shape)).transpose(1, 2)
-        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
+        query, key, value = [projection(hidden_states).view(shape) for projection in (self.q_proj, self.k_proj, self.v_proj)]
+        if hasattr(self, "q_norm"):  # not every family of models has these
+            query, key = self.q_norm(query), self.k_norm(key)
+        query, key, value = [heads.transpose(1, 2) for heads in (query, key, value)]
         query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
         cache_layer = None
         if past_key_values is not None:
@@ -559,9 +560,9 @@ class Qwen3RosaDecoderLayer(Qwen3DecoderLayer):
         super().__init__(config, layer_idx)
         self.self_attn = Qwen3RosaAttention(config, layer_idx)
 
-    def forward(self, hidden_states, attention_mask=None, past_key_values=None, **kwargs):
-        output = super().forward(hidden_states, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs)
-        window, index = attention_mask, self.self_attn.layer_idx
+    def forward(self, hidden_states, rosa_window, past_key_values=None, **kwargs):
+        output = super().forward(hidden_states, rosa_window=rosa_window, past_key_values=past_key_values, **kwargs)
+        window, index = rosa_window, self.self_attn.layer_idx
         if window.retrieved is not None:
             retrieved, window.retrieved = window.retrieved, None
             output = output + self.self_attn.rosa_attn.finish(retrieved, window.norms[index + 1](output)).to(output.dtype)
@@ -641,9 +642,10 @@ class Qwen3RosaModel(RosaSettings, Qwen3Model):
         window.norms = [layer.input_layernorm for layer in layers] + [self.norm]
         if len(layers) < len(self.layers):
             window.last_adapter = self.layers[-1].self_attn.rosa_attn
-        return super().forward(input_ids=input_ids, attention_mask={"sliding_attention": window, "full_attention": None},
+        # A mask of four dimensions is taken as it is, so that none is made; the layers use the window in its place.
+        return super().forward(input_ids=input_ids, attention_mask=torch.empty(1, 1, 1, 1, dtype=torch.bool),
                                position_ids=position_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds,
-                               use_cache=use_cache, **kwargs)
+                               use_cache=use_cache, rosa_window=window, **kwargs)
 
 
 def padding_of(attention_mask, batch, length):

@@ -303,7 +303,8 @@ TEST(AdapterSet, AControlSeesOnlyTheWindow) {
   options.executor = &executor;
   EXPECT_THROW(Generator(model, options, 1), base::ConfigError);
   testing::TemporaryFolder folder;
-  EXPECT_THROW(export_adapter(limited, {.sliding_window = 10, .dtype = "float32", .base_folder = {}}, folder.path()),
+  EXPECT_THROW(export_adapter(ModelFamily::qwen3, limited,
+                              {.sliding_window = 10, .dtype = "float32", .base_folder = {}}, folder.path()),
                base::ConfigError);
 }
 

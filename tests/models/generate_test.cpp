@@ -78,6 +78,41 @@ TEST_P(Generate, SampledTokensAreAFunctionOfTheSeed) {
   EXPECT_FALSE(first.equal(generate(model_, prompt, options(), generate_options)));
 }
 
+// Biases and norms that matter: fresh ones are 0 and 1.
+CausalModel model_of(ModelFamily family, const RopeScaling& scaling) {
+  ModelConfig config = tiny_config();
+  config.family = family;
+  config.max_position_embeddings = 24;
+  config.rope_scaling = scaling;
+  CausalModel model = CausalModel::random(config, 11);
+  for (auto& [name, weight] : model.parameters()) {
+    if (weight.dim() == 1) weight.add_(at::randn_like(weight), 0.2);
+  }
+  return model;
+}
+
+// One by one, and a prompt first: the positions are those of the whole text, and what the family adds is there.
+TEST(GenerateFamilies, HiddenStatesEqualTheWholeForward) {
+  const at::NoGradGuard no_gradient;
+  RopeScaling linear{.type = RopeType::linear, .factor = 3}, dynamic{.type = RopeType::dynamic, .factor = 2};
+  RopeScaling yarn{.type = RopeType::yarn, .factor = 4, .original_max_position_embeddings = 16};
+  RopeScaling llama3{.type = RopeType::llama3, .factor = 8, .original_max_position_embeddings = 16};
+  const at::Tensor ids = random_ids(2, 60, 61);
+  at::Tensor last;
+  for (const ModelFamily family : kFamilies) {
+    for (const RopeScaling& scaling : {RopeScaling{}, linear, dynamic, yarn, llama3}) {
+      const std::string name = base::concat(traits(family).model_type, ", rotation ", static_cast<int>(scaling.type));
+      const CausalModel model = model_of(family, scaling);
+      Generator generator(model, {}, 2);
+      const at::Tensor prompt = generator.append(ids.narrow(1, 0, 40));
+      testing::expect_close(prompt, model.hidden_states(ids.narrow(1, 0, 40)), 2e-5, name);
+      for (int64_t i = 40; i < 60; ++i) last = generator.append(ids.narrow(1, i, 1));
+      if (scaling.type == RopeType::dynamic) continue;  // each length turns all its positions by other angles
+      testing::expect_close(last, model.hidden_states(ids).narrow(1, 59, 1), 2e-5, name);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(TeacherAndStudent, Generate, ::testing::Bool());
 
 TEST(ChooseToken, DrawsFromWhatTopKAndTopPLeave) {

@@ -66,17 +66,25 @@ TEST(ModelConfig, Version4And5SayTheSame) {
 TEST(ModelConfig, WhatIsNotSupportedIsRefusedByName) {
   const std::vector<std::tuple<std::string, json, std::string>> cases = {
       {"model_type", "qwen3_moe", "model_type"},
-      {"model_type", "llama", "model_type"},
+      {"model_type", "mistral", "model_type"},
+      {"model_type", "llama", "architectures"},
       {"architectures", {"Qwen3ForSequenceClassification"}, "architectures"},
       {"hidden_act", "gelu", "hidden_act"},
       {"attention_bias", true, "attention_bias"},
       {"attention_dropout", 0.1, "attention_dropout"},
       {"use_sliding_window", true, "use_sliding_window"},
-      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}, "rope_type"},
-      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}, "type"},
+      {"rope_scaling", {{"rope_type", "longrope"}, {"factor", 4.0}}, "rope_type"},
+      {"rope_scaling", {{"rope_type", "yarn"}}, "factor"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 0.5}}, "rope_scaling"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", "4"}}, "factor"},
+      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}, {"short_factor", 1.0}}, "short_factor"},
+      {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"beta_fast", 2.0}}, "beta_fast"},
+      {"rope_scaling",
+       {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 4.0}, {"high_freq_factor", 1.0}},
+       "high_freq_factor"},
       {"rope_scaling", {{"factor", 2.0}}, "factor"},
       {"rope_scaling", "yarn", "rope_scaling"},
-      {"rope_parameters", {{"rope_type", "llama3"}, {"rope_theta", 1e6}}, "rope_type"},
+      {"rope_parameters", {{"rope_type", "llama3"}, {"rope_theta", 1e6}}, "factor"},
       {"rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
       {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e4}}, "rope_theta"},
       {"partial_rotary_factor", 0.25, "partial_rotary_factor"},
@@ -146,6 +154,46 @@ TEST(ModelConfig, HarmlessKeysAreAccepted) {
   config["num_key_value_heads"] = nullptr;
   EXPECT_EQ(refusal(config), "");
   EXPECT_EQ(parse_model_config(config.dump(), "x").num_key_value_heads, 16);
+}
+
+// As the files of Qwen2.5-0.5B, Llama-3.2-1B and Llama 2 have them.
+TEST(ModelConfig, OtherFamilies) {
+  const ModelConfig qwen2 = parse_model_config(R"({"architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0,
+    "bos_token_id": 151643, "eos_token_id": 151643, "hidden_act": "silu", "hidden_size": 896,
+    "initializer_range": 0.02, "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 24,
+    "model_type": "qwen2", "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": true,
+    "torch_dtype": "bfloat16", "use_cache": true, "use_mrope": false, "use_sliding_window": false,
+    "vocab_size": 151936})",
+                                               "qwen2");
+  EXPECT_EQ(qwen2.family, ModelFamily::qwen2);
+  EXPECT_EQ(qwen2.head_dim, 64);
+  EXPECT_EQ(num_parameters(qwen2), 494'032'768);
+
+  const ModelConfig llama = parse_model_config(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+    "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "head_dim": 64,
+    "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192,
+    "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
+    "num_hidden_layers": 16, "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+    "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+    "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0,
+    "tie_word_embeddings": true, "torch_dtype": "bfloat16", "use_cache": true, "vocab_size": 128256})",
+                                               "llama");
+  EXPECT_EQ(llama.family, ModelFamily::llama);
+  EXPECT_EQ(num_parameters(llama), 1'235'814'400);
+  EXPECT_EQ(llama.rope_scaling.type, RopeType::llama3);
+  EXPECT_EQ(llama.rope_scaling.factor, 32);
+  EXPECT_EQ(llama.rope_scaling.original_max_position_embeddings, 8192);
+  EXPECT_EQ(parse_model_config(to_json(llama), "again").rope_scaling, llama.rope_scaling);
+
+  // Old files know neither grouped heads nor theta.
+  const ModelConfig old = parse_model_config(R"({"architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
+    "hidden_size": 4096, "intermediate_size": 11008, "model_type": "llama", "num_attention_heads": 32,
+    "num_hidden_layers": 32, "rms_norm_eps": 1e-06, "vocab_size": 32000})",
+                                             "old");
+  EXPECT_EQ(old.num_key_value_heads, 32);
+  EXPECT_EQ(old.head_dim, 128);
+  EXPECT_EQ(old.rope_theta, 10000);
 }
 
 TEST(ModelConfig, WrittenAndReadIsTheSame) {

@@ -4,6 +4,7 @@ Usage: transformers_parity.py WRITE_PARITY_CASE LIBROSA_C
 Exit code 77: skipped, because torch, safetensors or transformers cannot be imported here.
 """
 import copy
+import importlib
 import os
 import pickle
 import subprocess
@@ -172,14 +173,74 @@ def check_case(case, library):
     check(f"{case.name}: adapters stay float32 beside bfloat16",
           all((p.dtype == torch.float32) == (".rosa_attn." in n) for n, p in half.named_parameters()))
     sys.path.insert(0, str(case / "adapter"))
-    import modeling_qwen3_rosa
-    compare(f"{case.name} adapter on its base", modeling_qwen3_rosa.load_adapter(case / "adapter", dtype=torch.float32)(ids).logits, logits)
+    family = model.config.model_type.removesuffix("_rosa")
+    check(f"{case.name}: the base's family", family == teacher.config.model_type)
+    for part in ("configuration", "modeling"):  # of the case before
+        sys.modules.pop(f"{part}_{family}_rosa", None)
+    loader = importlib.import_module(f"modeling_{family}_rosa")
+    compare(f"{case.name} adapter on its base", loader.load_adapter(case / "adapter", dtype=torch.float32)(ids).logits, logits)
     with torch.enable_grad():
         again.train()(ids, labels=ids).loss.backward()
     check(f"{case.name}: what adapters add has a gradient", all(
         layer.self_attn.rosa_attn.o_proj.weight.grad is not None for layer in again.model.layers if layer.self_attn.rosa_attn))
     check(f"{case.name}: so have gates", all(
         parameter.grad is not None for name, parameter in again.named_parameters() if ".rosa_attn.g_" in name or ".u_" in name))
+
+
+# What transformers makes, read by rosa: each family, tied and not, in one file and in several, every rotation.
+FAMILIES = {
+    "qwen3 default": ("Qwen3", {"tie_word_embeddings": True}, {"rope_type": "default"}),
+    "qwen3 yarn": ("Qwen3", {}, {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}),
+    "qwen3 yarn with its keys": ("Qwen3", {}, {"rope_type": "yarn", "factor": 3.0, "original_max_position_embeddings": 24,
+                                               "beta_fast": 16.0, "beta_slow": 2.0, "mscale": 1.2, "mscale_all_dim": 0.7,
+                                               "truncate": False}),
+    "qwen3 yarn with a factor": ("Qwen3", {}, {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16,
+                                               "attention_factor": 0.8}),
+    "qwen2 default": ("Qwen2", {"tie_word_embeddings": True}, {"rope_type": "default"}),
+    "qwen2 dynamic": ("Qwen2", {}, {"rope_type": "dynamic", "factor": 2.0}),
+    "llama default": ("Llama", {"tie_word_embeddings": True, "head_dim": 20}, {"rope_type": "default"}),
+    "llama linear": ("Llama", {"num_key_value_heads": None}, {"rope_type": "linear", "factor": 2.5}),
+    "llama llama3": ("Llama", {"rms_norm_eps": 1e-5}, {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                                                       "high_freq_factor": 4.0, "original_max_position_embeddings": 32}),
+}
+
+
+def check_family(name, folder, writer):
+    import torch
+    import transformers
+    from safetensors.torch import load_file, save_file
+    prefix, own, rope = FAMILIES[name]
+    torch.manual_seed(len(name))
+    theta = 500000.0 if prefix == "Llama" else 10000.0
+    config = getattr(transformers, f"{prefix}Config")(**{
+        "vocab_size": 67, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 48, "initializer_range": 0.2, "eos_token_id": None,
+        "bos_token_id": None, "tie_word_embeddings": False, "rope_parameters": {"rope_theta": theta, **rope}, **own,
+        **({"head_dim": 16} if prefix == "Qwen3" else {})})
+    model = getattr(transformers, f"{prefix}ForCausalLM")(config).float()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:  # norms and biases start at ones and zeros
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    in_bfloat16 = "default" in name  # weights that are widened
+    (copy.deepcopy(model).bfloat16() if in_bfloat16 else model).save_pretrained(folder, max_shard_size="5GB" if in_bfloat16 else "40KB")
+    model = type(model).from_pretrained(folder, dtype=torch.float32)
+    ids = torch.randint(0, 67, (2, 72))
+    save_file({"input_ids": ids}, folder / "input.safetensors")
+    subprocess.run([writer, "read", folder], check=True)
+    ours = load_file(folder / "ours.safetensors")
+    with torch.enable_grad():
+        result = model.train()(ids, labels=ids)
+        result.loss.backward()
+    model.eval()
+    compare(f"{name}: logits", result.logits, ours["logits"])
+    compare(f"{name}: loss", result.loss, ours["loss"])
+    gradients = {f"grad.{key}": value.grad for key, value in model.named_parameters()}
+    check(f"{name}: names", set(gradients) == {key for key in ours if key.startswith("grad.")})
+    worst = max((gradients[key] - ours[key]).abs().max().item() / gradients[key].abs().max().item() for key in gradients)
+    check(f"{name}: gradients within {worst:.1e} of the largest", worst < 2e-5)
+    prompt = ids[:, :40]
+    continued = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=24, do_sample=False, pad_token_id=0)
+    check(f"{name}: greedy continuation with a cache", torch.equal(continued, ours["continued"]))
 
 
 def main(writer, library):
@@ -197,6 +258,10 @@ def main(writer, library):
         subprocess.run([writer, folder + "/cases"], check=True)
         for case in sorted(Path(folder, "cases").iterdir()):
             check_case(case, library)
+        for number, name in enumerate(FAMILIES):
+            target = Path(folder, f"family{number}")
+            target.mkdir()
+            check_family(name, target, writer)
     print("all as it should be" if not failures else f"WRONG: {failures}")
     return 1 if failures else 0
 

@@ -1,5 +1,10 @@
-// Writes a random student and what it says, for the Python tests: FOLDER/base (Hugging Face), FOLDER/model and
-// FOLDER/adapter (exported), FOLDER/expected.safetensors.
+// The C++ side of the comparison with Hugging Face transformers.
+//   write_parity_case FOLDER        Random students and what they say: for each FOLDER/CASE/base (Hugging Face),
+//                                   FOLDER/CASE/model and FOLDER/CASE/adapter (exported),
+//                                   FOLDER/CASE/expected.safetensors.
+//   write_parity_case read FOLDER   What the model in FOLDER makes of FOLDER/input.safetensors: logits, loss, gradients
+//   of
+//                                   the loss, and a greedy continuation, in FOLDER/ours.safetensors.
 #include <iostream>
 #include <utility>
 
@@ -15,19 +20,34 @@ namespace {
 
 constexpr int64_t kWindow = 16;
 
-enum class Case { plain, full, gated };
+enum class Case { plain, full, gated, qwen2, llama };
+
+// Biases that matter: fresh ones are 0.
+void stir_biases(CausalModel& model) {
+  for (auto& [name, weight] : model.parameters()) {
+    if (name.ends_with(".bias")) weight.copy_(at::randn_like(weight) * 0.3);
+  }
+}
 
 void write_case(const std::filesystem::path& folder, Case which) {
   const bool plain = which == Case::plain;
   const at::NoGradGuard no_gradient;
   ModelConfig config = tiny_config();
   config.tie_word_embeddings = plain;
-  const CausalModel model = CausalModel::random(config, 21);
+  if (which == Case::qwen2) {
+    config.family = ModelFamily::qwen2;
+    config.rope_scaling = {.type = RopeType::yarn, .factor = 4, .original_max_position_embeddings = 32};
+  } else if (which == Case::llama) {
+    config.family = ModelFamily::llama;
+    config.rope_scaling = {.type = RopeType::llama3, .factor = 8, .original_max_position_embeddings = 64};
+  }
+  CausalModel model = CausalModel::random(config, 21);
+  stir_biases(model);
   AdapterConfig adapter_config = lively_adapter_config();
   if (plain) {
     adapter_config = rosa_soft_adapter_config();  // a file as rosa_soft's: 8 bits, no bias, no third vector
     adapter_config.value_embedding_scale = 1;
-  } else if (which == Case::gated) {
+  } else if (which == Case::gated || which == Case::qwen2) {
     adapter_config = gated_adapter_config(Agreement::tied);
     adapter_config.bias = true;
   } else {
@@ -49,7 +69,7 @@ void write_case(const std::filesystem::path& folder, Case which) {
   std::filesystem::create_directory(folder / "model");
   export_student(model, adapters, settings, folder / "model");
   std::filesystem::create_directory(folder / "adapter");
-  export_adapter(adapters, settings, folder / "adapter");
+  export_adapter(config.family, adapters, settings, folder / "adapter");
 
   HostExecutor executor(1);
   ForwardOptions options;
@@ -68,15 +88,44 @@ void write_case(const std::filesystem::path& folder, Case which) {
                                                             {"teacher_logits", view_bytes(teacher)}});
 }
 
+void read_case(const std::filesystem::path& folder) {
+  CausalModel model = CausalModel::load(folder);
+  const base::SafetensorsFile input(folder / "input.safetensors");
+  const at::Tensor input_ids = to_tensor(input.tensors().at("input_ids"));
+  for (auto& [name, weight] : model.parameters()) weight.requires_grad_(true);
+  const at::Tensor logits = model.logits(model.hidden_states(input_ids));
+  const int64_t length = input_ids.size(1);
+  const at::Tensor loss = at::cross_entropy_loss(logits.narrow(1, 0, length - 1).flatten(0, 1),
+                                                 input_ids.narrow(1, 1, length - 1).flatten());
+  loss.backward();
+  std::map<std::string, at::Tensor> kept = {{"logits", logits.detach()}, {"loss", loss.detach()}};
+  for (const auto& [name, weight] : model.parameters()) kept["grad." + name] = weight.grad();
+  const at::NoGradGuard no_gradient;
+  GenerateOptions greedy;
+  greedy.max_new_tokens = 24;
+  kept["continued"] = generate(model, input_ids.narrow(1, 0, 40).contiguous(), {}, greedy);
+  std::map<std::string, base::TensorView> views;
+  for (auto& [name, tensor] : kept) {
+    tensor = tensor.contiguous();
+    views[name] = view_bytes(tensor);
+  }
+  base::write_safetensors(folder / "ours.safetensors", views);
+}
+
 }  // namespace
 }  // namespace rosa::models
 
 int main(int argc, char** argv) {
   try {
-    rosa::base::require(argc == 2, "usage: write_parity_case FOLDER");
+    if (argc == 3 && std::string_view(argv[1]) == "read") {
+      rosa::models::read_case(argv[2]);
+      return 0;
+    }
+    rosa::base::require(argc == 2, "usage: write_parity_case [read] FOLDER");
     using rosa::models::Case;
     for (const auto& [name, which] :
-         {std::pair{"plain", Case::plain}, std::pair{"full", Case::full}, std::pair{"gated", Case::gated}}) {
+         {std::pair{"plain", Case::plain}, std::pair{"full", Case::full}, std::pair{"gated", Case::gated},
+          std::pair{"qwen2", Case::qwen2}, std::pair{"llama", Case::llama}}) {
       rosa::models::write_case(std::filesystem::path(argv[1]) / name, which);
     }
   } catch (const std::exception& error) {

@@ -4,8 +4,10 @@
 #include <filesystem>
 #include <string>
 
+#include "models/export.h"
 #include "parallel/single_communicator.h"
 #include "tests/support/counted_memory.h"
+#include "tests/support/temporary_folder.h"
 #include "training/plan/memory.h"
 #include "training/run_objects.h"
 #include "training/trainer.h"
@@ -109,6 +111,19 @@ TEST(PlanMemory, WindowsLossesAndDtypes) {
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "one layer, wide values";
   config.model.compute_dtype = "bfloat16";
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "bfloat16";
+}
+
+TEST(PlanMemory, FamiliesOfModels) {
+  for (const models::ModelFamily family : {models::ModelFamily::qwen2, models::ModelFamily::llama}) {
+    const testing::TemporaryFolder folder;
+    RunConfig config = demo_config();
+    models::ModelConfig model = models::load_model_config(config.model.folder);
+    model.family = family;
+    models::export_model(models::CausalModel::random(model, 1), folder.path());
+    config.model.folder = folder.path();
+    config.train.micro_batch_sequences = 3;
+    EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << models::traits(family).model_type;
+  }
 }
 
 TEST(PlanMemory, Pretraining) {

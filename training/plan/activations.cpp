@@ -62,8 +62,9 @@ class Planner {
 
   int64_t kept_by_attention(const LayerFlow& layer) const {
     int64_t bytes = 0;
-    if (layer.q_proj.output()) bytes += tokens(query_width_ * element_ + model_.num_attention_heads * kFloat);
-    if (layer.k_proj.output()) bytes += tokens(key_width_ * element_ + model_.num_key_value_heads * kFloat);
+    const bool norms = models::traits(model_.family).query_key_norms;  // of each head, with their inputs
+    if (norms && layer.q_proj.output()) bytes += tokens(query_width_ * element_ + model_.num_attention_heads * kFloat);
+    if (norms && layer.k_proj.output()) bytes += tokens(key_width_ * element_ + model_.num_key_value_heads * kFloat);
     if (!layer.has_attention_gradient()) return bytes;
     const int64_t own = padded_tokens();
     const int64_t seen = block_ > 0 ? 2 * own : own;

@@ -19,9 +19,9 @@ class Layer {
     flow.q_proj = linear("self_attn.q_proj.weight", flow.normed);
     flow.k_proj = linear("self_attn.k_proj.weight", flow.normed);
     flow.v_proj = linear("self_attn.v_proj.weight", flow.normed);
-    flow.query = flow.q_proj.output() || is_trained("self_attn.q_norm.weight");
-    flow.key = flow.k_proj.output() || is_trained("self_attn.k_norm.weight");
-    flow.value = flow.v_proj.output();
+    flow.query = flow.q_proj.output() || is_trained("self_attn.q_norm.weight") || is_trained("self_attn.q_proj.bias");
+    flow.key = flow.k_proj.output() || is_trained("self_attn.k_norm.weight") || is_trained("self_attn.k_proj.bias");
+    flow.value = flow.v_proj.output() || is_trained("self_attn.v_proj.bias");
     flow.o_proj = linear("self_attn.o_proj.weight", flow.has_attention_gradient());
     const bool after_mlp = adapter_ != nullptr && adapter_->place == models::AdapterPlace::mlp;
     add_adapter_input(flow);
