@@ -351,6 +351,7 @@ int run_plan(const PlanOptions& options) {
       load_run_config(options.file, options.overrides, options.pretrain ? ConfigUse::pretrain : ConfigUse::distill);
   const training::RunConfig& config = loaded.config;
   const models::ModelConfig model = training::model_config_of(config, objective);
+  const std::optional<models::ModelConfig> teacher = training::teacher_config_of(config);
   const int num_ranks = options.ranks * options.hosts;
   base::ConfigProblems problems;
   training::check_sizes_with_model(problems, config, objective, model, num_ranks);
@@ -359,6 +360,7 @@ int run_plan(const PlanOptions& options) {
   const PlanInput input{.config = config,
                         .objective = objective,
                         .model = model,
+                        .own_teacher = teacher ? &*teacher : nullptr,
                         .num_ranks = num_ranks,
                         .num_hosts = options.hosts,
                         .on_gpu = on_gpu,

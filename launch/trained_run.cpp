@@ -29,8 +29,9 @@ TrainedRun load_trained_run(const TrainedRunRequest& request, parallel::Communic
   run.config.run.folder = request.folder.string();
   run.config.checkpoint.resume =
       request.checkpoint.empty() ? "auto" : checkpoint_path(request.folder, request.checkpoint).string();
-  run.objects = training::build_run(run.config, training::Objective::distill, communicator,
-                                    {.training = false, .held_out = request.needs_held_out});
+  run.objects =
+      training::build_run(run.config, training::Objective::distill, communicator,
+                          {.training = false, .held_out = request.needs_held_out, .teacher = request.needs_held_out});
   const bool has_other_data = std::any_of(request.overrides.begin(), request.overrides.end(),
                                           [](const std::string& text) { return text.starts_with("data."); });
   run.num_steps_done = training::load_trained_weights(

@@ -25,6 +25,15 @@ void describe(base::FieldVisitor& visitor, ModelSection& config) {
                 "dtype of base weights and activations; adapters are always float32", {"float32", "bfloat16"});
 }
 
+void describe(base::FieldVisitor& visitor, TeacherSection& config) {
+  visitor.path("folder", config.folder, Role::place,
+               "Hugging Face folder of another model to learn from, of any size and family with the same vocabulary; "
+               "empty: the base model itself, with global attention");
+  visitor.field("compute_dtype", config.compute_dtype, Role::recipe,
+                "dtype of that model's weights and activations; same: as model.compute_dtype",
+                {"same", "float32", "bfloat16"});
+}
+
 void describe(base::FieldVisitor& visitor, StudentSection& config) {
   visitor.field("sliding_window", config.sliding_window, Role::recipe,
                 "attention window of the student: position t sees t-w+1 ... t", {1, int64_t{1} << 31});
@@ -137,7 +146,8 @@ void describe(base::FieldVisitor& visitor, RunConfig& config) {
                 "where the defaults come from: the best by evidence, or rosa_soft's settings",
                 {"default", "rosa_soft"});
   visitor.section("run", config.run, "the run");
-  visitor.section("model", config.model, "the base model: teacher, and frozen weights of the student");
+  visitor.section("model", config.model, "the base model: frozen weights of the student, and the teacher");
+  visitor.section("teacher", config.teacher, "a teacher of its own, instead of the base model");
   visitor.section("student", config.student, "what distinguishes the student from the teacher, besides the adapters");
   visitor.section("adapter", config.adapter, "the ROSA adapters");
   visitor.section("data", config.data, "training and evaluation data");
@@ -151,6 +161,11 @@ void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.section("failures", config.failures, "what is done when ranks, numbers or replicas fail");
   visitor.section("compute", config.compute, "device and threads");
   visitor.section("parallel", config.parallel, "sums over ranks");
+}
+
+const std::string& teacher_dtype(const RunConfig& config) {
+  const bool is_own = !config.teacher.folder.empty() && config.teacher.compute_dtype != "same";
+  return is_own ? config.teacher.compute_dtype : config.model.compute_dtype;
 }
 
 void check(base::ConfigProblems& problems, const FailuresSection& config) { check(problems, config.watchdog); }

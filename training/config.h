@@ -35,6 +35,12 @@ struct ModelSection {
 };
 void describe(base::FieldVisitor& visitor, ModelSection& config);
 
+struct TeacherSection {
+  std::string folder;                  // Hugging Face folder; empty: the base model itself, with global attention
+  std::string compute_dtype = "same";  // as the base model's, or a dtype of its own
+};
+void describe(base::FieldVisitor& visitor, TeacherSection& config);
+
 struct StudentSection {
   int64_t sliding_window = 128;  // position t sees t-w+1 ... t
 };
@@ -109,6 +115,7 @@ struct RunConfig {
   std::string recipe = "default";
   RunSection run;
   ModelSection model;
+  TeacherSection teacher;
   StudentSection student;
   models::AdapterConfig adapter;
   DataConfig data;
@@ -128,6 +135,9 @@ void describe(base::FieldVisitor& visitor, RunConfig& config);
 // What no model and no data could make right: the rules of all sections, those between them, and the values of every
 // schedule along the whole run.
 void check(base::ConfigProblems& problems, const RunConfig& config);
+
+// Of the teacher's weights and activations.
+const std::string& teacher_dtype(const RunConfig& config);
 
 // Whether the data is named that training needs. Told after what the model's folder says: a damaged model comes first.
 void check_data_paths(base::ConfigProblems& problems, const RunConfig& config);

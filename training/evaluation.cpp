@@ -16,9 +16,10 @@ using RowSums = std::vector<std::pair<TokenSums, TokenSums>>;
 RowSums score(const RunConfig& config, const RunParts& parts, const Batch& batch, const std::string& variant) {
   models::ForwardOptions options = variant_options(config, parts, variant);
   if (batch.documents.defined()) options.documents = batch.documents.to(parts.device);
-  const at::Tensor hidden = parts.model.hidden_states(batch.input_ids.to(parts.device), options);
+  const models::CausalModel& model = parts.model_of(variant);
+  const at::Tensor hidden = model.hidden_states(batch.input_ids.to(parts.device), options);
   const at::Tensor ce =
-      token_cross_entropy(hidden, parts.model.lm_head_weight(), batch.labels.to(parts.device), config.loss.chunk_tokens)
+      token_cross_entropy(hidden, model.lm_head_weight(), batch.labels.to(parts.device), config.loss.chunk_tokens)
           .cpu()
           .to(at::kDouble);
   const at::Tensor counted = counted_tokens(batch);
@@ -180,7 +181,7 @@ void require_finite_scores(const Scores& scores, const RunParts& parts) {
         if (weight.empty() && !at::isfinite(tensor.detach()).all().template item<bool>()) weight = name;
       }
     };
-    look(parts.model.parameters());
+    look(parts.model_of(variant).parameters());
     if (parts.adapters != nullptr) look(parts.adapters->parameters());
     throw base::NumericError(base::concat(
         "the cross-entropy of '", variant, "' is ", score.ce(),

@@ -20,13 +20,20 @@ namespace rosa::training {
 
 // What a run works on; everything outlives it.
 struct RunParts {
-  const models::CausalModel& model;  // teacher, and base of the student
+  const models::CausalModel& model;  // base of the student
   models::AdapterSet* adapters;      // null: the base itself is trained, with global attention (pretraining)
   const DataSource& training_data;
   const DataSource& held_out_data;
   parallel::Communicator& communicator;
   HostExecutor& executor;
   at::Device device = at::kCPU;
+  const models::CausalModel* own_teacher = nullptr;  // null: the base is the teacher, too
+
+  const models::CausalModel& teacher() const { return own_teacher != nullptr ? *own_teacher : model; }
+  // The model that a variant of an evaluation runs.
+  const models::CausalModel& model_of(const std::string& variant) const {
+    return variant == "teacher" ? teacher() : model;
+  }
 };
 
 // Summed cross-entropy of some tokens, in nats, and their number.

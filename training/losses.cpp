@@ -232,7 +232,7 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
     at::NoGradGuard no_grad;
     const Targets targets = make_targets(input);
     const at::Tensor teacher_hidden =
-        input.teacher_hidden.defined() ? input.teacher_hidden.reshape({-1, width}) : at::Tensor();
+        input.teacher_hidden.defined() ? input.teacher_hidden.flatten(0, 1) : at::Tensor();
     result = forward_chunks(hidden.detach(), input.student_lm_head.detach(), teacher_hidden, input.teacher_lm_head,
                             targets, c, need_hidden, need_lm_head);
     loss.sums = count_tokens(input, input.student_lm_head.size(0));

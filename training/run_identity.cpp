@@ -136,6 +136,7 @@ const std::map<std::string, std::string>& content_names() {
       {"data", "training data, by content"},
       {"held_out_data", "evaluation data, by content"},
       {"model", "weights and configuration of the base model, by content"},
+      {"teacher", "weights and configuration of the teacher, by content"},
       {"tokenizer", "tokenizer files in the model's folder, by content"},
       {"vocabulary", "size of the vocabulary of data and model"},
       {kGlobalBatch, "sequences of a step"}};
@@ -258,6 +259,8 @@ IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const
   fields.values = recipe_values(config);
   fields.values.merge(from_scratch ? Values{{"model", kFromScratch}, {"tokenizer", "none"}}
                                    : model_contents(config.model.folder));
+  const std::string& teacher = config.teacher.folder;
+  fields.values["teacher"] = teacher.empty() ? "the base model" : model_contents(teacher).at("model");
   fields.values["vocabulary"] = concat(training_data.vocabulary_size(), " of ", model.config().vocab_size);
   fields.earlier_form[kGlobalBatch] = std::to_string(config.train.micro_batches * config.train.micro_batch_sequences);
   for (const auto& [name, source] : {std::pair{"data", &training_data}, std::pair{"held_out_data", &held_out_data}}) {

@@ -31,7 +31,8 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
           .held_out_data = *held_out_data,
           .communicator = device_communicator ? *device_communicator : communicator,
           .executor = *executor,
-          .device = device};
+          .device = device,
+          .own_teacher = own_teacher.get()};
 }
 
 namespace {
@@ -91,7 +92,7 @@ void compare_identity(const Checkpoint& checkpoint, IdentityFields fields, const
 }  // namespace
 
 DataNeeds needs_of_training(const RunConfig& config) {
-  return {.training = true, .held_out = config.evaluation.every > 0};
+  return {.training = true, .held_out = config.evaluation.every > 0, .teacher = true};
 }
 
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator) {
@@ -122,6 +123,13 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   if (objective == Objective::distill) {
     base::ConfigProblems problems;
     check_estimator(problems, config);
+    if (needs.teacher && !config.teacher.folder.empty()) {
+      objects.own_teacher = std::make_unique<models::CausalModel>(
+          models::CausalModel::load(config.teacher.folder, teacher_dtype(config)));
+      require_finite(objects.own_teacher->parameters(), config.teacher.folder);
+      for (auto& entry : objects.own_teacher->parameters()) entry.second = entry.second.to(objects.device);
+      check_teacher(problems, config, objects.model->config(), objects.own_teacher->config());
+    }
     problems.throw_if_any();
     objects.adapters = std::make_unique<models::AdapterSet>(config.adapter, objects.model->config(), seed);
     for (auto& [name, tensor] : objects.adapters->parameters()) {
@@ -197,6 +205,7 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const
   const std::string& named = config.checkpoint.resume;
   const CheckpointStore store(fs::path(config.run.folder) / "checkpoints");
   IdentityFields fields = fields_of_weights(config, *objects.held_out_data, comparison.held_out_data);
+  if (objects.own_teacher) fields.values["teacher"] = model_contents(config.teacher.folder).at("model");
   if (fs::is_regular_file(named)) {
     const auto newest = store.newest_complete();
     if (newest) compare_identity(*newest, std::move(fields), comparison);

@@ -24,7 +24,8 @@ struct RunObjects {
   at::Device device = at::kCPU;
   std::unique_ptr<parallel::Communicator> device_communicator;  // NCCL; null where the run's own serves the device
   std::unique_ptr<models::CausalModel> model;
-  std::unique_ptr<models::AdapterSet> adapters;  // null for pretraining
+  std::unique_ptr<models::CausalModel> own_teacher;  // null: the base is the teacher, too
+  std::unique_ptr<models::AdapterSet> adapters;      // null for pretraining
   std::unique_ptr<DataSource> training_data, held_out_data;
   std::unique_ptr<HostExecutor> executor;
 
@@ -35,6 +36,7 @@ struct RunObjects {
 struct DataNeeds {
   bool training = true;
   bool held_out = true;
+  bool teacher = true;  // one of its own, where the run has one
 };
 
 // Training evaluates only where evaluation.every says so.

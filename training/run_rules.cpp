@@ -12,12 +12,14 @@
 #include <optional>
 #include <utility>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/printable.h"
 #include "models/adapter.h"
 #include "models/causal_model.h"
 #include "parallel/micro_batch_tree.h"
+#include "text/tokenizer.h"
 #include "training/optimizer.h"
 #include "training/tokenizer_rules.h"
 
@@ -153,6 +155,8 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    ", but weights that are trained must be float32");
   problems.require(config.loss.distill_alpha == 0.0, {"loss.distill_alpha"}, "is ", config.loss.distill_alpha,
                    ", but pretraining has no teacher: set it to 0");
+  problems.require(config.teacher.folder.empty(), {"teacher.folder"}, "is ", base::printable(config.teacher.folder),
+                   ", but pretraining has no teacher; remove it");
   problems.require(config.train.init_from.empty(), {"train.init_from"}, "is ", config.train.init_from,
                    ", but pretraining has no adapters to start from it; remove it, and name the weights of a base "
                    "model in model.folder");
@@ -163,6 +167,30 @@ models::ModelConfig model_config_of(const RunConfig& config, Objective objective
   base::require<base::ConfigError>(!config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");
   return models::load_model_config(config.model.folder);
+}
+
+std::optional<models::ModelConfig> teacher_config_of(const RunConfig& config) {
+  if (config.teacher.folder.empty()) return std::nullopt;
+  return models::load_model_config(config.teacher.folder);
+}
+
+void check_teacher(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model,
+                   const models::ModelConfig& teacher) {
+  problems.require(teacher.vocab_size == model.vocab_size, {"teacher.folder", "model.folder"}, "the teacher in ",
+                   base::printable(config.teacher.folder), " has a vocabulary of ", teacher.vocab_size,
+                   " tokens, the base model in ", base::printable(config.model.folder), " one of ", model.vocab_size,
+                   "; a student learns token by token, so both must be equal");
+  const auto has_tokenizer = [](const std::string& folder) {
+    std::error_code error;
+    return fs::exists(fs::path(folder) / "tokenizer.json", error);
+  };
+  if (!has_tokenizer(config.teacher.folder) || !has_tokenizer(config.model.folder)) return;
+  const uint64_t of_teacher = text::load_tokenizer(config.teacher.folder)->fingerprint();
+  const uint64_t of_model = text::load_tokenizer(config.model.folder)->fingerprint();
+  problems.require(of_teacher == of_model, {"teacher.folder", "model.folder"}, "the tokenizer of the teacher in ",
+                   base::printable(config.teacher.folder), " has the fingerprint ", base::to_hex(of_teacher),
+                   ", that of the base model in ", base::printable(config.model.folder), " ", base::to_hex(of_model),
+                   "; their token ids mean different words");
 }
 
 std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,
@@ -238,7 +266,7 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
   std::vector<std::string> warnings;
   int64_t longest = 0;
   for (const DataStage& stage : stages(config.data)) longest = std::max(longest, stage.sequence_length);
-  if (objective == Objective::distill && config.student.sliding_window >= longest) {
+  if (objective == Objective::distill && config.teacher.folder.empty() && config.student.sliding_window >= longest) {
     warnings.push_back(concat("student.sliding_window is ", config.student.sliding_window,
                               ", which covers every sequence of ", longest,
                               " tokens: the student sees what the teacher sees, and there is nothing to learn"));
@@ -296,6 +324,12 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
     model = model_config_of(config, objective);
     if (is_loaded && !config.model.folder.empty()) models::CausalModel::check_files(config.model.folder);
     check_with_model(problems, config, objective, *model, world_size);
+  });
+  attempt("teacher.folder", [&] {
+    if (config.teacher.folder.empty() || objective != Objective::distill) return;
+    const models::ModelConfig teacher = *teacher_config_of(config);
+    models::CausalModel::check_files(config.teacher.folder);
+    if (model) check_teacher(problems, config, *model, teacher);
   });
   DataConfig data = config.data;
   data.verify_tokens = false;

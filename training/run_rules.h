@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,14 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
 // The sizes of the model that a run works on: those of model.folder or, from scratch, model.architecture. Throws
 // ConfigError where neither is named, FileError and DataError.
 models::ModelConfig model_config_of(const RunConfig& config, Objective objective);
+
+// The sizes of the model in teacher.folder; none where the base is the teacher. Throws FileError and DataError.
+std::optional<models::ModelConfig> teacher_config_of(const RunConfig& config);
+
+// Whether the student can learn from that teacher: token by token, so both have one vocabulary, and one tokenizer where
+// both have one. Throws FileError or DataError where a tokenizer can't be read.
+void check_teacher(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model,
+                   const models::ModelConfig& teacher);
 
 // The names of all parameters that could be trained. The adapters fit the model.
 std::vector<std::string> trainable_names(const RunConfig& config, Objective objective,

@@ -229,7 +229,7 @@ double Trainer::flops_per_token(int64_t sequence_length) const {
   if (parts_.adapters != nullptr) {
     input.adapter = &parts_.adapters->config();
     input.sliding_window = config_.student.sliding_window;
-    input.has_teacher = config_.loss.distill_alpha > 0.0;
+    if (config_.loss.distill_alpha > 0.0) input.teacher = &parts_.teacher().config();
   }
   input.sequence_length = sequence_length;
   for (const auto& [name, tensor] : trained_) input.trained.insert(name);
@@ -333,8 +333,8 @@ LossInput Trainer::loss_input(const Batch& batch) const {
   if (parts_.adapters && config_.loss.distill_alpha > 0.0) {
     const at::Tensor documents = batch.documents.defined() ? batch.documents.to(parts_.device) : at::Tensor();
     const base::PhaseScope phase(base::Phase::teacher_forward);
-    input.teacher_hidden = parts_.model.teacher_hidden_states(batch.input_ids.to(parts_.device), documents);
-    input.teacher_lm_head = parts_.model.lm_head_weight();
+    input.teacher_hidden = parts_.teacher().teacher_hidden_states(batch.input_ids.to(parts_.device), documents);
+    input.teacher_lm_head = parts_.teacher().lm_head_weight();
   }
   return input;
 }

@@ -62,7 +62,7 @@ TEST(Flops, FrozenBaseOfOneLayer) {
                                         .adapter = &config,
                                         .sequence_length = 5,
                                         .sliding_window = 2,
-                                        .has_teacher = true,
+                                        .teacher = &model,
                                         .trained = adapter_names(config, model)});
   EXPECT_DOUBLE_EQ(flops.teacher_forward, kAttentionLayers + kMlp + kLogits + kAttention * 3.0);
   const double layer = kAttentionLayers + kMlp + kAttention * 1.8 + kAdapterInputs + kAdapterOutput;

@@ -40,7 +40,7 @@ TEST(StepFigures, FlopsAreThoseOfTheModelAndTheirUseIsOfAllRanks) {
                    .adapter = &adapter,
                    .sequence_length = 24,
                    .sliding_window = 6,
-                   .has_teacher = true,
+                   .teacher = &model,
                    .trained = {}};
   for (const auto& [name, shape] : models::adapter_parameter_shapes(adapter, model)) input.trained.insert(name);
   const StepMetrics& step = recorder.last;

@@ -200,7 +200,11 @@ class Planner {
   }
 
   // Hidden states of teacher and student, and the gradient of the latter.
-  int64_t loss_rest() const { return (input_.has_teacher ? 3 : 2) * tokens(model_.hidden_size * element_); }
+  int64_t loss_rest() const {
+    const int64_t own = model_.hidden_size * element_;
+    const int64_t of_teacher = input_.teacher_state_bytes > 0 ? input_.teacher_state_bytes : own;
+    return tokens(2 * own + (input_.has_teacher ? of_teacher : 0));
+  }
 
   int64_t loss_chunk() const {
     const int64_t unit = std::min(input_.chunk_tokens, num_tokens_) * model_.vocab_size * kFloat;

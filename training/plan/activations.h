@@ -19,6 +19,7 @@ struct ActivationInput {
   int64_t sliding_window = 0;         // 0: every earlier position
   bool has_documents = false;         // packed token files
   bool has_teacher = false;
+  int64_t teacher_state_bytes = 0;  // of a token's hidden state in a teacher of its own; 0: as the student's
   bool checkpointing = false;
   int64_t element_bytes = 4;  // of the compute dtype
   int64_t chunk_tokens = 0;

@@ -74,16 +74,25 @@ double mean_visible_positions(int64_t sequence_length, int64_t window) {
   return (seen * (seen + 1) / 2 + (length - seen) * seen) / length;
 }
 
+namespace {
+
+// Of layers and logits, with global attention.
+double forward_cost(const models::ModelConfig& model, int64_t sequence_length) {
+  const double attention = attention_cost(model, {}, mean_visible_positions(sequence_length, 0)).forward;
+  return static_cast<double>(model.num_hidden_layers) * (base_cost(model, {}).forward + attention) +
+         product(model.hidden_size, model.vocab_size);
+}
+
+}  // namespace
+
 TokenFlops token_flops(const FlopsInput& input) {
   const models::ModelConfig& model = input.model;
   const double seen_by_student = mean_visible_positions(input.sequence_length, input.sliding_window);
-  const double seen_by_teacher = mean_visible_positions(input.sequence_length, 0);
   const GradientFlow flow = gradient_flow(model, input.adapter, input.trained);
   TokenFlops flops;
   Cost student;
   for (const LayerFlow& layer : flow.layers) {
     Cost cost = base_cost(model, layer);
-    flops.teacher_forward += cost.forward + attention_cost(model, {}, seen_by_teacher).forward;
     cost.add(attention_cost(model, layer, seen_by_student));
     if (layer.has_adapter) cost.add(adapter_cost(model, *input.adapter, layer));
     if (layer.output) flops.recomputation += cost.forward;
@@ -94,7 +103,7 @@ TokenFlops token_flops(const FlopsInput& input) {
   student.add(logits);
   flops.student_forward = student.forward;
   flops.student_backward = student.backward;
-  flops.teacher_forward = input.has_teacher ? flops.teacher_forward + logits.forward : 0.0;
+  if (input.teacher != nullptr) flops.teacher_forward = forward_cost(*input.teacher, input.sequence_length);
   return flops;
 }
 

@@ -24,8 +24,8 @@ struct FlopsInput {
   const models::AdapterConfig* adapter = nullptr;
   // Tokens; each sees what its attention lets it see in one document as long as the sequence.
   int64_t sequence_length = 0;
-  int64_t sliding_window = 0;          // of the student; 0: every position up to its own
-  bool has_teacher = false;            // loss.distill_alpha > 0
+  int64_t sliding_window = 0;                    // of the student; 0: every position up to its own
+  const models::ModelConfig* teacher = nullptr;  // null: none
   std::set<std::string> trained = {};  // names of the parameters with a gradient, as Trainer::trained() has them
 };
 

@@ -29,6 +29,8 @@ constexpr int64_t kDeviceContextBytes = int64_t{500} << 20;
 // Workspace of a matcher, at most, a symbol (rosa/automaton/matcher.h).
 constexpr int64_t kMatcherBytes = 150;
 
+int64_t element_bytes_of_teacher(const RunConfig& config) { return teacher_dtype(config) == "bfloat16" ? 2 : 4; }
+
 class MemoryPlanner {
  public:
   explicit MemoryPlanner(const MemoryInput& input)
@@ -37,7 +39,7 @@ class MemoryPlanner {
   MemoryPlan plan() const {
     MemoryPlan plan;
     plan.on_gpu = input_.on_gpu;
-    plan.loading = {.process = kProcessBytes, .base = sizes_.base_bytes() + input_.weight_file_bytes};
+    plan.loading = {.process = kProcessBytes, .base = sizes_.base_bytes() + teacher_bytes() + input_.weight_file_bytes};
     const MemoryKinds rest = persistent();
     const ActivationBytes activations = of_micro_batch();
     plan.loss = plan.backward = rest;
@@ -64,7 +66,7 @@ class MemoryPlanner {
     const bool is_fast = parallel::reduction_mode(config_.parallel, input_.on_gpu) == parallel::ReductionMode::fast;
     kinds.process = kProcessBytes + (input_.on_gpu ? kDeviceContextBytes : 0);
     kinds.data = input_.data_bytes;
-    kinds.base = sizes_.base_bytes();
+    kinds.base = sizes_.base_bytes() + teacher_bytes();
     kinds.adapters = sizes_.adapter_bytes();
     kinds.gradients = flat_bytes * (is_fast ? 1 : num_tree_buffers());
     kinds.optimizer = moments(layout);
@@ -132,6 +134,11 @@ class MemoryPlanner {
     return weights + 2 * sizes_.num_trained() * static_cast<int64_t>(sizeof(float));
   }
 
+  int64_t teacher_bytes() const {
+    if (input_.own_teacher == nullptr) return 0;
+    return static_cast<int64_t>(models::num_parameters(*input_.own_teacher)) * element_bytes_of_teacher(config_);
+  }
+
   ActivationBytes of_micro_batch() const {
     const bool distills = input_.objective == Objective::distill;
     const GradientFlow flow = gradient_flow(input_.model, sizes_.adapter(), sizes_.trained());
@@ -144,6 +151,8 @@ class MemoryPlanner {
          .sliding_window = distills ? config_.student.sliding_window : 0,
          .has_documents = config_.data.kind == DataKind::token_file && config_.data.packed_documents,
          .has_teacher = distills && config_.loss.distill_alpha > 0,
+         .teacher_state_bytes =
+             input_.own_teacher == nullptr ? 0 : input_.own_teacher->hidden_size * element_bytes_of_teacher(config_),
          .checkpointing = config_.train.activation_checkpointing,
          .element_bytes = config_.model.compute_dtype == "bfloat16" ? 2 : 4,
          .chunk_tokens = config_.loss.chunk_tokens});

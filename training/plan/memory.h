@@ -38,7 +38,7 @@ struct MemoryKinds {
   int64_t process = 0;        // program and libraries
   int64_t allocator = 0;      // what it holds beside the tensors of a step (CPU only)
   int64_t data = 0;           // texts, and token files as far as they are mapped
-  int64_t base = 0;           // weights of the base model; while they are read, also the file
+  int64_t base = 0;           // weights of the base model and of a teacher of its own; while they are read, also a file
   int64_t adapters = 0;       // their weights
   int64_t gradients = 0;      // flat buffers of sums over micro-batches
   int64_t optimizer = 0;      // moments of AdamW, on this rank
@@ -68,6 +68,7 @@ struct MemoryInput {
   const RunConfig& config;  // only looked at
   Objective objective = Objective::distill;
   const models::ModelConfig& model;
+  const models::ModelConfig* own_teacher = nullptr;  // of teacher.folder; null: there is none
   int world_size = 1;
   bool on_gpu = false;
   int64_t automaton_threads = 1;

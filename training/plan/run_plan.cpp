@@ -55,6 +55,7 @@ MemoryPlan memory_of(const PlanInput& input) {
   return plan_memory({.config = input.config,
                       .objective = input.objective,
                       .model = input.model,
+                      .own_teacher = input.own_teacher,
                       .world_size = input.num_ranks,
                       .on_gpu = input.on_gpu,
                       .automaton_threads = input.automaton_threads,
@@ -68,6 +69,7 @@ RunPlan plan_run(const PlanInput& input) {
   const RunConfig& config = input.config;
   const RunSizes sizes(config, input.objective, input.model);
   const bool distills = input.objective == Objective::distill;
+  const models::ModelConfig* teacher = input.own_teacher != nullptr ? input.own_teacher : &input.model;
   RunPlan plan;
   plan.num_base = sizes.num_base();
   plan.num_adapter = sizes.num_adapter();
@@ -78,7 +80,7 @@ RunPlan plan_run(const PlanInput& input) {
                             .adapter = sizes.adapter(),
                             .sequence_length = config.data.sequence_length,
                             .sliding_window = distills ? config.student.sliding_window : 0,
-                            .has_teacher = distills && config.loss.distill_alpha > 0,
+                            .teacher = distills && config.loss.distill_alpha > 0 ? teacher : nullptr,
                             .trained = sizes.trained()});
   plan.memory = memory_of(input);
   const parallel::FlatLayout layout = sizes.layout(input.num_ranks);
@@ -99,6 +101,7 @@ int64_t largest_micro_batch(const PlanInput& input, bool checkpointing, bool sha
   const PlanInput changed{.config = config,
                           .objective = input.objective,
                           .model = input.model,
+                          .own_teacher = input.own_teacher,
                           .num_ranks = input.num_ranks,
                           .num_hosts = input.num_hosts,
                           .on_gpu = input.on_gpu,

@@ -18,6 +18,7 @@ struct PlanInput {
   const RunConfig& config;  // keeps the rules of run_rules.h; only looked at
   Objective objective = Objective::distill;
   const models::ModelConfig& model;
+  const models::ModelConfig* own_teacher = nullptr;  // of teacher.folder; null: there is none
   int num_ranks = 1;
   int64_t num_hosts = 1;  // divides num_ranks
   bool on_gpu = false;

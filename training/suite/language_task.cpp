@@ -203,10 +203,13 @@ class LanguageScorer {
     const at::Tensor labels = batch.input_ids[0].index_select(0, at::tensor(row.positions, at::kLong));
     const auto teacher = hidden.find("teacher");
     for (size_t v = 0; v < context_.variants.size(); ++v) {
-      const auto found = hidden.find(context_.variants[v]);
-      const TokenScores scores = score_tokens(
-          context_.parts.model, found != hidden.end() ? found->second : hidden_states(batch, context_.variants[v], row),
-          labels, teacher != hidden.end() ? teacher->second : at::Tensor(), context_.config.loss.chunk_tokens);
+      const std::string& variant = context_.variants[v];
+      const auto found = hidden.find(variant);
+      const at::Tensor own = found != hidden.end() ? found->second : hidden_states(batch, variant, row);
+      TeacherStates of_teacher{.model = context_.parts.teacher()};
+      if (teacher != hidden.end()) of_teacher.hidden = teacher->second;
+      const TokenScores scores =
+          score_tokens(context_.parts.model_of(variant), own, labels, of_teacher, context_.config.loss.chunk_tokens);
       for (size_t i = 0; i < row.tokens.size(); ++i) {
         const size_t document = num_documents_.empty() ? 0 : row.tokens[i].document;
         for (const size_t group : group_lists[i]) {
@@ -239,7 +242,7 @@ class LanguageScorer {
       };
     }
     const at::Tensor before = at::tensor(row.positions, at::kLong).sub(1).to(parts.device);
-    const at::Tensor hidden = parts.model.hidden_states(batch.input_ids.to(parts.device), options)[0];
+    const at::Tensor hidden = parts.model_of(variant).hidden_states(batch.input_ids.to(parts.device), options)[0];
     if (heads) add_head_matches(row, heads->best());
     return hidden.index_select(0, before);
   }

@@ -36,8 +36,8 @@ TokenScores scores_at(const SuiteContext& context, const std::string& variant, c
       rows.mutable_data_ptr<int64_t>()[i] = *next - 1 - first;
       labels.mutable_data_ptr<int64_t>()[i] = ids[static_cast<size_t>(*next)];
     }
-    pieces.push_back(score_tokens(context.parts.model, hidden.index_select(0, rows.to(hidden.device())), labels, {},
-                                  context.config.loss.chunk_tokens));
+    pieces.push_back(score_tokens(context.parts.model_of(variant), hidden.index_select(0, rows.to(hidden.device())),
+                                  labels, {.model = context.parts.teacher()}, context.config.loss.chunk_tokens));
   });
   state_bytes = static_cast<double>(bytes);
   std::vector<at::Tensor> ce, top1;

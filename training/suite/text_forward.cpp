@@ -22,14 +22,15 @@ int64_t forward_text(const SuiteContext& context, const std::string& variant, st
                      const std::function<void(int64_t first, const at::Tensor& hidden)>& use) {
   const at::NoGradGuard no_gradient;
   const RunParts& parts = context.parts;
+  const models::CausalModel& model = parts.model_of(variant);
   const models::ForwardOptions options = variant_options(context.config, parts, variant);
   const auto length = static_cast<int64_t>(ids.size());
   if (length <= context.suite.whole_max) {
-    use(0, parts.model.hidden_states(row_of(ids).to(parts.device), options)[0]);
+    use(0, model.hidden_states(row_of(ids).to(parts.device), options)[0]);
     base::note_progress();
     return 0;
   }
-  models::Generator stream(parts.model, options, /*batch=*/1, /*max_rewind=*/0);
+  models::Generator stream(model, options, /*batch=*/1, /*max_rewind=*/0);
   for (int64_t first = 0; first < length; first += kPiece) {
     const auto piece = ids.subspan(static_cast<size_t>(first), static_cast<size_t>(std::min(kPiece, length - first)));
     use(first, stream.append(row_of(piece))[0]);

@@ -17,9 +17,15 @@ struct TokenScores {
   at::Tensor agreement;  // bool [n]: teacher and model have the same first choice; undefined without a teacher
 };
 
-// hidden [n,hidden]: the states that predict the tokens ids, int64 [n]; teacher_hidden: the teacher's, or undefined.
+// What a teacher says of the same tokens.
+struct TeacherStates {
+  const models::CausalModel& model;
+  at::Tensor hidden = {};  // [n,hidden]; undefined: nothing
+};
+
+// hidden [n,hidden]: the states that predict the tokens ids, int64 [n].
 // The logits of `chunk_tokens` tokens exist at one time. No gradient.
 TokenScores score_tokens(const models::CausalModel& model, const at::Tensor& hidden, const at::Tensor& ids,
-                         const at::Tensor& teacher_hidden, int64_t chunk_tokens);
+                         const TeacherStates& teacher, int64_t chunk_tokens);
 
 }  // namespace rosa::training
