@@ -52,6 +52,16 @@ class FieldVisitor {
                      Range<double> range = {}) = 0;
   virtual void field(std::string_view name, std::vector<std::string>& value, Role role, std::string_view help) = 0;
 
+  // One number, or a list of numbers, whichever of the two the input has. An empty list: the number holds.
+  virtual void number_or_list(std::string_view name, int64_t& value, std::vector<int64_t>& list, Role role,
+                              std::string_view help, Range<int64_t> range, Range<int64_t> range_in_list) {
+    if (list.empty()) {
+      field(name, value, role, help, range);
+    } else {
+      field(name, list, role, help, range_in_list);
+    }
+  }
+
   // A text that names a file or folder: readers put the home folder for ~ and the environment for $NAME.
   virtual void path(std::string_view name, std::string& value, Role role, std::string_view help) {
     field(name, value, role, help);

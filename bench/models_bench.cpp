@@ -59,7 +59,7 @@ void window_attention(benchmark::State& state) {
   const at::Tensor key = at::randn({kBatch, length, 2, 16}).requires_grad_(true);
   const at::Tensor value = at::randn({kBatch, length, 2, 16}).requires_grad_(true);
   const at::Tensor gradient = at::randn({kBatch, length, 64});
-  const CausalAttention blocked(kBatch, length, kWindow, {}, query);
+  const CausalAttention blocked(kBatch, length, {.window = kWindow}, {}, query);
   const at::Tensor distance = at::arange(length).unsqueeze(1) - at::arange(length).unsqueeze(0);
   const at::Tensor mask =
       at::zeros({length, length})

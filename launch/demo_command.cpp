@@ -89,7 +89,7 @@ void print_sample(const DemoOptions& options, Session& session) {
   models::GenerateOptions sampling;
   sampling.max_new_tokens = num_new;
   const auto continued = [&](const models::AdapterSet* adapters) {
-    const auto forward = training::student_options(run.config, adapters, *objects.executor);
+    const auto forward = training::student_options(run.config, *objects.model, adapters, *objects.executor);
     const at::Tensor tokens = models::generate(*objects.model, prompt, forward, sampling);
     return text_of_bytes(tokens[0].narrow(0, prompt_length, tokens.size(1) - prompt_length));
   };

@@ -145,6 +145,9 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
                   const fs::path& folder) {
   models::StudentExport settings;
   settings.sliding_window = run.config.student.sliding_window;
+  settings.layer_windows =
+      training::windows_of_layers(run.config.student, run.objects.model->config().num_hidden_layers);
+  settings.sink_tokens = run.config.student.sink_tokens;
   settings.dtype = options.dtype.empty() ? run.objects.model->config().dtype : options.dtype;
   settings.max_shard_bytes = static_cast<int64_t>(options.max_shard_bytes);
   settings.base_folder = run.config.model.folder;

@@ -119,6 +119,18 @@ void write_usage(std::ostream& out, const ModelCard& card) {
 
 }  // namespace
 
+namespace {
+
+std::string windows_text(const training::StudentSection& student) {
+  const bool has_global = !student.global_layers.empty() || !student.layer_windows.empty();
+  return base::concat(has_global ? "most layers attend" : "every layer attends", " to the last ",
+                      student.layer_windows.empty() ? "" : "at most ", student.sliding_window, " tokens",
+                      student.sink_tokens > 0 ? base::concat(" and to the first ", student.sink_tokens) : " only",
+                      has_global ? ", the others to more of the text (config.json says which)" : "");
+}
+
+}  // namespace
+
 std::string model_card(const ModelCard& card) {
   const training::RunConfig& config = card.config;
   const std::string name = std::filesystem::path(config.model.folder).filename().string();
@@ -128,9 +140,8 @@ std::string model_card(const ModelCard& card) {
       << nlohmann::json(base::printable(name)).dump() << "\ntags: [rosa, " << card.family.model_type
       << ", sliding-window]\n---\n"
       << kCardMark << "\n\n# " << base::printable(name) << " with ROSA\n\n"
-      << "A " << card.family.class_prefix << " in which every layer attends to the last "
-      << config.student.sliding_window
-      << " tokens only. What lies further back is looked up: beside each attention an adapter finds the longest "
+      << "A " << card.family.class_prefix << " in which " << windows_text(config.student)
+      << ". What lies further back is looked up: beside each attention an adapter finds the longest "
          "earlier "
          "occurrence of the latest symbols, exactly and at any distance, and adds what stood after it (ROSA, from "
          "RWKV-8).\n\n"

@@ -56,7 +56,7 @@ TextGeneration::TextGeneration(const TrainedRun& run, TextGenerationOptions opti
   }
   if (options_.model != "teacher") {
     const models::AdapterSet* adapters = options_.model == "rosa" ? run.objects.adapters.get() : nullptr;
-    forward_ = training::student_options(run.config, adapters, *run.objects.executor);
+    forward_ = training::student_options(run.config, *run.objects.model, adapters, *run.objects.executor);
   }
   const bool can_draft = models::Generator(*run.objects.model, forward_, 1).rows_are_independent();
   require<ConfigError>(

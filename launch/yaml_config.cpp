@@ -157,6 +157,16 @@ class ConfigFiller : public base::FieldVisitor {
       return std::string();
     });
   }
+  void number_or_list(std::string_view name, int64_t& value, std::vector<int64_t>& list, base::Role role,
+                      std::string_view help, base::Range<int64_t> range, base::Range<int64_t> range_in_list) override {
+    const std::optional<Found> found = find(name);
+    if (found && found->node->kind == YamlNode::Kind::list) {
+      field(name, list, role, help, range_in_list);
+    } else {
+      field(name, value, role, help, range);
+      if (found) list.clear();
+    }
+  }
   void begin_section(std::string_view name, std::string_view help) override;
   void end_section() override { close_frame(); }
   size_t begin_list(std::string_view name, size_t size, base::Role role, std::string_view help) override;

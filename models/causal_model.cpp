@@ -161,22 +161,54 @@ CausalModel CausalModel::random(const ModelConfig& config, uint64_t seed) {
   return CausalModel(config, std::move(weights));
 }
 
+void check_spans(const ForwardOptions& options, int64_t num_layers) {
+  require(options.sliding_window >= 0, "sliding_window is ", options.sliding_window, "; expected 0 or more");
+  require(options.sink_tokens >= 0, "sink_tokens is ", options.sink_tokens, "; expected 0 or more");
+  require(options.layer_windows.empty() || static_cast<int64_t>(options.layer_windows.size()) == num_layers,
+          "layer_windows has ", options.layer_windows.size(), " entries; expected one for each of ", num_layers,
+          " layers");
+  for (const int64_t window : options.layer_windows) {
+    require(window >= 0, "layer_windows holds ", window, "; expected 0 or more");
+  }
+}
+
+namespace {
+
+// Layers that see the same share one mask.
+AttentionFunction attention_function(const ForwardOptions& options, int64_t batch, int64_t length,
+                                     const at::Tensor& like) {
+  std::vector<std::pair<AttentionSpan, CausalAttention>> kinds;
+  const auto add = [&](const AttentionSpan& span) {
+    for (const auto& [known, attention] : kinds) {
+      if (known == span) return;
+    }
+    kinds.emplace_back(span, CausalAttention(batch, length, span, options.documents, like));
+  };
+  if (options.layer_windows.empty()) add(options.span(0));
+  for (size_t layer = 0; layer < options.layer_windows.size(); ++layer) add(options.span(static_cast<int64_t>(layer)));
+  return [kinds, options](int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+    const AttentionSpan span = options.span(layer);
+    size_t kind = 0;
+    while (!(kinds[kind].first == span)) ++kind;
+    return kinds[kind].second(query, key, value);
+  };
+}
+
+}  // namespace
+
 at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const ForwardOptions& options) const {
   at::Tensor hidden = embed(input_ids);
   const int64_t batch = input_ids.size(0);
   const int64_t length = input_ids.size(1);
   const at::Tensor& documents = options.documents;
   require(!documents.defined() || documents.sizes() == input_ids.sizes(), "documents and input_ids differ in shape");
-  require(options.sliding_window >= 0, "sliding_window is ", options.sliding_window, "; expected 0 or more");
+  check_spans(options, config_.num_hidden_layers);
 
   LayerContext context;
   set_rotary_tables(
       documents.defined() ? positions_in_documents(documents) : at::arange(length, input_ids.options()).unsqueeze(0),
       context);
-  const CausalAttention attention(batch, length, options.sliding_window, documents, hidden);
-  context.attention = [attention](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
-    return attention(query, key, value);
-  };
+  context.attention = attention_function(options, batch, length, hidden);
   const at::Tensor first = first_input(hidden, options.adapters);
   if (options.adapters != nullptr) {
     context.begin_adapter = adapter_function(options, first, nullptr);
@@ -198,11 +230,16 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_fu
   call.documents = options.documents;
   call.executor = options.executor;
   call.recorded = recorded.get();
-  return [call, recorded, adapters = options.adapters, watch = options.watch_adapter_inputs](int64_t index,
-                                                                                             const at::Tensor& normed) {
+  return [call, recorded, windows = options.layer_windows, adapters = options.adapters,
+          watch = options.watch_adapter_inputs](int64_t index, const at::Tensor& normed) {
     if (!adapters->has_layer(index)) return FinishAdapter();
     if (watch) watch(index, normed, call.first_input);
-    return adapters->begin(index, normed, call);
+    AdapterCall own = call;
+    // The controls keep to what the layer's attention sees; where that is all, to the window of the others.
+    if (index < static_cast<int64_t>(windows.size()) && windows[static_cast<size_t>(index)] > 0) {
+      own.options.sliding_window = windows[static_cast<size_t>(index)];
+    }
+    return adapters->begin(index, normed, own);
   };
 }
 

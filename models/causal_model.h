@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "models/adapter.h"
+#include "models/attention.h"
 #include "models/model_config.h"
 #include "rosa/operator/rosa_operator.h"
 
@@ -21,8 +22,10 @@ namespace rosa::models {
 
 // How one forward runs. The default is the teacher: global attention, no adapters.
 struct ForwardOptions {
-  int64_t sliding_window = 0;  // position t sees t-w+1 .. t; 0: every position up to t
-  at::Tensor documents;        // undefined, or int64 [B,T]: packed documents; positions restart at 0 in each
+  int64_t sliding_window = 0;               // position t sees t-w+1 .. t; 0: every position up to t
+  std::vector<int64_t> layer_windows = {};  // the same of each layer; empty: sliding_window in all
+  int64_t sink_tokens = 0;                  // AttentionSpan::sinks of layers with a window
+  at::Tensor documents;  // undefined, or int64 [B,T]: packed documents; positions restart at 0 in each
   const AdapterSet* adapters = nullptr;
   // What changes while training runs (alpha, temperatures, training, control); the adapter's configuration decides the
   // rest (AdapterSet::operator_options).
@@ -32,16 +35,26 @@ struct ForwardOptions {
   bool activation_checkpointing = false;
   // Where it is set: told what each adapter gets as its input, before it begins, and AdapterCall::first_input.
   std::function<void(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input)> watch_adapter_inputs = {};
+
+  AttentionSpan span(int64_t layer) const {
+    const int64_t window = layer_windows.empty() ? sliding_window : layer_windows[static_cast<size_t>(layer)];
+    return {window, window > 0 ? sink_tokens : 0};
+  }
 };
+
+// Throws ArgumentError where windows are negative, or not one for each layer.
+void check_spans(const ForwardOptions& options, int64_t num_layers);
+
+// query [B,T,H,d], key and value [B,T,G,d] -> [B,T,H*d]
+using AttentionFunction =
+    std::function<at::Tensor(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>;
 
 // What the layers of one forward share: the rotary tables, and the two functions in which a whole sequence and an
 // incremental step differ.
 struct LayerContext {
   at::Tensor cos;  // [1|B,T,1,head_dim]
   at::Tensor sin;  // the same, its first half negated
-  // query [B,T,H,d], key and value [B,T,G,d] -> [B,T,H*d]
-  std::function<at::Tensor(int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value)>
-      attention;
+  AttentionFunction attention;
   // Begins a layer's adapter on the input of the self-attention, [B,T,hidden], and returns the function that gives its
   // output. Either function may be empty: nothing is added.
   std::function<FinishAdapter(int64_t layer, const at::Tensor& normed)> begin_adapter;

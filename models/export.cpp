@@ -87,10 +87,12 @@ void write_weights(const std::map<std::string, Weight>& weights, int64_t max_byt
 }
 
 // What the Python configuration reads of an adapter.
-void put_adapter_settings(Json& json, const AdapterConfig& config, int64_t sliding_window) {
+void put_adapter_settings(Json& json, const AdapterConfig& config, const StudentExport& settings) {
   base::require<base::ConfigError>(!config.limit_to_window,
                                    "adapters with limit_to_window are a control: there is no export of them");
-  json["sliding_window"] = sliding_window;
+  json["sliding_window"] = settings.sliding_window;
+  if (!settings.layer_windows.empty()) json["rosa_layer_windows"] = settings.layer_windows;
+  if (settings.sink_tokens > 0) json["rosa_sink_tokens"] = settings.sink_tokens;
   json["rosa_layers"] = config.layers;
   json["rosa_num_heads"] = config.num_heads;
   json["rosa_num_key_value_heads"] = config.num_key_value_heads;
@@ -150,8 +152,12 @@ std::string student_config(const ModelConfig& model, const AdapterConfig& adapte
                       {"AutoModelForCausalLM", base::concat("modeling_", type, ".", name, "ForCausalLM")}};
   json["dtype"] = settings.dtype;  // version 5; torch_dtype is version 4's
   json["use_sliding_window"] = true;
-  json["layer_types"] = std::vector<std::string>(static_cast<size_t>(model.num_hidden_layers), "sliding_attention");
-  put_adapter_settings(json, adapters, settings.sliding_window);
+  std::vector<std::string> layer_types(static_cast<size_t>(model.num_hidden_layers), "sliding_attention");
+  for (size_t layer = 0; layer < settings.layer_windows.size(); ++layer) {
+    if (settings.layer_windows[layer] == 0) layer_types[layer] = "full_attention";
+  }
+  json["layer_types"] = layer_types;
+  put_adapter_settings(json, adapters, settings);
   if (!settings.base_folder.empty()) {
     const Json base = base::read_json<base::DataError, Json>(settings.base_folder / "config.json", kMaxConfigBytes);
     for (const char* key : {"bos_token_id", "pad_token_id"}) {
@@ -182,7 +188,7 @@ void export_adapter(ModelFamily family, const AdapterSet& adapters, const Studen
   Json json;
   json["rosa_adapter"] = 1;
   json["base_model_name_or_path"] = settings.base_folder.string();
-  put_adapter_settings(json, adapters.config(), settings.sliding_window);
+  put_adapter_settings(json, adapters.config(), settings);
   base::write_file_atomically(folder / kAdapterConfigFile, json.dump(2) + "\n");
 }
 

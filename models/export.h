@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "models/adapter.h"
@@ -18,6 +19,8 @@ void export_model(const CausalModel& model, const std::filesystem::path& folder)
 
 struct StudentExport {
   int64_t sliding_window = 128;
+  std::vector<int64_t> layer_windows = {};  // of each layer, 0: all; empty: sliding_window
+  int64_t sink_tokens = 0;
   std::string dtype;                        // of the base's weights: "float32", "bfloat16" or "float16"
   int64_t max_shard_bytes = 5'000'000'000;  // a tensor that is larger gets a file of its own
   std::filesystem::path base_folder;        // whose config.json has token ids that ModelConfig does not know

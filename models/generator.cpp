@@ -20,20 +20,20 @@ static_assert(Generator::kMaxTogether == KeyValueCache::kMaxTogether);
 
 }  // namespace
 
-Generator::State::State(const CausalModel& of_model, const ForwardOptions& options, int64_t rewind)
+Generator::State::State(const CausalModel& of_model, const ForwardOptions& of_options, int64_t rewind)
     : model(&of_model),
-      adapters(options.adapters),
-      executor(options.executor),
-      window(options.sliding_window),
+      adapters(of_options.adapters),
+      executor(of_options.executor),
+      options(of_options),
       max_rewind(rewind),
-      step(of_model, options.adapters, options.executor) {
+      step(of_model, of_options.adapters, of_options.executor) {
   require(!options.documents.defined(), "generation takes no documents: each row is one text");
   require(options.operator_options.control == OperatorControl::none, "generation takes no operator control");
   require<base::ConfigError>(
       options.adapters == nullptr || !options.adapters->config().limit_to_window,
       "adapters with limit_to_window are a control, for training and scores: they don't generate");
   require(options.adapters == nullptr || options.executor != nullptr, "generation with adapters needs an executor");
-  require(options.sliding_window >= 0, "sliding_window is ", options.sliding_window, "; expected 0 or more");
+  check_spans(options, of_model.config().num_hidden_layers);
   require(rewind >= 0 && rewind <= int64_t{1} << 30, "max_rewind is ", rewind, "; expected 0 to 2^30");
 }
 
@@ -41,7 +41,7 @@ TextState Generator::State::empty_text() const {
   TextState text;
   const int64_t num_layers = model->config().num_hidden_layers;
   for (int64_t layer = 0; layer <= num_layers; ++layer) {
-    if (layer < num_layers) text.caches.emplace_back(window, max_rewind);
+    if (layer < num_layers) text.caches.emplace_back(options.span(layer), max_rewind);
     text.rosa_states.emplace_back();
     if (adapters != nullptr && adapters->has_layer(layer)) text.rosa_states.back() = adapters->make_state(1);
   }
@@ -73,10 +73,15 @@ at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids
 at::Tensor Generator::State::append_long(TextState& text, std::span<const int64_t> ids, int64_t num_wanted) const {
   const auto total = static_cast<int64_t>(ids.size());
   const int64_t rotary_length = text.size + total;
+  int64_t longest_span = 0;
+  for (int64_t layer = 0; layer < model->config().num_hidden_layers; ++layer) {
+    const AttentionSpan span = options.span(layer);
+    longest_span = std::max(longest_span, span.window > 0 ? span.window + span.sinks : text.size + total);
+  }
   const at::Device device = model->lm_head_weight().device();
   std::vector<at::Tensor> pieces;
   for (int64_t first = 0; first < total;) {
-    const int64_t past = window > 0 ? std::min(text.size, window) : text.size;
+    const int64_t past = std::min(text.size, longest_span);
     const int64_t most = std::clamp(kMaxCells / (past + kChunk), kMinChunk, kChunk);
     const int64_t count = std::min(most, total - first);
     at::Tensor chunk = at::empty({1, count}, at::kLong);
@@ -201,7 +206,7 @@ size_t Generator::num_bytes() const {
   size_t bytes = 0;
   for (const TextState& text : state_->texts) {
     for (const KeyValueCache& cache : text.caches) {
-      if (cache.keys().defined()) bytes += cache.keys().nbytes() + cache.values().nbytes();
+      bytes += cache.num_bytes();
     }
     for (const std::optional<RosaState>& rosa_state : text.rosa_states) {
       if (rosa_state) bytes += rosa_state->num_bytes();

@@ -78,6 +78,14 @@ uint64_t adapter_fingerprint(const AdapterSet* adapters) {
   return stream.value();
 }
 
+// The window where all layers have it and there are no sinks; else a checksum of what each layer sees.
+uint64_t spans_number(const ForwardOptions& options) {
+  if (options.layer_windows.empty() && options.sink_tokens == 0) return static_cast<uint64_t>(options.sliding_window);
+  std::string text = base::concat(options.sliding_window, ' ', options.sink_tokens);
+  for (const int64_t window : options.layer_windows) text += base::concat(' ', window);
+  return base::checksum(std::as_bytes(std::span(text)));
+}
+
 at::Tensor take_tensor(base::SavedBytesReader& reader, at::IntArrayRef shape, const at::TensorOptions& options) {
   const at::Tensor tensor = at::empty(shape, options.device(at::kCPU));
   const auto bytes = reader.take(tensor.nbytes());
@@ -93,7 +101,7 @@ std::vector<std::byte> Generator::save() const {
   for (const char each : kMagic) bytes.push_back(static_cast<std::byte>(each));
   for (const uint64_t number :
        {kVersion, model_fingerprint(*state_->model), adapter_fingerprint(state_->adapters),
-        static_cast<uint64_t>(state_->window), static_cast<uint64_t>(state_->max_rewind), state_->texts.size()}) {
+        spans_number(state_->options), static_cast<uint64_t>(state_->max_rewind), state_->texts.size()}) {
     base::put_number(bytes, number);
   }
   for (const TextState& text : state_->texts) {
@@ -105,6 +113,10 @@ std::vector<std::byte> Generator::save() const {
       if (kept > 0) {
         put(bytes, cache.kept(cache.keys()));
         put(bytes, cache.kept(cache.values()));
+      }
+      if (kept > 0 && cache.num_sinks() > 0) {
+        put(bytes, cache.sink_keys());
+        put(bytes, cache.sink_values());
       }
       base::put_number(bytes, text.rosa_states[layer].has_value() ? 1 : 0);
       if (text.rosa_states[layer]) put(bytes, *text.rosa_states[layer]);
@@ -133,8 +145,8 @@ Generator Generator::load(std::span<const std::byte> bytes, const CausalModel& m
                "load it with the model, weights and dtype it was saved with");
   require_same(reader.number(), adapter_fingerprint(options.adapters), "other adapters",
                "load it with the checkpoint it was saved with");
-  require_same(reader.number(), static_cast<uint64_t>(options.sliding_window), "another sliding window",
-               "load it with the window it was saved with");
+  require_same(reader.number(), spans_number(options), "another sliding window",
+               "load it with the windows and sinks it was saved with");
   auto state = std::make_unique<State>(model, options, reader.count("max_rewind"));
   const int64_t num_texts = reader.count("texts");
   const auto num_layers = static_cast<size_t>(model.config().num_hidden_layers);
@@ -162,6 +174,12 @@ Generator Generator::load(std::span<const std::byte> bytes, const CausalModel& m
             "got ", kept, " positions of a text of ", text.size);
       const at::Tensor keys = take_tensor(reader, {groups, kept, head_dim}, kept_as);
       cache.restore(text.size, keys, take_tensor(reader, {groups, kept, head_dim}, kept_as));
+      if (kept > 0 && cache.num_sinks() > 0) {
+        const std::vector<int64_t> shape = {groups, cache.num_sinks(), head_dim};
+        check(static_cast<uint64_t>(cache.num_sinks()) <= reader.num_left() / position_bytes, "got no room for sinks");
+        const at::Tensor sink_keys = take_tensor(reader, shape, kept_as);
+        cache.restore_sinks(sink_keys, take_tensor(reader, shape, kept_as));
+      }
       const bool has_state = reader.number() != 0;
       check(has_state == text.rosa_states[layer].has_value(), "layer ", layer, has_state ? " has" : " lacks",
             " a ROSA state");

@@ -22,7 +22,8 @@ struct Generator::State {
   const CausalModel* model;
   const AdapterSet* adapters;
   HostExecutor* executor;
-  int64_t window, max_rewind;
+  ForwardOptions options;  // its spans
+  int64_t max_rewind;
   TokenStep step;
   std::vector<TextState> texts;
 };

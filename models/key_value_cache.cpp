@@ -22,8 +22,16 @@ void for_each_run(int64_t first, int64_t count, int64_t capacity, const Visit& v
 }  // namespace
 
 KeyValueCache::KeyValueCache(const KeyValueCache& other)
-    : window_(other.window_), max_rewind_(other.max_rewind_), size_(other.size_), oldest_(other.oldest_) {
+    : window_(other.window_),
+      sinks_(other.sinks_),
+      max_rewind_(other.max_rewind_),
+      size_(other.size_),
+      oldest_(other.oldest_) {
   if (!other.keys_.defined()) return;
+  if (sinks_ > 0) {
+    sink_keys_ = other.sink_keys_.clone();
+    sink_values_ = other.sink_values_.clone();
+  }
   keys_ = other.keys_.clone();
   values_ = other.values_.clone();
 }
@@ -42,14 +50,20 @@ at::Tensor KeyValueCache::attend(const at::Tensor& query, const at::Tensor& key,
     all_keys = at::cat({in_order(keys_, first), all_keys}, 1);
     all_values = at::cat({in_order(values_, first), all_values}, 1);
   }
+  const int64_t distant = distant_sinks(size_);  // those that lie before `first`
+  if (distant > 0) {
+    all_keys = at::cat({sink_keys_.narrow(1, 0, distant), all_keys}, 1);
+    all_values = at::cat({sink_values_.narrow(1, 0, distant), all_values}, 1);
+  }
   std::optional<at::Tensor> mask;
   if (past > 0 || (window_ > 0 && count > window_)) {
     const at::TensorOptions integers = query.options().dtype(at::kLong);
-    const at::Tensor row = at::arange(past, past + count, integers).unsqueeze(1);
-    const at::Tensor column = at::arange(past + count, integers).unsqueeze(0);
+    const at::Tensor row = at::arange(size_, size_ + count, integers).unsqueeze(1);
+    const at::Tensor column =
+        at::cat({at::arange(distant, integers), at::arange(first, size_ + count, integers)}).unsqueeze(0);
     at::Tensor hidden = column.gt(row);
-    if (window_ > 0) hidden = hidden.logical_or(column.le(row - window_));
-    mask = at::zeros({1, 1, count, past + count}, query.options())
+    if (window_ > 0) hidden = hidden.logical_or(column.le(row - window_).logical_and(column.ge(sinks_)));
+    mask = at::zeros({1, 1, count, column.size(1)}, query.options())
                .masked_fill_(hidden, -std::numeric_limits<double>::infinity());
   }
   append(key[0], value[0], key.options());
@@ -71,6 +85,7 @@ at::Tensor KeyValueCache::in_order(const at::Tensor& buffer, int64_t first) cons
 void KeyValueCache::append(const at::Tensor& key, const at::Tensor& value, const at::TensorOptions& kept_as) {
   const int64_t count = key.size(0);
   reserve(key, kept_as, count);
+  if (size_ < sinks_) keep_sinks(key, value, kept_as);
   const int64_t capacity = keys_.size(1), kept = std::min(count, capacity);
   for_each_run(size_ + count - kept, kept, capacity, [&](int64_t slot, int64_t from, int64_t run) {
     const auto copy = [&](at::Tensor& to, const at::Tensor& rows) {
@@ -81,6 +96,29 @@ void KeyValueCache::append(const at::Tensor& key, const at::Tensor& value, const
   });
   size_ += count;
   oldest_ = std::max(oldest_, size_ - capacity);
+}
+
+void KeyValueCache::keep_sinks(const at::Tensor& key, const at::Tensor& value, const at::TensorOptions& kept_as) {
+  if (!sink_keys_.defined()) {
+    sink_keys_ = at::zeros({key.size(1), sinks_, key.size(2)}, kept_as);
+    sink_values_ = at::zeros_like(sink_keys_);
+  }
+  const int64_t count = std::min(sinks_ - size_, key.size(0));
+  sink_keys_.narrow(1, size_, count).copy_(key.narrow(0, 0, count).transpose(0, 1));
+  sink_values_.narrow(1, size_, count).copy_(value.narrow(0, 0, count).transpose(0, 1));
+}
+
+void KeyValueCache::restore_sinks(const at::Tensor& keys, const at::Tensor& values) {
+  sink_keys_ = keys;
+  sink_values_ = values;
+}
+
+size_t KeyValueCache::num_bytes() const {
+  size_t bytes = 0;
+  for (const at::Tensor& tensor : {keys_, values_, sink_keys_, sink_values_}) {
+    if (tensor.defined()) bytes += tensor.nbytes();
+  }
+  return bytes;
 }
 
 int64_t KeyValueCache::rewindable() const {

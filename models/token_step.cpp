@@ -220,11 +220,18 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
             return TokenAttention::Run{static_cast<const std::byte*>(cache.keys().const_data_ptr()) + offset,
                                        static_cast<const std::byte*>(cache.values().const_data_ptr()) + offset, size};
           };
-          scores.resize(group * seen);
+          const int64_t sinks = cache.distant_sinks(position);
+          TokenAttention::Run of_sinks{nullptr, nullptr, sinks};
+          if (sinks > 0) {
+            const int64_t offset = kv_head * cache.num_sinks() * d * cache.keys().element_size();
+            of_sinks.keys = static_cast<const std::byte*>(cache.sink_keys().const_data_ptr()) + offset;
+            of_sinks.values = static_cast<const std::byte*>(cache.sink_values().const_data_ptr()) + offset;
+          }
+          scores.resize(group * (seen + sinks));
           token_rows().attend({.query = query.get() + (token * heads + kv_head * group) * d,
                                .num_heads = group,
                                .head_dim = d,
-                               .runs = {run(slot, in_first), run(0, seen - in_first)},
+                               .runs = {of_sinks, run(slot, in_first), run(0, seen - in_first)},
                                .type = row_type(cache.keys()),
                                .scale = 1.0F / std::sqrt(static_cast<float>(d)),
                                .scores = scores.data(),

@@ -35,8 +35,32 @@ void describe(base::FieldVisitor& visitor, TeacherSection& config) {
 }
 
 void describe(base::FieldVisitor& visitor, StudentSection& config) {
-  visitor.field("sliding_window", config.sliding_window, Role::recipe,
-                "attention window of the student: position t sees t-w+1 ... t", {1, int64_t{1} << 31});
+  visitor.number_or_list("sliding_window", config.sliding_window, config.layer_windows, Role::recipe,
+                         "attention window of the student: position t sees t-w+1 ... t; one number, or a list with one "
+                         "for each layer (0: global attention)",
+                         {1, int64_t{1} << 31}, {0, int64_t{1} << 31});
+  if (!config.layer_windows.empty()) {
+    config.sliding_window =
+        std::max(int64_t{1}, *std::max_element(config.layer_windows.begin(), config.layer_windows.end()));
+  }
+  visitor.field("global_layers", config.global_layers, Role::recipe,
+                "layers that keep global attention, counted from 0, e.g. [0, 27]", {0, 1 << 20});
+  visitor.field("sink_tokens", config.sink_tokens, Role::recipe,
+                "first tokens of a text (of a document) that every window sees besides (attention sinks)",
+                {0, 1 << 20});
+}
+
+std::vector<int64_t> windows_of_layers(const StudentSection& config, int64_t num_layers) {
+  if (config.layer_windows.empty() && config.global_layers.empty()) return {};
+  std::vector<int64_t> windows = config.layer_windows;
+  if (windows.empty()) windows.assign(static_cast<size_t>(num_layers), config.sliding_window);
+  for (const int64_t layer : config.global_layers) windows.at(static_cast<size_t>(layer)) = 0;
+  return windows;
+}
+
+bool is_global(const StudentSection& config, int64_t num_layers) {
+  const std::vector<int64_t> windows = windows_of_layers(config, num_layers);
+  return !windows.empty() && *std::max_element(windows.begin(), windows.end()) == 0;
 }
 
 void describe(base::FieldVisitor& visitor, TrainSection& config) {

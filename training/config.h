@@ -42,9 +42,16 @@ struct TeacherSection {
 void describe(base::FieldVisitor& visitor, TeacherSection& config);
 
 struct StudentSection {
-  int64_t sliding_window = 128;  // position t sees t-w+1 ... t
+  int64_t sliding_window = 128;             // position t sees t-w+1 ... t; of a list, the largest
+  std::vector<int64_t> layer_windows = {};  // of each layer, 0: all; empty: sliding_window in every layer
+  std::vector<int64_t> global_layers = {};  // these keep global attention
+  int64_t sink_tokens = 0;                  // first tokens of a text that every window sees
 };
 void describe(base::FieldVisitor& visitor, StudentSection& config);
+// What each layer sees, 0: all. Empty: sliding_window, in every layer.
+std::vector<int64_t> windows_of_layers(const StudentSection& config, int64_t num_layers);
+// Whether all layers see all: there is no student then.
+bool is_global(const StudentSection& config, int64_t num_layers);
 
 struct TrainSection {
   int64_t num_steps = 2000;

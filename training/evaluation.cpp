@@ -98,11 +98,21 @@ at::Tensor counted_tokens(const Batch& batch) {
   return counted;
 }
 
+namespace {
+
+void set_spans(const StudentSection& student, int64_t num_layers, models::ForwardOptions& options) {
+  options.sliding_window = student.sliding_window;
+  options.layer_windows = windows_of_layers(student, num_layers);
+  options.sink_tokens = student.sink_tokens;
+}
+
+}  // namespace
+
 models::ForwardOptions variant_options(const RunConfig& config, const RunParts& parts, const std::string& variant) {
   if (variant == "teacher") return {};
   if (variant == "window") {
     models::ForwardOptions options;
-    options.sliding_window = config.student.sliding_window;
+    set_spans(config.student, parts.model.config().num_hidden_layers, options);
     return options;
   }
   static const std::map<std::string, OperatorControl> controls = {{"rosa", OperatorControl::none},
@@ -112,15 +122,15 @@ models::ForwardOptions variant_options(const RunConfig& config, const RunParts& 
   const auto control = controls.find(variant);
   base::require(control != controls.end(), "unknown variant '", variant, "' of an evaluation");
   base::require(parts.adapters != nullptr, "variant '", variant, "' needs adapters, and this run has none");
-  models::ForwardOptions options = student_options(config, parts.adapters, parts.executor);
+  models::ForwardOptions options = student_options(config, parts.model, parts.adapters, parts.executor);
   options.operator_options.control = control->second;
   return options;
 }
 
-models::ForwardOptions student_options(const RunConfig& config, const models::AdapterSet* adapters,
-                                       HostExecutor& executor) {
+models::ForwardOptions student_options(const RunConfig& config, const models::CausalModel& model,
+                                       const models::AdapterSet* adapters, HostExecutor& executor) {
   models::ForwardOptions options;
-  options.sliding_window = config.student.sliding_window;
+  set_spans(config.student, model.config().num_hidden_layers, options);
   options.adapters = adapters;
   options.executor = &executor;
   options.operator_options.sliding_window = config.student.sliding_window;

@@ -93,8 +93,8 @@ at::Tensor counted_tokens(const Batch& batch);
 models::ForwardOptions variant_options(const RunConfig& config, const RunParts& parts, const std::string& variant);
 
 // How the student runs: window, adapters, executor.
-models::ForwardOptions student_options(const RunConfig& config, const models::AdapterSet* adapters,
-                                       HostExecutor& executor);
+models::ForwardOptions student_options(const RunConfig& config, const models::CausalModel& model,
+                                       const models::AdapterSet* adapters, HostExecutor& executor);
 
 // Scores of the named variants over evaluation.num_sequences held-out sequences, shared out over the ranks; equal on
 // every rank. A file that makes no more sequences than that is scored once from end to end. Memory does not grow with

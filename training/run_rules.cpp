@@ -50,6 +50,16 @@ bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const mo
   return own.empty() && found.empty();
 }
 
+void check_windows(base::ConfigProblems& problems, const StudentSection& student, int64_t num_layers) {
+  problems.require(student.layer_windows.empty() || static_cast<int64_t>(student.layer_windows.size()) == num_layers,
+                   {"student.sliding_window"}, "lists ", student.layer_windows.size(), " windows, the model has ",
+                   num_layers, " layers; give one number for each, or one for all");
+  for (const int64_t layer : student.global_layers) {
+    problems.require(layer < num_layers, {"student.global_layers"}, "names layer ", layer,
+                     ", the model has layers 0 to ", num_layers - 1);
+  }
+}
+
 // Weights, and of what is trained gradients and two moments too. Where config.json speaks of more weights than the
 // files can hold, whoever loads them says so.
 void check_memory(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
@@ -211,6 +221,7 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
     problems.add({"train.micro_batches"}, error.what());
   }
   if (objective == Objective::distill) {
+    check_windows(problems, config.student, model.num_hidden_layers);
     base::ConfigProblems found;
     if (!adapters_fit(found, config, model)) return problems.add_all(found);  // there are no names then
   }
@@ -266,7 +277,13 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
   std::vector<std::string> warnings;
   int64_t longest = 0;
   for (const DataStage& stage : stages(config.data)) longest = std::max(longest, stage.sequence_length);
-  if (objective == Objective::distill && config.teacher.folder.empty() && config.student.sliding_window >= longest) {
+  if (objective == Objective::distill && config.teacher.folder.empty() &&
+      is_global(config.student, model.num_hidden_layers)) {
+    warnings.push_back(
+        "every layer of the student keeps global attention: it sees what the teacher sees, and there is nothing to "
+        "learn (student.sliding_window, student.global_layers)");
+  } else if (objective == Objective::distill && config.teacher.folder.empty() &&
+             config.student.sliding_window >= longest) {
     warnings.push_back(concat("student.sliding_window is ", config.student.sliding_window,
                               ", which covers every sequence of ", longest,
                               " tokens: the student sees what the teacher sees, and there is nothing to learn"));

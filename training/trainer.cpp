@@ -229,6 +229,8 @@ double Trainer::flops_per_token(int64_t sequence_length) const {
   if (parts_.adapters != nullptr) {
     input.adapter = &parts_.adapters->config();
     input.sliding_window = config_.student.sliding_window;
+    input.layer_windows = windows_of_layers(config_.student, parts_.model.config().num_hidden_layers);
+    input.sink_tokens = config_.student.sink_tokens;
     if (config_.loss.distill_alpha > 0.0) input.teacher = &parts_.teacher().config();
   }
   input.sequence_length = sequence_length;
@@ -343,7 +345,7 @@ at::Tensor Trainer::student_hidden(const Batch& batch, const StepSettings& setti
   const base::PhaseScope phase(base::Phase::student_forward);
   models::ForwardOptions options;
   if (parts_.adapters) {
-    options = student_options(config_, parts_.adapters, parts_.executor);
+    options = student_options(config_, parts_.model, parts_.adapters, parts_.executor);
     options.operator_options.training = true;
     options.operator_options.alpha = settings.alpha;
     options.operator_options.bits_tau = settings.bits_tau;

@@ -268,10 +268,11 @@ def pack(logits, heads, bits):
 
 
 class RosaCacheLayer(DynamicSlidingWindowLayer):
-    """The keys and values of the window, and the matchers of the layer's adapter."""
+    """The keys and values of the window and of the first tokens, and the matchers of the layer's adapter."""
 
     def __init__(self, sliding_window, **kwargs):
         super().__init__(sliding_window, **kwargs)
+        self.sinks = None  # keys and values of the first tokens of each text, where a window sees them
         self.streams = {}  # of the layer's adapter, and of the one before the final norm
         self.present = None  # bool [B, tokens so far] on the CPU where some are padding
 
@@ -293,6 +294,8 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
         if self.present is not None:
             self.present = self.present[rows]
         self.streams = {name: stream.select(rows) for name, stream in self.streams.items()}
+        if self.sinks is not None:
+            self.sinks = [part[rows.to(part.device)] for part in self.sinks]
 
     def _batch(self):
         return self.keys.shape[0] if self.is_initialized else 0
@@ -311,7 +314,7 @@ class RosaCacheLayer(DynamicSlidingWindowLayer):
 
     def reset(self):
         super().reset()
-        self.streams, self.present = {}, None
+        self.streams, self.present, self.sinks = {}, None, None
 
     def crop(self, tokens_to_remove):
         before = self.get_seq_length()
@@ -339,40 +342,73 @@ def prepare_cache(cache, config):
     if cache.get_seq_length() > 0:
         raise ValueError("the cache holds tokens of another model: start with an empty one")
     recording = any(getattr(layer, "record_past", False) for layer in cache.layers)
-    cache.layers = [RosaCacheLayer(config.sliding_window) for _ in range(config.num_hidden_layers)]
+    cache.layers = [RosaCacheLayer(window or Window.ALL) for window in config.rosa_windows()]
     cache.layer_class_to_replicate = None
     if recording:
         cache.activate_past_recording()
     return cache
 
 
+class Forward:
+    """What the layers of one forward share."""
+
+    def __init__(self, config, batch, count, past, present):
+        self.windows = {window: Window(batch, count, past, window or Window.ALL, config.rosa_sink_tokens if window else 0, present)
+                        for window in set(config.rosa_windows())}
+        self.layer_windows = config.rosa_windows()
+        self.count = count
+        self.new_present = present[:, -count:].cpu() if present is not None else None
+        # Of the adapters: the input of layer 0's, the norms of all layers with the final one, what the layer at work has
+        # retrieved, and the adapter before the final norm.
+        self.first_input, self.norms, self.retrieved, self.last_adapter = None, [], None, None
+        self.library = None
+
+    def window_of(self, layer):
+        return self.windows[self.layer_windows[layer]]
+
+
 # ---- The layers --------------------------------------------------------------------------------------------------------------
 
 
 class Window:
-    """Who sees whom in one forward, made once and used by every layer."""
+    """Who sees whom in one forward, made once and used by every layer with this window."""
 
     MIN_BLOCK = 32
+    ALL = 1 << 40  # the window of a layer that sees all
 
-    def __init__(self, batch, count, past, window, present):
-        """`count` new tokens after `past`; a token sees `window` tokens. present: bool [B, past + count], None: all are."""
-        self.batch, self.count, self.window = batch, count, window
+    def __init__(self, batch, count, past, window, sinks, present):
+        """`count` new tokens after `past`; a token sees `window` tokens, and the first `sinks` of its text besides.
+        present: bool [B, past + count], None: all are."""
+        self.batch, self.count, self.window, self.sinks = batch, count, window, sinks
         self.past = min(past, window - 1)
+        # Where each new token stands in its text, [B|1, count]; below 0: padding.
+        self.positions = torch.arange(past, past + count)[None]
+        if present is not None:
+            here = present.long().cumsum(1) - 1
+            self.positions = here.masked_fill(~present, -1)[:, -count:].cpu()
         self.present = present[:, -(self.past + count):] if present is not None else None
-        self.new_present = present[:, -count:].cpu() if present is not None else None
         self.block = max(window, self.MIN_BLOCK)
         self.in_blocks = 2 * self.block < count
         self._mask = None
-        # What the adapters of the layers share: the input of layer 0's, the norms of all layers with the final one, what the
-        # layer at work has retrieved, and the adapter before the final norm.
-        self.first_input, self.norms, self.retrieved, self.last_adapter = None, [], None, None
-        self.library = None
 
-    def attend(self, query, key, value):
-        """[B,heads,count,d] on keys and values [B,kv_heads,past + count,d], of which only the last are needed."""
+    def keep_sinks(self, kept, new):
+        """The first tokens of each text, [B,kv_heads,sinks,d]: those that are kept, and those among the new ones."""
+        if kept is None:
+            kept = new.new_zeros(self.batch, new.shape[1], self.sinks, new.shape[3])
+        if int(self.positions[:, 0].min()) >= self.sinks:
+            return kept
+        place = (self.positions[:, None, :] == torch.arange(self.sinks)[:, None]).to(new.device)  # [B|1, sinks, count]
+        taken = torch.matmul(place[:, None].to(new.dtype), new)
+        return torch.where(place.any(-1)[:, None, :, None], taken, kept)
+
+    def attend(self, query, key, value, sinks=None):
+        """[B,heads,count,d] on keys and values [B,kv_heads,past + count,d], of which only the last are needed. sinks: keys and
+        values of the first tokens."""
         key, value = key[:, :, -(self.past + self.count):], value[:, :, -(self.past + self.count):]
         grouped = query.shape[1] != key.shape[1]
         if not self.in_blocks:
+            if sinks is not None:
+                key, value = [torch.cat([first, x], 2) for first, x in zip(sinks, (key, value))]
             return functional.scaled_dot_product_attention(query, key, value, self._mask_of_rows(query.device), enable_gqa=grouped)
         # Queries in blocks, each with the keys of its block and the one before: what a window costs grows with T, not T^2.
         block, num_blocks = self.block, -(-self.count // self.block)
@@ -380,12 +416,15 @@ class Window:
         query = functional.pad(query, (0, 0, 0, after)).unflatten(2, (num_blocks, block))
         key, value = [functional.pad(x, (0, 0, block - self.past, after)).unfold(2, 2 * block, block).transpose(3, 4)
                       for x in (key, value)]
+        if sinks is not None:
+            key, value = [torch.cat([first[:, :, None].expand(-1, -1, num_blocks, -1, -1), x], 3)
+                          for first, x in zip(sinks, (key, value))]
         query, key, value = [x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)]
         result = functional.scaled_dot_product_attention(query, key, value, self._mask_of_blocks(query.device), enable_gqa=grouped)
         return result.unflatten(0, (self.batch, num_blocks)).transpose(1, 2).flatten(2, 3)[:, :, : self.count]
 
     def _mask_of_rows(self, device):
-        if self._mask is None and not (self.count == 1 and self.present is None):
+        if self._mask is None and not (self.count == 1 and self.present is None and not self.sinks):
             row = torch.arange(self.past, self.past + self.count, device=device)[:, None]
             column = torch.arange(self.past + self.count, device=device)[None, :]
             mask = (column <= row) & (column > row - self.window)
@@ -393,8 +432,15 @@ class Window:
                 # Padding sees itself: a row without any would give NaN.
                 mask = (mask & self.present.to(device)[:, None, :]) | (column == row)
                 mask = mask[:, None]
+            if self.sinks:
+                mask = torch.cat([self._sees_sinks(device)[:, None].expand(*mask.shape[:-2] or (1, 1), -1, -1),
+                                  mask.expand(*mask.shape[:-2] or (1, 1), -1, -1)], -1)
             self._mask = mask
         return self._mask
+
+    def _sees_sinks(self, device):
+        """bool [B|1, count, sinks]: those that lie before the window."""
+        return (torch.arange(self.sinks) <= self.positions[:, :, None] - self.window).to(device)
 
     def _mask_of_blocks(self, device):
         if self._mask is None:
@@ -405,6 +451,11 @@ class Window:
             there = functional.pad(there.to(device), (block - self.past, num_blocks * block - self.count), value=False)
             there = there.unfold(1, 2 * block, block)[:, :, None, :]
             mask = (band & there) | (column == row)
+            if self.sinks:
+                after = num_blocks * block - self.count
+                sees = functional.pad(self._sees_sinks(device), (0, 0, 0, after)).unflatten(1, (num_blocks, block))
+                batch = max(mask.shape[0], sees.shape[0])
+                mask = torch.cat([part.expand(batch, num_blocks, -1, -1) for part in (sees, mask)], -1)
             self._mask = mask.expand(self.batch, *mask.shape[1:]).flatten(0, 1)[:, None]
         return self._mask
 
@@ -452,10 +503,10 @@ class RosaAdapter(nn.Module):
     def gate_start(name):
         return {"g_dim": 0.1, "g_head": 1.0}.get(name, 0.0)
 
-    def retrieve(self, hidden_states, window, cache_layer):
+    def retrieve(self, hidden_states, forward, cache_layer):
         """What the matchers give for the input of the self-attention: bits [B,T,H,M], and lengths of matches [B,T,H], 0 for none."""
-        hidden, first_input = hidden_states.float(), window.first_input
-        library, present = window.library, window.new_present
+        hidden, first_input = hidden_states.float(), forward.first_input
+        library, present = forward.library, forward.new_present
         with torch.no_grad():
             query = pack(self.project(self.q_proj, hidden, first_input), self.heads, self.query_key_bits)
             key = pack(self.project(self.k_proj, hidden, first_input), self.kv_heads, self.query_key_bits)
@@ -527,8 +578,8 @@ class Qwen3RosaAttention(Qwen3Attention):
         super().__init__(config, layer_idx)
         self.rosa_attn = RosaAdapter(config, layer_idx) if layer_idx in config.rosa_layers else None
 
-    def forward(self, hidden_states, position_embeddings, rosa_window, past_key_values=None, **kwargs):
-        window = rosa_window
+    def forward(self, hidden_states, position_embeddings, rosa_forward, past_key_values=None, **kwargs):
+        window = rosa_forward.window_of(self.layer_idx)
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
         query, key, value = [projection(hidden_states).view(shape) for projection in (self.q_proj, self.k_proj, self.v_proj)]
         if hasattr(self, "q_norm"):  # not every family of models has these
@@ -538,15 +589,21 @@ class Qwen3RosaAttention(Qwen3Attention):
         cache_layer = None
         if past_key_values is not None:
             cache_layer = past_key_values.layers[self.layer_idx]
-            cache_layer.remember_padding(cache_layer.get_seq_length(), window.count, window.new_present)
+            cache_layer.remember_padding(cache_layer.get_seq_length(), window.count, rosa_forward.new_present)
+        sinks = None
+        if window.sinks:
+            kept = cache_layer.sinks if cache_layer is not None and cache_layer.sinks is not None else (None, None)
+            sinks = [window.keep_sinks(before, new) for before, new in zip(kept, (key, value))]
+        if past_key_values is not None:
+            cache_layer.sinks = sinks
             key, value = past_key_values.update(key, value, self.layer_idx)
-        output = self.o_proj(window.attend(query, key, value).transpose(1, 2).flatten(2))
+        output = self.o_proj(window.attend(query, key, value, sinks).transpose(1, 2).flatten(2))
         if self.layer_idx == 0:
-            window.first_input = hidden_states.detach()
+            rosa_forward.first_input = hidden_states.detach()
         if self.rosa_attn is not None:
-            retrieved = self.rosa_attn.retrieve(hidden_states, window, cache_layer)
+            retrieved = self.rosa_attn.retrieve(hidden_states, rosa_forward, cache_layer)
             if self.config.rosa_place == "mlp":
-                window.retrieved = retrieved
+                rosa_forward.retrieved = retrieved
             else:
                 output = output + self.rosa_attn.finish(retrieved, hidden_states).to(output.dtype)
         return output, None
@@ -560,17 +617,17 @@ class Qwen3RosaDecoderLayer(Qwen3DecoderLayer):
         super().__init__(config, layer_idx)
         self.self_attn = Qwen3RosaAttention(config, layer_idx)
 
-    def forward(self, hidden_states, rosa_window, past_key_values=None, **kwargs):
-        output = super().forward(hidden_states, rosa_window=rosa_window, past_key_values=past_key_values, **kwargs)
-        window, index = rosa_window, self.self_attn.layer_idx
-        if window.retrieved is not None:
-            retrieved, window.retrieved = window.retrieved, None
-            output = output + self.self_attn.rosa_attn.finish(retrieved, window.norms[index + 1](output)).to(output.dtype)
-        if window.last_adapter is not None and index + 1 == self.self_attn.config.num_hidden_layers:
-            normed = window.norms[index + 1](output)
+    def forward(self, hidden_states, rosa_forward, past_key_values=None, **kwargs):
+        output = super().forward(hidden_states, rosa_forward=rosa_forward, past_key_values=past_key_values, **kwargs)
+        index = self.self_attn.layer_idx
+        if rosa_forward.retrieved is not None:
+            retrieved, rosa_forward.retrieved = rosa_forward.retrieved, None
+            output = output + self.self_attn.rosa_attn.finish(retrieved, rosa_forward.norms[index + 1](output)).to(output.dtype)
+        if rosa_forward.last_adapter is not None and index + 1 == self.self_attn.config.num_hidden_layers:
+            normed = rosa_forward.norms[index + 1](output)
             cache_layer = past_key_values.layers[index] if past_key_values is not None else None
-            retrieved = window.last_adapter.retrieve(normed, window, cache_layer)
-            output = output + window.last_adapter.finish(retrieved, normed).to(output.dtype)
+            retrieved = rosa_forward.last_adapter.retrieve(normed, rosa_forward, cache_layer)
+            output = output + rosa_forward.last_adapter.finish(retrieved, normed).to(output.dtype)
         return output
 
 
@@ -636,16 +693,16 @@ class Qwen3RosaModel(RosaSettings, Qwen3Model):
             position_ids = torch.arange(past, past + count, device=tokens.device)[None]
             if present is not None:
                 position_ids = (present.long().cumsum(1) - 1).clamp(min=0)[:, -count:].to(tokens.device)
-        window = Window(batch, count, past, self.config.sliding_window, present)
+        forward = Forward(self.config, batch, count, past, present)
         layers = self.layers[: self.config.num_hidden_layers]
-        window.library = Library.find(getattr(self.config, "_name_or_path", None))
-        window.norms = [layer.input_layernorm for layer in layers] + [self.norm]
+        forward.library = Library.find(getattr(self.config, "_name_or_path", None))
+        forward.norms = [layer.input_layernorm for layer in layers] + [self.norm]
         if len(layers) < len(self.layers):
-            window.last_adapter = self.layers[-1].self_attn.rosa_attn
-        # A mask of four dimensions is taken as it is, so that none is made; the layers use the window in its place.
+            forward.last_adapter = self.layers[-1].self_attn.rosa_attn
+        # A mask of four dimensions is taken as it is, so that none is made; the layers use their windows in its place.
         return super().forward(input_ids=input_ids, attention_mask=torch.empty(1, 1, 1, 1, dtype=torch.bool),
                                position_ids=position_ids, past_key_values=past_key_values, inputs_embeds=inputs_embeds,
-                               use_cache=use_cache, rosa_window=window, **kwargs)
+                               use_cache=use_cache, rosa_forward=forward, **kwargs)
 
 
 def padding_of(attention_mask, batch, length):

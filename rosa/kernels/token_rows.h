@@ -17,7 +17,7 @@ struct MatrixRows {
 };
 
 // One token's queries of the heads that share a key/value head, and the keys and values that they see: oldest first, in
-// two runs (a ring may wrap; a run may be empty). Together at least one.
+// three runs (the first positions of a text, and a ring, which may wrap; a run may be empty). Together at least one.
 struct TokenAttention {
   struct Run {
     const void* keys;    // [count, head_dim]
@@ -26,7 +26,7 @@ struct TokenAttention {
   };
   const float* query;  // [num_heads, head_dim]
   int64_t num_heads, head_dim;
-  Run runs[2];
+  Run runs[3];
   RowType type;   // of keys and values
   float scale;    // of the scores
   float* scores;  // room for num_heads * (keys in all)

@@ -173,7 +173,8 @@ ROSA_INLINE void weighted_tail(const TokenAttention& a, const float* scores, int
 
 template <class Element>
 ROSA_INLINE void typed_attend(const TokenAttention& a) {
-  const int64_t count = a.runs[0].count + a.runs[1].count;
+  int64_t count = 0;
+  for (const TokenAttention::Run& run : a.runs) count += run.count;
   int64_t first = 0;
   for (const TokenAttention::Run& run : a.runs) {
     typed_products(a.query, a.num_heads, static_cast<const Element*>(run.keys), a.head_dim, 0, run.count,

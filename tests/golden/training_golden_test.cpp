@@ -192,7 +192,7 @@ TEST_P(DistillationRun, EqualsTheReference) {
   expect_tensors(file, "final.", trainer.trained(), 1e-5);
 
   at::NoGradGuard no_grad;
-  models::ForwardOptions options = student_options(config, &adapters, executor);
+  models::ForwardOptions options = student_options(config, model, &adapters, executor);
   const at::Tensor hidden = model.hidden_states(rows[0], options);
   const at::Tensor logits = model.logits(hidden);
   EXPECT_LE((logits - load(file, "final_eval_logits")).abs().max().item<double>(), 5e-5);

@@ -491,6 +491,38 @@ TEST_F(ConfigRules, TheNamesOfWeightsAreKnownBeforeTheyAreMade) {
   EXPECT_EQ(models::adapter_parameter_shapes(adapters.config(), model), shapes);
 }
 
+TEST_F(ConfigRules, WindowsAreOneOrOneForEachLayer) {
+  const auto loaded = [&](const Overrides& overrides) { return load(distill(), overrides).config.student; };
+  EXPECT_THAT(training::windows_of_layers(loaded({}), 3), IsEmpty());
+  EXPECT_THAT(training::windows_of_layers(loaded({"student.sliding_window=[4,0,9]"}), 3),
+              ::testing::ElementsAre(4, 0, 9));
+  EXPECT_EQ(loaded({"student.sliding_window=[4,0,9]"}).sliding_window, 9);
+  EXPECT_THAT(training::windows_of_layers(loaded({"student.global_layers=[2]"}), 3), ::testing::ElementsAre(6, 6, 0));
+  // What is dumped is read again.
+  const std::string dumped = dump(load(distill(), {"student.sliding_window=[4,0,9]", "student.sink_tokens=2"}).config);
+  EXPECT_THAT(training::windows_of_layers(load(dumped, {}).config.student, 3), ::testing::ElementsAre(4, 0, 9));
+  const std::vector<Case> cases = {
+      {{"student.sliding_window=0"}, {"student.sliding_window: expected a whole number from 1"}},
+      {{"student.sliding_window=[4,-1,2]"}, {"student.sliding_window"}},
+      {{"student.sink_tokens=-1"}, {"student.sink_tokens"}},
+  };
+  for (const auto& [overrides, parts] : cases) {
+    const std::string errors = errors_of(distill(), overrides);
+    for (const std::string& part : parts) EXPECT_THAT(errors, HasSubstr(part)) << ::testing::PrintToString(overrides);
+  }
+  for (const auto& [overrides, part] : {std::pair{Overrides{"student.sliding_window=[4,2]"},
+                                                  "student.sliding_window: lists 2 windows, the model has 3"},
+                                        {Overrides{"student.global_layers=[3]"},
+                                         "student.global_layers: names layer 3, the model has layers 0 to 2"}}) {
+    try {
+      training::check_before_training(load(distill(), overrides).config, training::Objective::distill, 1);
+      ADD_FAILURE() << "accepted " << ::testing::PrintToString(overrides);
+    } catch (const base::ConfigError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(part));
+    }
+  }
+}
+
 TEST_F(ConfigRules, WhatIsHardlyMeantIsAWarning) {
   const auto warnings_of = [&](const Overrides& overrides) {
     return training::check_before_training(load(distill(), overrides).config, training::Objective::distill, 1);
@@ -499,6 +531,7 @@ TEST_F(ConfigRules, WhatIsHardlyMeantIsAWarning) {
   const std::string text = (folder_ / "text.txt").string();
   std::ofstream(text) << std::string(5000, 'a');
   const std::vector<Case> cases = {
+      {{"student.global_layers=[0,1,2]"}, {"every layer of the student keeps global attention"}},
       {{"student.sliding_window=24"}, {"student.sliding_window is 24, which covers every sequence of 24"}},
       {{"data.sequence_length=600"}, {"data.sequence_length is 600, but the model is meant for 512"}},
       {{"data.kind=crops", "data.train_path=" + text, "data.held_out_path=" + text},

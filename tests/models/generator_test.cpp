@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kWindow = 7;
 
-enum class Kind { teacher, window, student, gated_student, fully_gated_student, bfloat16_student };
+enum class Kind { teacher, window, sinks, student, gated_student, fully_gated_student, bfloat16_student };
 
 class GeneratorTest : public ::testing::TestWithParam<Kind> {
  protected:
@@ -28,6 +28,10 @@ class GeneratorTest : public ::testing::TestWithParam<Kind> {
   ForwardOptions options() const {
     ForwardOptions options;
     if (GetParam() != Kind::teacher) options.sliding_window = kWindow;
+    if (GetParam() == Kind::sinks || GetParam() == Kind::gated_student) {
+      options.sink_tokens = 3;
+      options.layer_windows = {kWindow, 0, 2};
+    }
     if (GetParam() != Kind::teacher && GetParam() != Kind::window) {
       options.adapters = &adapters_;
       options.executor = &executor_;
@@ -307,7 +311,7 @@ TEST_P(GeneratorTest, DraftedTokensAreThePlainOnes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GeneratorTest,
-                         ::testing::Values(Kind::teacher, Kind::window, Kind::student, Kind::gated_student,
+                         ::testing::Values(Kind::teacher, Kind::window, Kind::sinks, Kind::student, Kind::gated_student,
                                            Kind::fully_gated_student, Kind::bfloat16_student));
 
 TEST(ContinueTexts, GoesOnWhereItEndedAndStopsWhereItIsTold) {

@@ -19,6 +19,9 @@ namespace rosa::models {
 namespace {
 
 constexpr int64_t kWindow = 16;
+// Of some cases: the second layer is global, the last one's window is in blocks of more than it.
+const std::vector<int64_t> kLayerWindows = {kWindow, 0, 5};
+constexpr int64_t kSinks = 3;
 
 enum class Case { plain, full, gated, qwen2, llama };
 
@@ -31,6 +34,7 @@ void stir_biases(CausalModel& model) {
 
 void write_case(const std::filesystem::path& folder, Case which) {
   const bool plain = which == Case::plain;
+  const bool has_spans = which == Case::qwen2 || which == Case::llama;
   const at::NoGradGuard no_gradient;
   ModelConfig config = tiny_config();
   config.tie_word_embeddings = plain;
@@ -66,6 +70,10 @@ void write_case(const std::filesystem::path& folder, Case which) {
   StudentExport settings{.sliding_window = kWindow, .dtype = "float32", .base_folder = folder / "base"};
   // The full case in many files.
   if (!plain) settings.max_shard_bytes = 60'000;
+  if (has_spans) {
+    settings.layer_windows = kLayerWindows;
+    settings.sink_tokens = kSinks;
+  }
   std::filesystem::create_directory(folder / "model");
   export_student(model, adapters, settings, folder / "model");
   std::filesystem::create_directory(folder / "adapter");
@@ -74,6 +82,10 @@ void write_case(const std::filesystem::path& folder, Case which) {
   HostExecutor executor(1);
   ForwardOptions options;
   options.sliding_window = kWindow;
+  if (has_spans) {
+    options.layer_windows = kLayerWindows;
+    options.sink_tokens = kSinks;
+  }
   options.adapters = &adapters;
   options.executor = &executor;
   const at::Tensor input_ids = random_ids(2, 90, config.vocab_size);

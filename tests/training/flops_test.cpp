@@ -50,6 +50,8 @@ TEST(Flops, VisiblePositions) {
   EXPECT_EQ(mean_visible_positions(5, 0), 3.0);
   EXPECT_EQ(mean_visible_positions(5, 9), 3.0);
   EXPECT_EQ(mean_visible_positions(5, 2), (1 + 2 + 2 + 2 + 2) / 5.0);
+  EXPECT_EQ(mean_visible_positions(5, 2, 1), (1 + 2 + 3 + 3 + 3) / 5.0);
+  EXPECT_EQ(mean_visible_positions(5, 3, 9), (1 + 2 + 3 + 4 + 5) / 5.0);
   EXPECT_THROW(mean_visible_positions(0, 0), base::ArgumentError);
   EXPECT_THROW(mean_visible_positions(4, -1), base::ArgumentError);
 }

@@ -103,6 +103,9 @@ TEST(PlanMemory, WindowsLossesAndDtypes) {
   config.train.micro_batch_sequences = 3;
   config.student.sliding_window = 150;  // a mask instead of blocks
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "wide window";
+  config.student = {.sliding_window = 16, .global_layers = {1}, .sink_tokens = 4};
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "a global layer and sinks";
+  config.student = {.sliding_window = 150};
   config.loss.distill_alpha = 0;
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "no teacher";
   config.loss.distill_alpha = 0.5;

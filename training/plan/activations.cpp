@@ -1,6 +1,7 @@
 #include "training/plan/activations.h"
 
 #include <algorithm>
+#include <set>
 
 #include "rosa/operator/qkv_estimator.h"
 
@@ -20,19 +21,18 @@ class Planner {
         num_tokens_(input.sequences * input.length),
         element_(input.element_bytes),
         query_width_(model_.num_attention_heads * model_.head_dim),
-        key_width_(model_.num_key_value_heads * model_.head_dim) {
-    const int64_t window = input.sliding_window < input.length ? input.sliding_window : 0;
-    const int64_t block = std::max(window, kMinBlock);
-    if (window > 0 && 2 * block < input.length) block_ = block;
-    has_mask_ = block_ > 0 || window > 0 || input.has_documents;
-  }
+        key_width_(model_.num_key_value_heads * model_.head_dim) {}
 
-  ActivationBytes count() const {
+  ActivationBytes count() {
     ActivationBytes bytes;
     bytes.after_loss = loss_rest();
     bytes.loss = loss_rest() + loss_chunk();
-    bytes.kept = shared() + tokens(model_.hidden_size * element_ + kFloat);  // of the final norm
-    for (const LayerFlow& layer : input_.flow.layers) {
+    bytes.kept = tables() + tokens(model_.hidden_size * element_ + kFloat);  // of the final norm
+    std::set<int64_t> windows;
+    for (size_t i = 0; i < input_.flow.layers.size(); ++i) {
+      const LayerFlow& layer = input_.flow.layers[i];
+      look_through(input_.layer_windows.empty() ? input_.sliding_window : input_.layer_windows.at(i));
+      if (windows.insert(window_).second) bytes.kept += mask();
       bytes.kept += input_.checkpointing ? kept_by_checkpoint(layer) : kept_by_layer(layer);
     }
     bytes.backward = std::max(backward_of_norm(), backward_of_last_layer());
@@ -48,16 +48,32 @@ class Planner {
     return input_.sequences * ((input_.length + block_ - 1) / block_) * block_;
   }
 
-  // Rotary tables and the attention's mask, which all layers share.
-  int64_t shared() const {
+  // From here on a layer with this window is meant.
+  void look_through(int64_t window) {
+    window_ = window < input_.length ? window : 0;
+    const int64_t block = std::max(window_, kMinBlock);
+    block_ = window_ > 0 && 2 * block < input_.length ? block : 0;
+    has_mask_ = window_ > 0 || input_.has_documents;
+  }
+  int64_t sinks() const { return window_ > 0 ? std::min(input_.sink_tokens, input_.length) : 0; }
+  // Keys that a block of queries looks at.
+  int64_t block_keys() const { return 2 * block_ + sinks(); }
+
+  // Rotary tables.
+  int64_t tables() const {
     const int64_t rows = input_.has_documents ? num_tokens_ : input_.length;
-    int64_t bytes = 2 * rows * model_.head_dim * element_;
+    return 2 * rows * model_.head_dim * element_;
+  }
+
+  // The attention's mask, which all layers of one window share.
+  int64_t mask() const {
+    const int64_t rows = input_.has_documents ? num_tokens_ : input_.length;
     if (block_ > 0) {
-      bytes += padded_tokens() * 2 * block_ * element_;
-    } else if (has_mask_ && input_.length <= kRowChunk) {
-      bytes += rows * input_.length * element_;
+      const int64_t num_blocks = padded_tokens() / input_.sequences / block_;
+      const int64_t texts = input_.has_documents ? input_.sequences : 1;
+      return padded_tokens() * block_keys() * element_ + texts * num_blocks * sinks() * input_.length * element_;
     }
-    return bytes;
+    return has_mask_ && input_.length <= kRowChunk ? rows * input_.length * element_ : 0;
   }
 
   int64_t kept_by_attention(const LayerFlow& layer) const {
@@ -67,7 +83,7 @@ class Planner {
     if (norms && layer.k_proj.output()) bytes += tokens(key_width_ * element_ + model_.num_key_value_heads * kFloat);
     if (!layer.has_attention_gradient()) return bytes;
     const int64_t own = padded_tokens();
-    const int64_t seen = block_ > 0 ? 2 * own : own;
+    const int64_t seen = block_ > 0 ? own / block_ * block_keys() : own;
     bytes +=
         own * (2 * query_width_ * element_ + model_.num_attention_heads * kFloat) + seen * 2 * key_width_ * element_;
     if (has_mask_ && block_ == 0 && input_.length > kRowChunk) {
@@ -214,6 +230,8 @@ class Planner {
   const ActivationInput& input_;
   const models::ModelConfig& model_;
   int64_t num_tokens_, element_, query_width_, key_width_;
+  // Of the layer that is looked at.
+  int64_t window_ = 0;
   int64_t block_ = 0;  // of the window's attention; 0: not in blocks
   bool has_mask_ = false;
 };

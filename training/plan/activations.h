@@ -15,9 +15,11 @@ struct ActivationInput {
   const models::ModelConfig& model;
   const models::AdapterConfig* adapter = nullptr;  // resolved; null: none
   const GradientFlow& flow;
-  int64_t sequences = 1, length = 0;  // of the micro-batch
-  int64_t sliding_window = 0;         // 0: every earlier position
-  bool has_documents = false;         // packed token files
+  int64_t sequences = 1, length = 0;        // of the micro-batch
+  int64_t sliding_window = 0;               // 0: every earlier position
+  std::vector<int64_t> layer_windows = {};  // of each layer; empty: sliding_window
+  int64_t sink_tokens = 0;
+  bool has_documents = false;  // packed token files
   bool has_teacher = false;
   int64_t teacher_state_bytes = 0;  // of a token's hidden state in a teacher of its own; 0: as the student's
   bool checkpointing = false;

@@ -65,13 +65,16 @@ Cost adapter_cost(const models::ModelConfig& model, const models::AdapterConfig&
 
 }  // namespace
 
-double mean_visible_positions(int64_t sequence_length, int64_t window) {
+double mean_visible_positions(int64_t sequence_length, int64_t window, int64_t sinks) {
   base::require(sequence_length >= 1 && window >= 0, "mean_visible_positions: got a length of ", sequence_length,
                 " and a window of ", window, ", expected at least 1 and 0");
   const auto length = static_cast<double>(sequence_length);
   const double seen = window == 0 ? length : std::min(static_cast<double>(window), length);
   // The first `seen` positions see 1, 2, ..., the others as many as fit the window.
-  return (seen * (seen + 1) / 2 + (length - seen) * seen) / length;
+  // Position t sees min(sinks, t - window + 1) of the first positions beside its window.
+  const double outside = length - seen, beside = std::min(static_cast<double>(sinks), outside);
+  const double of_sinks = beside * (beside + 1) / 2 + (outside - beside) * beside;
+  return (seen * (seen + 1) / 2 + outside * seen + of_sinks) / length;
 }
 
 namespace {
@@ -87,11 +90,13 @@ double forward_cost(const models::ModelConfig& model, int64_t sequence_length) {
 
 TokenFlops token_flops(const FlopsInput& input) {
   const models::ModelConfig& model = input.model;
-  const double seen_by_student = mean_visible_positions(input.sequence_length, input.sliding_window);
   const GradientFlow flow = gradient_flow(model, input.adapter, input.trained);
   TokenFlops flops;
   Cost student;
-  for (const LayerFlow& layer : flow.layers) {
+  for (size_t i = 0; i < flow.layers.size(); ++i) {
+    const LayerFlow& layer = flow.layers[i];
+    const int64_t window = input.layer_windows.empty() ? input.sliding_window : input.layer_windows.at(i);
+    const double seen_by_student = mean_visible_positions(input.sequence_length, window, input.sink_tokens);
     Cost cost = base_cost(model, layer);
     cost.add(attention_cost(model, layer, seen_by_student));
     if (layer.has_adapter) cost.add(adapter_cost(model, *input.adapter, layer));

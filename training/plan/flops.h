@@ -24,7 +24,9 @@ struct FlopsInput {
   const models::AdapterConfig* adapter = nullptr;
   // Tokens; each sees what its attention lets it see in one document as long as the sequence.
   int64_t sequence_length = 0;
-  int64_t sliding_window = 0;                    // of the student; 0: every position up to its own
+  int64_t sliding_window = 0;               // of the student; 0: every position up to its own
+  std::vector<int64_t> layer_windows = {};  // of each of its layers; empty: sliding_window
+  int64_t sink_tokens = 0;
   const models::ModelConfig* teacher = nullptr;  // null: none
   std::set<std::string> trained = {};  // names of the parameters with a gradient, as Trainer::trained() has them
 };
@@ -43,7 +45,8 @@ struct TokenFlops {
 // Throws ArgumentError where sequence_length is below 1 or sliding_window below 0.
 TokenFlops token_flops(const FlopsInput& input);
 
-// The positions that a token sees, a mean over those of a sequence; window 0: all up to its own.
-double mean_visible_positions(int64_t sequence_length, int64_t window);
+// The positions that a token sees, a mean over those of a sequence; window 0: all up to its own. `sinks`: the first
+// positions, which a window sees besides.
+double mean_visible_positions(int64_t sequence_length, int64_t window, int64_t sinks = 0);
 
 }  // namespace rosa::training

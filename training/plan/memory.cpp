@@ -149,6 +149,9 @@ class MemoryPlanner {
          .sequences = config_.train.micro_batch_sequences,
          .length = longest(),
          .sliding_window = distills ? config_.student.sliding_window : 0,
+         .layer_windows =
+             distills ? windows_of_layers(config_.student, input_.model.num_hidden_layers) : std::vector<int64_t>(),
+         .sink_tokens = distills ? config_.student.sink_tokens : 0,
          .has_documents = config_.data.kind == DataKind::token_file && config_.data.packed_documents,
          .has_teacher = distills && config_.loss.distill_alpha > 0,
          .teacher_state_bytes =

@@ -80,6 +80,9 @@ RunPlan plan_run(const PlanInput& input) {
                             .adapter = sizes.adapter(),
                             .sequence_length = config.data.sequence_length,
                             .sliding_window = distills ? config.student.sliding_window : 0,
+                            .layer_windows = distills ? windows_of_layers(config.student, input.model.num_hidden_layers)
+                                                      : std::vector<int64_t>(),
+                            .sink_tokens = config.student.sink_tokens,
                             .teacher = distills && config.loss.distill_alpha > 0 ? teacher : nullptr,
                             .trained = sizes.trained()});
   plan.memory = memory_of(input);

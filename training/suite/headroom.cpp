@@ -109,7 +109,7 @@ class SequenceScorer {
     const at::Tensor positions = batch.documents.defined() ? models::positions_in_documents(batch.documents)
                                                            : at::arange(length, at::kLong).unsqueeze(0);
     model_.set_rotary_tables(positions, context);
-    const models::CausalAttention attention(1, length, config_.sliding_window, batch.documents, hidden);
+    const models::CausalAttention attention(1, length, {.window = config_.sliding_window}, batch.documents, hidden);
     context.attention = [&attention](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
       return attention(query, key, value);
     };
