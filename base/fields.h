@@ -93,6 +93,10 @@ class FieldVisitor {
     end_section();
   }
 
+  // Texts that the field of this name, visited next, was given by before, each with what it is now.
+  virtual void earlier_spellings(std::string_view /*name*/,
+                                 const std::vector<std::pair<std::string, std::string>>& /*spellings*/) {}
+
   // An enumeration, written by name.
   template <class Enum>
   void choice(std::string_view name, Enum& value, Role role, const std::vector<std::pair<std::string, Enum>>& names,

@@ -122,8 +122,9 @@ class ConfigFiller : public base::FieldVisitor {
              const std::vector<std::string>& choices) override {
     const std::string key = add_key(name, help);
     const std::string expected = choices.empty() ? "text" : expected_choice(choices);
-    const std::optional<std::string> text = fill_text(name, expected, "write \"\" for an empty text");
+    std::optional<std::string> text = fill_text(name, expected, "write \"\" for an empty text");
     if (!text) return;
+    if (const auto earlier = earlier_.find(key + '=' + *text); earlier != earlier_.end()) text = earlier->second;
     if (choices.empty() || std::find(choices.begin(), choices.end(), *text) != choices.end()) {
       value = *text;
       return;
@@ -166,6 +167,10 @@ class ConfigFiller : public base::FieldVisitor {
       field(name, value, role, help, range);
       if (found) list.clear();
     }
+  }
+  void earlier_spellings(std::string_view name,
+                         const std::vector<std::pair<std::string, std::string>>& spellings) override {
+    for (const auto& [before, now] : spellings) earlier_[full_key(name) + '=' + before] = now;
   }
   void begin_section(std::string_view name, std::string_view help) override;
   void end_section() override { close_frame(); }
@@ -217,9 +222,10 @@ class ConfigFiller : public base::FieldVisitor {
   const ConfigInput& input_;
   std::vector<Frame> frames_;
   ConfigSources sources_;
-  KnownKeys known_;                 // keys and sections with their help
-  std::set<std::string> sections_;  // full keys
-  std::set<std::string> wrong_;     // full keys with a problem of their own
+  std::map<std::string, std::string> earlier_;  // "key=text" of before, what it is now
+  KnownKeys known_;                             // keys and sections with their help
+  std::set<std::string> sections_;              // full keys
+  std::set<std::string> wrong_;                 // full keys with a problem of their own
   std::vector<base::PlacedProblem> problems_;
   std::vector<Unknown> unknowns_;
 };

@@ -26,6 +26,11 @@ std::string estimator_help() {
 
 }  // namespace
 
+std::string position_bias_name(const std::string& text, const std::string& estimator) {
+  if (text == "false") return estimator == "soft_rosa" ? "exp" : "none";
+  return text == "true" ? "exp" : text;
+}
+
 std::string adapter_weight_name(int64_t layer, const std::string& name) {
   return concat("model.layers.", layer, ".self_attn.rosa_attn.", name);
 }
@@ -102,7 +107,13 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
       "sigmoid: p (1 - p).");
   visitor.field("sufa_head_dim", config.sufa_head_dim, Role::recipe,
                 "Width of a SUFA query: sufa_head_dim / query_key_bits symbols are compared.", {1, 1 << 14});
-  visitor.field("position_bias", config.position_bias, Role::recipe, "Whether SUFA prefers late positions a little.");
+  visitor.earlier_spellings("position_bias", {{"true", position_bias_name("true", config.estimator)},
+                                              {"false", position_bias_name("false", config.estimator)}});
+  visitor.choice("position_bias", config.position_bias, Role::recipe,
+                 {{"none", PositionBias::none}, {"exp", PositionBias::exp}, {"log", PositionBias::log}},
+                 "How sufa and soft_rosa prefer late positions, by their distance. exp: a little, as in rosa_soft's "
+                 "operator of 20251121. log: by the distance's logarithm, with sufa's keys before the query alone, as "
+                 "in rosa_soft's minirosa.");
   visitor.field(
       "exact_value_gradient", config.exact_value_gradient, Role::recipe,
       "Whether value logits get the straight-through gradient of the retrieved row instead of the estimator's.");

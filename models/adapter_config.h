@@ -58,7 +58,7 @@ struct AdapterConfig {
   ProxyMask proxy_mask = ProxyMask::causal;
   FlipScale flip_scale = FlipScale::softsign;
   int64_t sufa_head_dim = 128;
-  bool position_bias = true;
+  PositionBias position_bias = PositionBias::exp;
   bool exact_value_gradient = false;
   bool query_key_gradient = true;
 };
@@ -69,6 +69,10 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config);
 void check(base::ConfigProblems& problems, const AdapterConfig& config);
 // The rules between the adapters and the model that gets them.
 void check(base::ConfigProblems& problems, const AdapterConfig& config, const ModelConfig& model);
+
+// What adapter.position_bias is called that was written as true or false, by the estimator beside it: true was exp, and
+// false took the bias from SUFA alone. Any other text is returned as it is.
+std::string position_bias_name(const std::string& text, const std::string& estimator);
 
 // Gives it rosa_soft's form: beside the attention and without gates. Every adapter had it before there were others.
 void use_plain_form(AdapterConfig& config);

@@ -119,6 +119,9 @@ Values texts_of(const base::StateDict& state) {
   for (const auto& [name, value] : state.values) {
     if (const auto* text = std::get_if<std::string>(&value)) texts[name] = *text;
   }
+  if (const auto bias = texts.find("adapter.position_bias"); bias != texts.end()) {
+    bias->second = models::position_bias_name(bias->second, texts["adapter.estimator"]);
+  }
   return texts;
 }
 

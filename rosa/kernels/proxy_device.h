@@ -28,6 +28,7 @@ struct ProxyArguments {
   int64_t value_bits = 0;    // M, 1 ... 63
   int64_t max_distance = 0;  // as in SufaProblem and SoftRosaProblem; at least 1
   int64_t num_symbols = 0;   // SUFA: W
+  int64_t num_hidden = 0;    // as in SufaProblem
   float bits_scale = 1;      // soft ROSA; dense surrogate: kMismatchScale / (2 D)
   float bits_offset = 0;     // soft ROSA
   double logit_scale = 1;

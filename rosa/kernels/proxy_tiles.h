@@ -168,7 +168,7 @@ ROSA_BLOCK_CODE void finish_rows(Block& block, const ProxyArguments& p, const Se
     const bool is_best = states[thread].best_run == best_run[thread];
     best_distance[thread] = is_best ? states[thread].best_distance : INT32_MAX;
     confidence[thread] = kRuns && best_run[thread] < 1 ? static_cast<float>(best_run[thread]) : 1.0F;
-    inverse[thread] = 1 / sum[thread];
+    inverse[thread] = sum[thread] > 0 ? 1 / sum[thread] : 0;  // 0: a row that sees nothing
     grad_confidence[thread] = 0;
     const int64_t t = begin + row_of(thread);
     if (t < view.length && part_of(thread) == 0 && view.grad_output != nullptr) {

@@ -19,6 +19,7 @@ struct SufaProblem {
   int64_t max_distance = 0;     // row t sees columns t - max_distance + 1 ... t; at least 1
   float scale = 1;              // of the scores
   const float* bias = nullptr;  // [padded_length(length)]: added to the score at distance t - j; finite
+  int64_t num_hidden = 0;       // 1: no row sees column 0, and row 0 gives 0
 };
 
 // How much workspace the two functions below need for this problem: bytes at an address divisible by 8, which need not

@@ -42,7 +42,8 @@ ROSA_BLOCK_CODE void sufa_forward_block(Block& block, const ProxyArguments& p, T
         walk_scores(p, view, begin, strip + thread,
                     [&](int64_t r, float score) { scores.values[r * kTilePitch + thread] = score; });
       });
-      add_tile<kMaxValueBits, false>(block, p, view, {begin, strip, view.length, p.max_distance}, scores, states);
+      add_tile<kMaxValueBits, false>(block, p, view, {begin, strip, view.length, p.max_distance, p.num_hidden}, scores,
+                                     states);
     }
     finish_rows<kMaxValueBits, false, float>(block, p, view, begin, states);
   }
@@ -56,7 +57,7 @@ ROSA_BLOCK_CODE void sufa_backward_of_tile(const ProxyArguments& p, const Segmen
   const auto ring_at = [&](int64_t t) -> float& { return ring[static_cast<uint32_t>(t) % ring_rows * kBlockThreads]; };
   walk_scores(p, view, begin, delta, [&](int64_t r, float score) {
     const int64_t t = begin + r;
-    const bool is_visible = delta <= t && delta < p.max_distance;
+    const bool is_visible = delta <= t - p.num_hidden && delta < p.max_distance;
     const float weight = is_visible ? weight_of(p, view, t, delta, score) : 0.0F;
     weights[r * kTilePitch] = weight;
     ring_at(t) = is_visible ? grad_logit_of<float>(p, view, t, delta, weight, 1) : 0.0F;

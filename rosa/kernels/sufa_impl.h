@@ -25,6 +25,11 @@ struct Layout {
   int64_t pitch;  // of the reversed arrays: room for reads beyond both ends of the valid distances
 };
 
+// How many distances row t sees.
+ROSA_INLINE int64_t num_visible(const SufaProblem& problem, int64_t t) {
+  return smaller(t + 1 - problem.num_hidden, problem.max_distance);
+}
+
 // products[r][delta] = scale * d_t(delta) for t = begin + r < end, 0 for delta >= t; `count` vectors a row.
 template <int kBits>
 ROSA_INLINE void diagonal_products(const SufaProblem& problem, const Layout& layout, const float* query,
@@ -123,7 +128,7 @@ struct RowSums {
   }
   __attribute__((always_inline)) void write(float* row, int64_t num_bits) const {
     const int64_t bits = kBits > 0 ? kBits : num_bits;
-    const float inverse = 1.0F / sum_of(total);
+    const float sum = sum_of(total), inverse = sum > 0 ? 1.0F / sum : 0.0F;  // 0: a row that sees nothing
     for (int64_t bit = 0; bit < bits; ++bit) row[bit] = sum_of(mixed[bit]) * inverse;
   }
 };
@@ -136,7 +141,7 @@ ROSA_INLINE void forward_block(const SufaProblem& problem, const Layout& layout,
   const int64_t count = num_vecs(smaller(problem.max_distance, end));
   diagonal_products<kQueryBits>(problem, layout, query, query_stride, arrays.keys, begin, end, count, arrays.products);
   for (int64_t t = begin; t < end; ++t) {
-    const int64_t r = t - begin, visible = smaller(t + 1, problem.max_distance), filled = num_vecs(visible);
+    const int64_t r = t - begin, visible = num_visible(problem, t), filled = num_vecs(visible);
     const float* suffix = r + 1 < layout.block ? arrays.suffixes + (r + 1) * layout.distances : nullptr;
     const float best = logits_of_row(arrays.products + r * layout.distances, suffix, problem.bias, visible,
                                      arrays.prefix, count, arrays.logits);
@@ -159,7 +164,7 @@ ROSA_INLINE void forward_tile_of_row(const SufaProblem& problem, const Layout& l
                                      RowSums<kValueBits>& sums) {
   constexpr float kLog2OfE = 1.44269504F;
   const int64_t bits = kQueryBits > 0 ? kQueryBits : problem.query_bits;
-  const int64_t visible = smaller(t + 1, problem.max_distance);
+  const int64_t visible = num_visible(problem, t);
   const float* suffix = r + 1 < layout.block ? arrays.suffixes + (r + 1) * layout.distances : nullptr;
   float* products = arrays.products + r * layout.distances;
   const float* keys = arrays.keys + layout.length - t;
@@ -192,7 +197,7 @@ ROSA_INLINE void forward_block_bounded(const SufaProblem& problem, const Layout&
   for (int64_t tile = 0; tile < count; tile += kTileVecs) {
     const int64_t tile_end = smaller(tile + kTileVecs, count);
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t r = t - begin, filled = smaller(num_vecs(smaller(t + 1, problem.max_distance)), tile_end);
+      const int64_t r = t - begin, filled = smaller(num_vecs(num_visible(problem, t)), tile_end);
       float* kept = arrays.sums + r * sums_size;
       RowSums<kValueBits> sums;
       if (tile > 0) sums.go_on(kept, problem.value_bits);
@@ -304,7 +309,7 @@ ROSA_INLINE void backward_of_row(const SufaProblem& problem, const Layout& layou
                                  int64_t t, float best, const float* upstream, int64_t count, bool want_values,
                                  float* grad_logits) {
   const int64_t value_bits = kValueBits > 0 ? kValueBits : problem.value_bits;
-  const int64_t visible = smaller(t + 1, problem.max_distance), filled = num_vecs(visible);
+  const int64_t visible = num_visible(problem, t), filled = num_vecs(visible);
   const float* values = arrays.values + layout.length - 1 - t;
   float* grad_values = arrays.grad_values + layout.length - 1 - t;
   Vec total = Vec{}, weighted = Vec{};
@@ -319,7 +324,7 @@ ROSA_INLINE void backward_of_row(const SufaProblem& problem, const Layout& layou
     store(arrays.logits + e * kLanes, weight);
     store(arrays.grad_weights + e * kLanes, grad);
   }
-  const float inverse = 1.0F / sum_of(total);
+  const float sum = sum_of(total), inverse = sum > 0 ? 1.0F / sum : 0.0F;
   const float mean = sum_of(weighted) * inverse;
   for (int64_t e = 0; e < filled; ++e) {
     const Vec weight = load(arrays.logits + e * kLanes) * inverse;
@@ -403,7 +408,7 @@ void backward_of_head(const SufaProblem& problem, const Layout& layout, Backward
       const int64_t r = t - begin;
       const float* suffix = begin > 0 && r + 1 < layout.block ? arrays.suffixes + (r + 1) * layout.distances : nullptr;
       const float best = logits_of_row(arrays.products + r * layout.distances, suffix, problem.bias,
-                                       smaller(t + 1, problem.max_distance), arrays.running, count, arrays.logits);
+                                       num_visible(problem, t), arrays.running, count, arrays.logits);
       backward_of_row<kValueBits>(problem, layout, arrays, t, best, upstream + t * upstream_stride, count, want_values,
                                   arrays.grad_logits + r * layout.distances);
     }

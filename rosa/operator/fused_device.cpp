@@ -1,6 +1,7 @@
 #include "rosa/operator/fused_device.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -44,12 +45,13 @@ class DeviceCall {
     arguments_.length = query_.size(3);
     arguments_.query_bits = query_.size(2);
     arguments_.value_bits = value_.size(2);
-    arguments_.max_distance = visible_distance(options, arguments_.length);
+    arguments_.max_distance = visible_distance(proxy, options, arguments_.length);
     arguments_.query = floats_of(query_);
     arguments_.key = floats_of(key_);
     arguments_.value = floats_of(value_);
     if (proxy == Proxy::sufa) {
       arguments_.num_symbols = options.sufa_head_dim / arguments_.query_bits;
+      arguments_.num_hidden = sufa_hidden(options);
       arguments_.logit_scale = sufa_scale(options);
     } else if (proxy == Proxy::dense_surrogate) {
       arguments_.bits_scale =
@@ -123,9 +125,13 @@ class DeviceCall {
 
   at::Tensor position_bias(Proxy proxy, const OperatorOptions& options) const {
     const auto doubles = query_.options().dtype(at::kDouble);
-    const bool has_none = proxy == Proxy::dense_surrogate || (proxy == Proxy::sufa && !options.position_bias);
+    const bool has_none = proxy == Proxy::dense_surrogate || options.position_bias == PositionBias::none;
     if (has_none) return at::zeros({arguments_.max_length}, query_.options());
     const at::Tensor delta = at::arange(arguments_.max_length, doubles);
+    if (options.position_bias == PositionBias::log) {
+      const at::Tensor bias = (1 - (delta + 2).log().clamp_min(1) / std::log(kPositionScale)).clamp_min(0);
+      return (bias / options.attn_tau).to(at::kFloat);
+    }
     return ((-(delta + 1) / kPositionScale).exp() / options.attn_tau).to(at::kFloat);
   }
 
@@ -137,9 +143,9 @@ class DeviceCall {
 
 }  // namespace
 
-bool can_fuse_on_device(const OperatorInput& input, const OperatorOptions& options) {
+bool can_fuse_on_device(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   return options.proxy_kernel == ProxyKernel::fused && input.query.is_cuda() &&
-         input.query.scalar_type() != at::kDouble && !input.mask.defined();
+         input.query.scalar_type() != at::kDouble && has_plain_mask(proxy, input, options);
 }
 
 at::Tensor device_fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,

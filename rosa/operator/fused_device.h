@@ -22,7 +22,7 @@ struct ProxyLauncher {
 ProxyLauncher device_launcher(at::Device device);
 
 // Whether proxy_forward and proxy_backward take the two functions below.
-bool can_fuse_on_device(const OperatorInput& input, const OperatorOptions& options);
+bool can_fuse_on_device(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 
 // As proxy_forward and proxy_backward, on the device of the input. Queues work and returns, but for documents on the
 // device, which are read on the host first. The gradients' sums are added in no fixed order.

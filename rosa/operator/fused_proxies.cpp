@@ -83,6 +83,7 @@ class Pieces {
   kernels::SufaProblem sufa_problem() const {
     kernels::SufaProblem problem = sized<kernels::SufaProblem>();
     problem.num_symbols = options_.sufa_head_dim / problem.query_bits;
+    problem.num_hidden = sufa_hidden(options_);
     problem.scale = static_cast<float>(sufa_scale(options_));
     problem.bias = bias_.data();
     return problem;
@@ -104,7 +105,7 @@ class Pieces {
     problem.length = length_;
     problem.query_bits = rows.query.size(3);
     problem.value_bits = rows.value.size(3);
-    problem.max_distance = visible_distance(options_, length_);
+    problem.max_distance = visible_distance(proxy_, options_, length_);
     return problem;
   }
 
@@ -153,10 +154,13 @@ at::Tensor empty_like_rows(const at::Tensor& rows, int64_t heads, int64_t bits) 
 
 std::vector<float> fused_bias(Proxy proxy, const OperatorOptions& options, int64_t length, int64_t size) {
   std::vector<float> bias(static_cast<size_t>(size), 0.0F);
-  if (proxy == Proxy::sufa && !options.position_bias) return bias;
+  if (options.position_bias == PositionBias::none || proxy == Proxy::dense_surrogate) return bias;
+  const bool is_log = options.position_bias == PositionBias::log;
   for (int64_t delta = 0; delta < length; ++delta) {
-    bias[static_cast<size_t>(delta)] =
-        static_cast<float>(std::exp(-static_cast<double>(delta + 1) / kPositionScale) / options.attn_tau);
+    const auto distance = static_cast<double>(delta);
+    const double value = is_log ? std::max(0.0, 1 - std::max(std::log(distance + 2), 1.0) / std::log(kPositionScale))
+                                : std::exp(-(distance + 1) / kPositionScale);
+    bias[static_cast<size_t>(delta)] = static_cast<float>(value / options.attn_tau);
   }
   return bias;
 }
@@ -169,8 +173,15 @@ double soft_rosa_offset(const OperatorOptions& options, int64_t query_bits) {
   return static_cast<double>(query_bits - 1) * (1 - options.bits_tau) / options.bits_tau;
 }
 
-int64_t visible_distance(const OperatorOptions& options, int64_t length) {
-  return options.proxy_mask == ProxyMask::sliding_window ? std::min(options.sliding_window, length) : length;
+int64_t sufa_hidden(const OperatorOptions& options) { return options.position_bias == PositionBias::log ? 1 : 0; }
+
+int64_t visible_distance(Proxy proxy, const OperatorOptions& options, int64_t length) {
+  if (options.proxy_mask == ProxyMask::causal) return length;
+  return std::min(options.sliding_window - (proxy == Proxy::sufa ? sufa_hidden(options) : 0), length);
+}
+
+bool has_plain_mask(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
+  return !input.mask.defined() && visible_distance(proxy, options, 1) >= 1;
 }
 
 FusedRows::FusedRows(Proxy kind, const OperatorInput& input, const OperatorOptions& options) : proxy(kind) {
@@ -207,9 +218,9 @@ std::array<at::Tensor, 3> FusedRows::logit_gradients(const std::array<at::Tensor
   return result;
 }
 
-bool can_fuse(const OperatorInput& input, const OperatorOptions& options) {
+bool can_fuse(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   return options.proxy_kernel == ProxyKernel::fused && input.query.is_cpu() &&
-         input.query.scalar_type() != at::kDouble && !input.mask.defined();
+         input.query.scalar_type() != at::kDouble && has_plain_mask(proxy, input, options);
 }
 
 at::Tensor fused_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {

@@ -12,7 +12,7 @@
 namespace rosa {
 
 // Whether the two functions below can do this call.
-bool can_fuse(const OperatorInput& input, const OperatorOptions& options);
+bool can_fuse(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 
 // As proxy_forward (which has no fused form of the dense surrogate) and proxy_backward. Sequences and key/value heads
 // are spread over ATen's threads; the result does not depend on their number.
@@ -21,15 +21,20 @@ std::array<at::Tensor, 3> fused_backward(Proxy proxy, const OperatorInput& input
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed);
 
 // What every fused form computes from the options.
+// Whether no mask but the causal one and the window restricts the call, and a row but the first sees something.
+bool has_plain_mask(Proxy proxy, const OperatorInput& input, const OperatorOptions& options);
 // p(t,j) / attn_tau at the distances t - j = 0 ... length-1, or zeros where the proxy has no position bias; padded with
-// zeros to `size`.
+// zeros to `size`. The kernels have one form of SUFA: column j is key j - 1 and carries value j. The logarithmic SUFA
+// is that, less the first column (sufa_hidden) and less one of the window (visible_distance).
 std::vector<float> fused_bias(Proxy proxy, const OperatorOptions& options, int64_t length, int64_t size);
 // Of SUFA's scores: 1 / (attn_tau sqrt(sufa_head_dim)).
 double sufa_scale(const OperatorOptions& options);
 // Soft ROSA's (D - 1) (1 - bits_tau) / bits_tau, what is subtracted within the sigmoid.
 double soft_rosa_offset(const OperatorOptions& options, int64_t query_bits);
-// How far back the proxy sees: the sliding window, or `length`.
-int64_t visible_distance(const OperatorOptions& options, int64_t length);
+// How many first columns SUFA does not see.
+int64_t sufa_hidden(const OperatorOptions& options);
+// How many columns back the proxy sees: the sliding window, or `length`.
+int64_t visible_distance(Proxy proxy, const OperatorOptions& options, int64_t length);
 
 // The logits as the kernels take them: float32 tanh(query / bits_tau), tanh(key / bits_tau), sigmoid(value / bits_tau);
 // of the dense surrogate the signs.

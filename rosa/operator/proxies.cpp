@@ -47,33 +47,51 @@ at::Tensor concatenate_earlier_rows(const at::Tensor& rows, int64_t num_rows, in
   return at::cat(parts, 3);
 }
 
-at::Tensor position_bias(int64_t length, const at::TensorOptions& options) {
-  const at::Tensor position = at::arange(length, options);
+// The logarithmic bias b at distances x >= 1.
+at::Tensor log_bias(const at::Tensor& x) { return (1 - x.log().clamp_min(1) / std::log(kPositionScale)).clamp_min(0); }
+
+// [T,T]: SUFA's position bias. Above the diagonal it means nothing.
+at::Tensor sufa_bias(int64_t length, const OperatorOptions& options, const at::TensorOptions& tensor_options) {
+  const at::Tensor position = at::arange(length, tensor_options);
+  if (options.position_bias == PositionBias::log) {
+    return log_bias((position.unsqueeze(1) - position.unsqueeze(0) + 1).clamp_min(1));
+  }
   return ((position.unsqueeze(0) - position.unsqueeze(1) - 1) / kPositionScale).exp();
 }
 
-// What both forms of SUFA begin with; one document a batch row.
+// What both forms of SUFA begin with; one document a batch row. With the logarithmic bias column j is key j and carries
+// value j + 1; else it is key j - 1 and carries value j.
 struct WidenedRows {
   WidenedRows(const OperatorInput& input, const OperatorOptions& options) {
     const at::ScalarType dtype = compute_dtype(input.query);
     const int64_t heads = input.query.size(1), num_symbols = options.sufa_head_dim / input.query.size(3);
     const at::Tensor narrow_query = at::tanh(input.query.to(dtype) / options.bits_tau);
     const at::Tensor narrow_key = widen_heads(at::tanh(input.key.to(dtype) / options.bits_tau), heads);
+    const bool is_log = options.position_bias == PositionBias::log;
     query = concatenate_earlier_rows(narrow_query, num_symbols, 0) * sufa_scale(options);
-    key = concatenate_earlier_rows(narrow_key, num_symbols, 1);
+    key = concatenate_earlier_rows(narrow_key, num_symbols, is_log ? 0 : 1);
     value = widen_heads(at::sigmoid(input.value.to(dtype) / options.bits_tau), heads);
+    if (is_log) value = at::constant_pad_nd(value, {0, 0, -1, 1});
   }
 
   at::Tensor query, key;  // [B,H,T,num_symbols * D], queries scaled
   at::Tensor value;       // [B,H,T,M]
 };
 
-// Two factors of the position bias, as one more column of queries and keys: no [T,T] array. Padded to a multiple of 8
-// columns, which the attention kernels of GPUs want, as are the values, whose rows they want as wide as the queries'.
+// [T,T], or with the input's mask [1|B,1|H,T,T], bool: the columns that SUFA's rows see.
+at::Tensor sufa_visible(const OperatorInput& input, const OperatorOptions& options) {
+  at::Tensor visible = visible_cells(input.query.size(2), options, input.query.device());
+  if (options.position_bias == PositionBias::log) visible = visible.tril(-1);
+  return input.mask.defined() ? visible.logical_and(input.mask) : visible;
+}
+
+// Two factors of the exponential bias, as one more column of queries and keys: no [T,T] array. The logarithmic one has
+// no such factors and is a [T,T] array for all heads. Padded to a multiple of 8 columns, which the attention kernels of
+// GPUs want, as are the values, whose rows they want as wide as the queries'.
 at::Tensor sufa_by_sdpa(const OperatorInput& input, const OperatorOptions& options) {
   WidenedRows rows(input, options);
   const int64_t length = rows.query.size(2), value_bits = rows.value.size(3);
-  if (options.position_bias) {
+  if (options.position_bias == PositionBias::exp) {
     const at::Tensor position = at::arange(length, rows.query.options());
     const auto column = [&](const at::Tensor& factor, const at::Tensor& beside) {
       return at::cat({beside, factor.view({1, 1, length, 1}).expand({beside.size(0), beside.size(1), length, 1})}, 3);
@@ -85,15 +103,19 @@ at::Tensor sufa_by_sdpa(const OperatorInput& input, const OperatorOptions& optio
   for (at::Tensor* tensor : {&rows.query, &rows.key, &rows.value}) {
     *tensor = at::constant_pad_nd(*tensor, {0, width - tensor->size(3)});
   }
+  const bool is_log = options.position_bias == PositionBias::log;
   const bool windowed = options.proxy_mask == ProxyMask::sliding_window && options.sliding_window < length;
   std::optional<at::Tensor> mask;
   at::Tensor empty;
-  if (windowed || input.mask.defined()) {
-    mask = visible_cells(length, options, rows.query.device());
-    if (input.mask.defined()) {
-      mask = mask->logical_and(input.mask);
+  if (windowed || is_log || input.mask.defined()) {
+    mask = sufa_visible(input, options);
+    if (is_log || input.mask.defined()) {
       empty = mask->any(-1, true).logical_not();
       mask = mask->logical_or(empty);
+    }
+    if (is_log) {
+      mask = (sufa_bias(length, options, rows.query.options()) / options.attn_tau)
+                 .masked_fill(mask->logical_not(), -std::numeric_limits<double>::infinity());
     }
   }
   at::Tensor output = at::scaled_dot_product_attention(rows.query, rows.key, rows.value, mask, 0.0, !mask, 1.0);
@@ -106,9 +128,10 @@ at::Tensor sufa(const OperatorInput& input, const OperatorOptions& options) {
   const WidenedRows rows(input, options);
   const int64_t length = rows.query.size(2);
   at::Tensor scores = at::matmul(rows.query, rows.key.transpose(2, 3));
-  if (options.position_bias) scores = scores + position_bias(length, rows.query.options()) / options.attn_tau;
-  at::Tensor visible = visible_cells(length, options, rows.query.device());
-  if (input.mask.defined()) visible = visible.logical_and(input.mask);
+  if (options.position_bias != PositionBias::none) {
+    scores = scores + sufa_bias(length, options, rows.query.options()) / options.attn_tau;
+  }
+  const at::Tensor visible = sufa_visible(input, options);
   scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
   // A row without any visible cell would be NaN: it gives 0, in the output and in the gradient.
   const at::Tensor empty = visible.any(-1, true).logical_not();
@@ -145,7 +168,9 @@ at::Tensor soft_rosa(const OperatorInput& input, const OperatorOptions& options)
   const at::Tensor run = at::constant_pad_nd((total - best).narrow(3, 1, length - 1), {0, 1});
   const at::Tensor confidence = run.amax(-1, true).clamp(0, 1);
   const at::Tensor delta = at::arange(length, query.options());
-  const at::Tensor bias = (-(delta + 1) / kPositionScale).exp();
+  const at::Tensor bias = options.position_bias == PositionBias::exp   ? (-(delta + 1) / kPositionScale).exp()
+                          : options.position_bias == PositionBias::log ? log_bias(delta + 2)
+                                                                       : at::zeros_like(delta);
   const at::Tensor logits =
       ((run + bias) / options.attn_tau).masked_fill(exists.logical_not(), -std::numeric_limits<double>::infinity());
   // The weights go back to columns j; the map delta -> t - delta is its own inverse.
@@ -315,8 +340,8 @@ std::array<at::Tensor, 3> proxy_blocks_backward(Proxy proxy, const OperatorInput
 at::Tensor proxy_forward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options) {
   const at::NoGradGuard no_grad;
   const bool has_fused_form = proxy != Proxy::dense_surrogate;
-  if (has_fused_form && can_fuse(input, options)) return fused_forward(proxy, input, options);
-  if (has_fused_form && can_fuse_on_device(input, options)) {
+  if (has_fused_form && can_fuse(proxy, input, options)) return fused_forward(proxy, input, options);
+  if (has_fused_form && can_fuse_on_device(proxy, input, options)) {
     return device_fused_forward(proxy, input, options, device_launcher(input.query.device()));
   }
   return proxy_blocks_forward(proxy, input, options);
@@ -325,8 +350,8 @@ at::Tensor proxy_forward(Proxy proxy, const OperatorInput& input, const Operator
 std::array<at::Tensor, 3> proxy_backward(Proxy proxy, const OperatorInput& input, const OperatorOptions& options,
                                          const at::Tensor& grad_output, const std::array<bool, 3>& needed) {
   const at::NoGradGuard no_grad;
-  if (can_fuse(input, options)) return fused_backward(proxy, input, options, grad_output, needed);
-  if (can_fuse_on_device(input, options)) {
+  if (can_fuse(proxy, input, options)) return fused_backward(proxy, input, options, grad_output, needed);
+  if (can_fuse_on_device(proxy, input, options)) {
     return device_fused_backward(proxy, input, options, grad_output, needed, device_launcher(input.query.device()));
   }
   return proxy_blocks_backward(proxy, input, options, grad_output, needed);

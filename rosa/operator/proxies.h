@@ -2,11 +2,15 @@
 // gradient alone is meant to be used. Not the hard operator.
 #pragma once
 
-// With q^ = tanh(q / tau_b), k^ = tanh(k / tau_b), v^ = sigmoid(v / tau_b), p(t,j) = exp((j - t - 1) / 8192), head size
-// h and W = h / D:
+// With q^ = tanh(q / tau_b), k^ = tanh(k / tau_b), v^ = sigmoid(v / tau_b), head size h, W = h / D and the position
+// bias p(t,j): 0 for PositionBias none, exp((j - t - 1) / 8192) for exp, b(t - j + 2) for log, where b(x) = max(0, 1 -
+// max(ln x, 1) / ln 8192):
 //   SUFA       s(t,j) = sum over w < W of <q^[t-w], k^[j-1-w]> / (tau_a sqrt(h)), 0 where an index is negative
 //              out(t) = sum over j <= t of softmax_j(s(t,j) + p(t,j) / tau_a) v^[j]; a mask acts on (t,j), and a row
 //              without an allowed cell gives 0
+//   ... log    s(t,j) = sum over w < W of <q^[t-w], k^[j-w]> / (tau_a sqrt(h))
+//              out(t) = sum over j < t of softmax_j(s(t,j) + b(t - j + 1) / tau_a) v^[j+1]; masks and empty rows as
+//              above
 //   soft ROSA  a(t,i) = sigmoid((<q^[t], k^[i]> - (D-1)(1-tau_b)) / tau_b) for i < t, 0 where masked;
 //              along every diagonal c = running sum of a, r = running maximum of c (1 - a);
 //              S(t,0) = 0, S(t,i+1) = (c - r)(t,i)
@@ -26,7 +30,7 @@
 
 namespace rosa {
 
-// Position bias: p(t, j) = exp((j - t - 1) / kPositionScale).
+// The 8192 of the position biases.
 constexpr double kPositionScale = 8192;
 
 enum class Proxy { sufa, soft_rosa, dense_surrogate };

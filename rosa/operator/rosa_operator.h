@@ -22,6 +22,9 @@ enum class ProxyKernel { fused, sdpa, composed };
 // What a flip's effect is multiplied by to be the gradient of its logit x: softsign, 1 / (2 (1 + |x|)^2), or sigmoid,
 // p (1 - p) with p = sigmoid(x); x in units of bits_tau.
 enum class FlipScale { softsign, sigmoid };
+// How SUFA and soft ROSA prefer late positions: not at all; by exp(-distance / 8192); or by the logarithm of the
+// distance, which falls to 0 at 8192. With log SUFA has another form: see proxies.h.
+enum class PositionBias { none, exp, log };
 // What the proxy may see: every earlier position, or the student's sliding window.
 enum class ProxyMask { causal, sliding_window };
 // Controls. zeroed: every bit 0 and nothing matched. shuffled: the value symbols are permuted in time within each
@@ -42,7 +45,7 @@ struct OperatorOptions {
   double attn_tau = 1;
   double alpha = 1;             // y = soft + alpha (hard - soft) in training
   int64_t sufa_head_dim = 128;  // a multiple of the query bits: W = sufa_head_dim / D symbols are compared
-  bool position_bias = true;    // SUFA only; soft ROSA always has it
+  PositionBias position_bias = PositionBias::exp;
   // The value logits get the straight-through gradient of the retrieved row instead of the estimator's: row i*(t) + 1
   // receives grad(t) * sigmoid'(v / bits_tau) / bits_tau; a position without a match gives none.
   bool exact_value_gradient = false;

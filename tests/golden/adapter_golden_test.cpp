@@ -25,7 +25,7 @@ AdapterConfig config_of(const nlohmann::json& settings) {
   config.estimator = settings.at("proxy") == "sufa" ? "sufa" : "soft_rosa";
   config.proxy_mask = ProxyMask::causal;
   config.sufa_head_dim = settings.at("sufa_head_dim");
-  config.position_bias = settings.at("sufa_add_position");
+  config.position_bias = settings.at("sufa_add_position").get<bool>() ? PositionBias::exp : PositionBias::none;
   return config;
 }
 

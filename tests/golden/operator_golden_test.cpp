@@ -47,10 +47,18 @@ TEST(OperatorGolden, HardOperator) {
   }
 }
 
+// The mask of a case that names a sliding window; some files hold it as a tensor too.
+at::Tensor window_mask(const json& settings, int64_t length) {
+  if (!settings.at("mask").is_object()) return {};
+  const int64_t window = settings.at("mask").at("sliding_window");
+  return at::ones({1, 1, length, length}, at::kBool).tril().triu(1 - window);
+}
+
 // Compares the plain composition (autograd), the operator's forms of it, and the operator at alpha 0.
 void check_proxy(const base::SafetensorsFile& file, const std::string& name, Proxy proxy,
                  const OperatorOptions& options) {
-  const OperatorInput input = load_input(file, name);
+  OperatorInput input = load_input(file, name);
+  if (!input.mask.defined()) input.mask = window_mask(golden_metadata(file, name), input.query.size(2));
   const at::Tensor expected = load_tensor(file, name + ".output");
   const at::Tensor grad_output = load_tensor(file, name + ".grad_output");
   const std::array<at::Tensor, 3> expected_gradients{load_tensor(file, name + ".grad_query"),
@@ -59,6 +67,13 @@ void check_proxy(const base::SafetensorsFile& file, const std::string& name, Pro
   expect_close(proxy_forward(proxy, input, options), expected, kTolerance, "forward");
   expect_close(proxy_blocks_forward(proxy, input, options), expected, kTolerance, "blocks forward");
   const std::array<bool, 3> all{true, true, true};
+  if (proxy == Proxy::sufa) {
+    OperatorOptions by_sdpa = options;
+    by_sdpa.proxy_kernel = ProxyKernel::sdpa;
+    expect_close(proxy_forward(proxy, input, by_sdpa), expected, kTolerance, "sdpa forward");
+    const auto sdpa_gradients = proxy_backward(proxy, input, by_sdpa, grad_output, all);
+    for (size_t i = 0; i < 3; ++i) expect_close(sdpa_gradients[i], expected_gradients[i], kTolerance, "sdpa backward");
+  }
   const auto gradients = proxy_backward(proxy, input, options, grad_output, all);
   const auto blocks_gradients = proxy_blocks_backward(proxy, input, options, grad_output, all);
   for (size_t i = 0; i < 3; ++i) {
@@ -87,7 +102,12 @@ OperatorOptions proxy_options(const json& settings, Proxy proxy) {
   options.bits_tau = settings.at("bits_tau");
   options.attn_tau = settings.at("attn_tau");
   if (settings.contains("head_dim")) options.sufa_head_dim = settings.at("head_dim");
-  if (settings.contains("add_position")) options.position_bias = settings.at("add_position");
+  if (settings.contains("add_position") && !settings.at("add_position").get<bool>())
+    options.position_bias = PositionBias::none;
+  if (settings.contains("position_bias")) {
+    EXPECT_EQ(settings.at("position_bias"), "log");
+    options.position_bias = PositionBias::log;
+  }
   return options;
 }
 
@@ -104,11 +124,15 @@ void check_proxy_file(const std::string& file_name, Proxy proxy) {
 
 TEST(OperatorGolden, Sufa) { check_proxy_file("sufa.safetensors", Proxy::sufa); }
 TEST(OperatorGolden, SoftRosa) { check_proxy_file("rosa_soft.safetensors", Proxy::soft_rosa); }
+TEST(OperatorGolden, LogarithmicSufa) { check_proxy_file("minirosa_sufa.safetensors", Proxy::sufa); }
+TEST(OperatorGolden, LogarithmicSoftRosa) { check_proxy_file("minirosa_rosa_soft.safetensors", Proxy::soft_rosa); }
 
 // A mask that is a sliding window gives what the option gives.
 TEST(OperatorGolden, SlidingWindowOption) {
   for (const auto& [file_name, proxy] :
-       {std::pair{"sufa.safetensors", Proxy::sufa}, std::pair{"rosa_soft.safetensors", Proxy::soft_rosa}}) {
+       {std::pair{"sufa.safetensors", Proxy::sufa}, std::pair{"rosa_soft.safetensors", Proxy::soft_rosa},
+        std::pair{"minirosa_sufa.safetensors", Proxy::sufa},
+        std::pair{"minirosa_rosa_soft.safetensors", Proxy::soft_rosa}}) {
     const base::SafetensorsFile file(goldens_folder() / file_name);
     for (const std::string& name : golden_cases(file)) {
       const json settings = golden_metadata(file, name);

@@ -104,7 +104,7 @@ RunConfig golden_config(const nlohmann::json& m) {
   config.adapter.estimator = m.at("proxy") == "sufa" ? "sufa" : "soft_rosa";
   config.adapter.proxy_mask = m.at("proxy_mask") == "causal" ? ProxyMask::causal : ProxyMask::sliding_window;
   config.adapter.sufa_head_dim = m.at("head_dim");
-  config.adapter.position_bias = m.at("position_bias");
+  config.adapter.position_bias = m.at("position_bias").get<bool>() ? PositionBias::exp : PositionBias::none;
   config.train.num_steps = m.at("steps");
   config.train.micro_batches = m.at("accum");
   config.loss.distill_alpha = m.at("distill_alpha");

@@ -108,6 +108,20 @@ TEST_F(ConfigRules, WhatIsRightIsRight) {
   }
 }
 
+// What runs have kept of before: the bias is true or false.
+TEST_F(ConfigRules, ConfigurationsOfBeforeMeanWhatTheyMeant) {
+  const auto bias_of = [&](const std::string& adapter) {
+    return load(distill(), {"adapter.position_bias=" + adapter}).config.adapter.position_bias;
+  };
+  EXPECT_EQ(bias_of("true"), PositionBias::exp);
+  EXPECT_EQ(bias_of("false"), PositionBias::none);
+  EXPECT_EQ(bias_of("log"), PositionBias::log);
+  const auto of_soft_rosa = load(distill(), {"adapter.position_bias=false", "adapter.estimator=soft_rosa"});
+  EXPECT_EQ(of_soft_rosa.config.adapter.position_bias, PositionBias::exp) << "soft ROSA had it always";
+  EXPECT_THAT(errors_of(distill(), {"adapter.position_bias=yes"}),
+              HasSubstr("adapter.position_bias: expected one of none, exp, log, got 'yes'"));
+}
+
 TEST_F(ConfigRules, AllOfThemAreReportedTogether) {
   const std::string errors =
       errors_of(distill(), {"data.min_phrase_length=20", "data.curriculum_until=[2,1]", "adapter.num_heads=3",

@@ -142,6 +142,22 @@ TEST(Recipe, WhatIsNotOfItMayChange) {
   EXPECT_GT(num_keys, 10);
 }
 
+// Checkpoints of before say true or false.
+TEST(Recipe, ThePositionBiasOfBeforeIsReadAsItWasMeant) {
+  RunConfig config;
+  base::StateDict saved = state_of(config);
+  saved.values["adapter.position_bias"] = "true";
+  EXPECT_EQ(refusal_of(saved, fields_of(config)), "");
+  saved.values["adapter.position_bias"] = "false";
+  EXPECT_THAT(refusal_of(saved, fields_of(config)), HasSubstr("adapter.position_bias: the checkpoint has 'none'"));
+  config.adapter.position_bias = PositionBias::none;
+  EXPECT_EQ(refusal_of(saved, fields_of(config)), "");
+  // Soft ROSA had it always.
+  saved.values["adapter.estimator"] = config.adapter.estimator = "soft_rosa";
+  config.adapter.position_bias = PositionBias::exp;
+  EXPECT_EQ(refusal_of(saved, fields_of(config)), "");
+}
+
 // The names that must stay what they are, whatever is added.
 TEST(Recipe, RolesOfSomeKeys) {
   const auto roles = roles_of_all_keys();

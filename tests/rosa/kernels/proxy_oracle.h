@@ -28,11 +28,12 @@ struct ProxyCase {
   bool bias = true;
   std::string input = "random";  // random | constant | saturated | runs
   uint64_t seed = 7;
+  int64_t num_hidden = 0;  // SUFA only
 
   std::string text() const {
     return input + ", length " + std::to_string(length) + ", bits " + std::to_string(query_bits) + " and " +
            std::to_string(value_bits) + ", symbols " + std::to_string(num_symbols) + ", distance " +
-           std::to_string(max_distance);
+           std::to_string(max_distance) + ", hidden " + std::to_string(num_hidden);
   }
 };
 
@@ -83,7 +84,8 @@ inline std::vector<float> make_bias(const ProxyCase& c, double divisor) {
 }
 
 inline SufaProblem sufa_problem(const ProxyCase& c, const std::vector<float>& bias) {
-  return {c.heads, c.length, c.query_bits, c.value_bits, c.num_symbols, c.max_distance, c.scale, bias.data()};
+  return {c.heads,        c.length, c.query_bits, c.value_bits, c.num_symbols,
+          c.max_distance, c.scale,  bias.data(),  c.num_hidden};
 }
 
 inline SoftRosaProblem soft_rosa_problem(const ProxyCase& c, const std::vector<float>& bias) {
@@ -113,7 +115,8 @@ inline void add_dot_gradient(const ProxyCase& c, ProxyArrays& arrays, int64_t he
 // SUFA's row `t` of `head`: fills its output; with `gradients` adds what it gives to the gradients.
 inline void sufa_oracle_row(const ProxyCase& c, const std::vector<float>& bias, int64_t head, int64_t t, bool gradients,
                             ProxyArrays& arrays) {
-  const int64_t first = std::max<int64_t>(0, t - c.max_distance + 1);
+  const int64_t first = std::max<int64_t>(c.num_hidden, t - c.max_distance + 1);
+  if (first > t) return;  // the outputs are 0
   std::vector<double> weights, grad_weights;
   for (int64_t j = first; j <= t; ++j) {
     double score = 0;

@@ -12,7 +12,7 @@ using testing::kNoLimit;
 using testing::ProxyCase;
 
 TEST(Sufa, EqualsTheDefinition) {
-  for (const char* input : {"random", "constant", "saturated", "runs"}) {
+  for (const char* input : {"random", "constant", "saturated", "runs", "random, first column hidden"}) {
     for (const ProxyCase& sizes :
          {ProxyCase{1, 1, 8, 8, 16}, ProxyCase{1, 2, 8, 8, 16}, ProxyCase{2, 37, 8, 8, 16},
           ProxyCase{1, 64, 8, 8, 16, kNoLimit, 0.09F, 1, 1, false}, ProxyCase{2, 100, 4, 4, 8, 9, 0.5F},
@@ -22,6 +22,7 @@ TEST(Sufa, EqualsTheDefinition) {
           ProxyCase{1, 31, 1, 63, 5, 30}, ProxyCase{1, 200, 8, 8, 16, kNoLimit, 5}}) {
       ProxyCase c = sizes;
       c.input = input;
+      if (c.input.starts_with("random,")) c.num_hidden = 1;
       SCOPED_TRACE(c.text());
       testing::ProxyArrays arrays = testing::make_arrays(c);
       const std::vector<float> bias = testing::make_bias(c, 1);

@@ -69,14 +69,15 @@ TEST(FusedDevice, EqualsTheComposition) {
   at::manual_seed(1);
   for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa, Proxy::dense_surrogate}) {
     for (const ProxyMask mask : {ProxyMask::causal, ProxyMask::sliding_window}) {
-      for (const bool packed : {false, true}) {
+      for (const PositionBias bias : {PositionBias::none, PositionBias::exp, PositionBias::log}) {
+        const bool packed = bias == PositionBias::none || (bias == PositionBias::log && mask == ProxyMask::causal);
         OperatorOptions options;
         options.proxy_mask = mask;
         options.sliding_window = 9;
         options.sufa_head_dim = 24;
         options.bits_tau = 0.7;
         options.attn_tau = 0.4;
-        options.position_bias = !packed;
+        options.position_bias = bias;
         const Sizes sizes{2, 4, 2, 150, 4, 3};
         OperatorInput input = make_input("random", sizes);
         if (packed) input.documents = testing::documents_of(sizes.batch, {1, 17, 100, 32});

@@ -51,6 +51,10 @@ OperatorInput to_double(const OperatorInput& input) {
           input.documents};
 }
 
+double plain_bias(int64_t x) {
+  return std::max(0.0, 1 - std::max(std::log(static_cast<double>(x)), 1.0) / std::log(8192.0));
+}
+
 // Entry by entry, straight from the definition.
 double soft_rosa_run(const at::Tensor& agreement, int64_t t, int64_t i) {
   const auto a = agreement.accessor<double, 2>();
@@ -79,7 +83,11 @@ at::Tensor plain_soft_rosa(const OperatorInput& input, const OperatorOptions& op
     double total = 0, largest = 0;
     at::Tensor mixed = at::zeros({input.value.size(3)}, at::kDouble);
     for (int64_t j = 0; j <= t; ++j) {
-      const double weight = std::exp((run[j] + std::exp(static_cast<double>(j - t - 1) / 8192)) / options.attn_tau);
+      const double bias = options.position_bias == PositionBias::none ? 0
+                          : options.position_bias == PositionBias::log
+                              ? plain_bias(t - j + 2)
+                              : std::exp(static_cast<double>(j - t - 1) / 8192);
+      const double weight = std::exp((run[j] + bias) / options.attn_tau);
       total += weight;
       largest = std::max(largest, run[j]);
       mixed += weight * value[j];
@@ -94,10 +102,68 @@ TEST(Proxies, SoftRosaIsItsDefinition) {
   const Sizes sizes;
   for (const char* kind : {"random", "constant", "zero", "periodic"}) {
     const OperatorInput input = make_input(kind, sizes, at::kDouble, true);
-    const OperatorOptions options = options_of(sizes);
-    const at::Tensor output = proxy_composition(Proxy::soft_rosa, input, options);
-    for (int64_t head = 0; head < sizes.heads; ++head) {
-      expect_close(output[1][head], plain_soft_rosa(input, options, 1, head), 1e-12, kind);
+    for (const PositionBias bias : {PositionBias::none, PositionBias::exp, PositionBias::log}) {
+      OperatorOptions options = options_of(sizes);
+      options.position_bias = bias;
+      const at::Tensor output = proxy_composition(Proxy::soft_rosa, input, options);
+      for (int64_t head = 0; head < sizes.heads; ++head) {
+        expect_close(output[1][head], plain_soft_rosa(input, options, 1, head), 1e-12, kind);
+      }
+    }
+  }
+}
+
+// One head, row by row, straight from the definition: keys before the query, each with the value that follows it.
+at::Tensor plain_log_sufa(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                          const OperatorOptions& options, const at::Tensor& allowed) {
+  const at::Tensor q = at::tanh(query / options.bits_tau), k = at::tanh(key / options.bits_tau);
+  const at::Tensor v = at::sigmoid(value / options.bits_tau);
+  const int64_t length = query.size(0), num_symbols = options.sufa_head_dim / query.size(1);
+  std::vector<at::Tensor> rows{at::zeros({value.size(1)}, at::kDouble)};
+  for (int64_t t = 1; t < length; ++t) {
+    std::vector<at::Tensor> logits, values;
+    for (int64_t j = 0; j < t; ++j) {
+      if (!allowed[t][j].item<bool>()) continue;
+      at::Tensor score = at::zeros({}, at::kDouble);
+      for (int64_t w = 0; w < num_symbols && j - w >= 0; ++w) score = score + q[t - w].dot(k[j - w]);
+      logits.push_back((score / std::sqrt(static_cast<double>(options.sufa_head_dim)) + plain_bias(t - j + 1)) /
+                       options.attn_tau);
+      values.push_back(v[j + 1]);
+    }
+    rows.push_back(logits.empty() ? rows.front() : at::matmul(at::softmax(at::stack(logits), 0), at::stack(values)));
+  }
+  return at::stack(rows);
+}
+
+TEST(Proxies, LogarithmicSufaIsItsDefinition) {
+  at::manual_seed(12);
+  const Sizes sizes{1, 2, 1, 23, 3, 2};
+  for (const int64_t window : {1, 2, 9, 30}) {
+    for (const bool masked : {false, true}) {
+      OperatorOptions options = options_of(sizes);
+      options.position_bias = PositionBias::log;
+      options.proxy_mask = ProxyMask::sliding_window;
+      options.sliding_window = window;
+      OperatorInput input = make_input("random", sizes, at::kDouble, true);
+      const at::Tensor distance = at::arange(23).unsqueeze(1) - at::arange(23).unsqueeze(0);
+      at::Tensor allowed = distance < window;
+      if (masked) {
+        input.mask = at::rand({1, 1, 23, 23}) < 0.6;
+        allowed = allowed.logical_and(input.mask[0][0]);
+      }
+      const at::Tensor composed = proxy_composition(Proxy::sufa, input, options);
+      OperatorInput floats = input;
+      for (at::Tensor* tensor : {&floats.query, &floats.key, &floats.value}) *tensor = tensor->to(at::kFloat);
+      const at::Tensor fused = proxy_forward(Proxy::sufa, floats, options);
+      options.proxy_kernel = ProxyKernel::sdpa;
+      const at::Tensor by_sdpa = proxy_forward(Proxy::sufa, input, options);
+      for (int64_t head = 0; head < 2; ++head) {
+        const at::Tensor expected =
+            plain_log_sufa(input.query[0][head], input.key[0][0], input.value[0][0], options, allowed);
+        expect_close(composed[0][head], expected, 1e-12, "composed");
+        expect_close(by_sdpa[0][head], expected, 1e-12, "sdpa");
+        expect_close(fused[0][head], expected, 1e-5, "fused");
+      }
     }
   }
 }
@@ -197,7 +263,7 @@ TEST(Proxies, FastFormsEqualTheComposition) {
           OperatorOptions options = options_of(sizes);
           options.proxy_mask = mask;
           options.sliding_window = 9;
-          options.position_bias = mask == ProxyMask::causal;
+          options.position_bias = mask == ProxyMask::causal ? PositionBias::exp : PositionBias::none;
           const OperatorInput input = make_input(kind, sizes);
           const at::Tensor upstream = random_like_output(input);
           const at::Tensor expected = proxy_composition(proxy, to_double(input), options);
@@ -217,6 +283,33 @@ TEST(Proxies, FastFormsEqualTheComposition) {
   }
 }
 
+TEST(Proxies, FastFormsOfTheLogarithmicBiasEqualTheComposition) {
+  at::set_num_threads(1);
+  at::manual_seed(13);
+  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
+    for (const Sizes& sizes : {Sizes{}, Sizes{3, 2, 2, 1, 8, 8}, Sizes{1, 6, 2, 70, 8, 8}, Sizes{2, 3, 1, 45, 1, 5}}) {
+      for (const int64_t window : {0, 1, 2, 9}) {  // 0: none
+        SCOPED_TRACE(std::to_string(sizes.length) + " " + std::to_string(window));
+        OperatorOptions options = options_of(sizes);
+        options.position_bias = PositionBias::log;
+        options.proxy_mask = window == 0 ? ProxyMask::causal : ProxyMask::sliding_window;
+        options.sliding_window = std::max<int64_t>(window, 1);
+        if (window == 2) options.attn_tau = 0.004;  // logits beyond what the fused forward takes in one pass
+        OperatorInput input = make_input("random", sizes);
+        if (window == 9 && sizes.length == 70) input.documents = documents_of(sizes.batch, {1, 2, 30, 37});
+        const at::Tensor upstream = random_like_output(input);
+        const at::Tensor expected = proxy_composition(proxy, to_double(input), options);
+        const auto expected_gradients =
+            composition_gradients(proxy, to_double(input), options, upstream.to(at::kDouble));
+        expect_close(proxy_forward(proxy, input, options), expected, window == 2 ? 1e-4 : 1e-5);
+        if (window == 2) continue;  // nor would float32 gradients say much
+        expect_gradients(proxy_backward(proxy, input, options, upstream, kAll), expected_gradients);
+        if (proxy == Proxy::sufa) check_sdpa(input, options, upstream, expected, expected_gradients);
+      }
+    }
+  }
+}
+
 TEST(Proxies, EveryFormTakesAMask) {
   at::manual_seed(8);
   const Sizes sizes;
@@ -224,8 +317,12 @@ TEST(Proxies, EveryFormTakesAMask) {
   input.mask = at::rand({1, sizes.heads, sizes.length, sizes.length}) < 0.5;
   input.mask.select(2, 7).fill_(false);
   const at::Tensor upstream = random_like_output(input);
-  for (const Proxy proxy : kProxies) {
+  for (const auto& [proxy, bias] :
+       {std::pair{Proxy::sufa, PositionBias::exp}, std::pair{Proxy::sufa, PositionBias::log},
+        std::pair{Proxy::soft_rosa, PositionBias::exp}, std::pair{Proxy::soft_rosa, PositionBias::log},
+        std::pair{Proxy::dense_surrogate, PositionBias::exp}}) {
     OperatorOptions options = options_of(sizes);
+    options.position_bias = bias;
     const at::Tensor expected = proxy_composition(proxy, to_double(input), options);
     const auto expected_gradients = composition_gradients(proxy, to_double(input), options, upstream.to(at::kDouble));
     expect_close(proxy_forward(proxy, input, options), expected, 1e-5);
@@ -243,7 +340,8 @@ TEST(Proxies, LowPrecisionIsReadAsItIsAndComputedInFloat32) {
       for (at::Tensor* tensor : {&input.query, &input.key, &input.value}) *tensor = tensor->to(dtype);
       OperatorInput widened = input;
       for (at::Tensor* tensor : {&widened.query, &widened.key, &widened.value}) *tensor = tensor->to(at::kFloat);
-      const OperatorOptions options = options_of(sizes);
+      OperatorOptions options = options_of(sizes);
+      if (dtype == at::kBFloat16) options.position_bias = PositionBias::log;
       const at::Tensor output = proxy_forward(proxy, input, options), upstream = random_like_output(widened);
       EXPECT_EQ(output.scalar_type(), at::kFloat);
       EXPECT_TRUE(testing::is_equal(output, proxy_forward(proxy, widened, options)));
@@ -257,8 +355,11 @@ TEST(Proxies, LowPrecisionIsReadAsItIsAndComputedInFloat32) {
 TEST(Proxies, GradientsEqualFiniteDifferences) {
   at::manual_seed(3);
   const Sizes sizes{1, 2, 1, 9, 2, 2};
-  for (const Proxy proxy : {Proxy::sufa, Proxy::soft_rosa}) {
-    const OperatorOptions options = options_of(sizes);
+  for (const auto& [proxy, bias] :
+       {std::pair{Proxy::sufa, PositionBias::exp}, std::pair{Proxy::sufa, PositionBias::log},
+        std::pair{Proxy::soft_rosa, PositionBias::exp}, std::pair{Proxy::soft_rosa, PositionBias::log}}) {
+    OperatorOptions options = options_of(sizes);
+    options.position_bias = bias;
     const OperatorInput input = make_input("random", sizes, at::kDouble);
     const at::Tensor upstream = random_like_output(input);
     const auto gradients = proxy_backward(proxy, input, options, upstream, kAll);
@@ -284,9 +385,12 @@ TEST(Proxies, PackedDocumentsAreEachAlone) {
   at::manual_seed(4);
   const Sizes sizes{2, 4, 2, 60, 8, 8};
   const std::vector<int64_t> lengths{1, 17, 2, 40};
-  for (const Proxy proxy : kProxies) {
+  for (const auto& [proxy, bias] :
+       {std::pair{Proxy::sufa, PositionBias::exp}, std::pair{Proxy::sufa, PositionBias::log},
+        std::pair{Proxy::soft_rosa, PositionBias::log}, std::pair{Proxy::dense_surrogate, PositionBias::exp}}) {
     OperatorOptions options = options_of(sizes);
     options.sufa_head_dim = 64;
+    options.position_bias = bias;
     OperatorInput input = make_input("random", sizes);
     const at::Tensor upstream = random_like_output(input);
     input.documents = documents_of(sizes.batch, lengths);
