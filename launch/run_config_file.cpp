@@ -1,6 +1,7 @@
 #include "launch/run_config_file.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -43,6 +44,13 @@ void check(base::ConfigProblems& problems, const training::RunConfig& config, Co
   if (use == ConfigUse::pretrain) check_objective(problems, config, training::Objective::pretrain);
 }
 
+// The recipe that a file means. One that gives adapter.position_bias as true or false, as runs have kept it, was
+// written when rosa_soft was what rosa_soft_20251121 is now.
+std::string recipe_of(const ConfigInput& input) {
+  const std::string recipe = input.text_of("recipe"), bias = input.text_of("adapter.position_bias");
+  return recipe == "rosa_soft" && (bias == "true" || bias == "false") ? "rosa_soft_20251121" : recipe;
+}
+
 void make_paths_absolute(training::RunConfig& config) {
   for (std::string* path :
        {&config.model.folder, &config.data.train_path, &config.data.held_out_path, &config.train.init_from}) {
@@ -67,18 +75,21 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
 
   LoadedConfig loaded;
   // The recipe decides the defaults of everything else. A name that is none is reported with the rest.
-  const bool is_rosa_soft = input.text_of("recipe") == "rosa_soft";
-  if (is_rosa_soft) loaded.config = training::recipe_defaults("rosa_soft");
+  const std::string recipe = recipe_of(input);
+  const bool is_known =
+      std::find(std::begin(training::kRecipes), std::end(training::kRecipes), recipe) != std::end(training::kRecipes);
+  if (is_known) loaded.config = training::recipe_defaults(recipe);
   if (use == ConfigUse::trained) loaded.config = training::earlier_defaults(loaded.config);
   training::RunConfig plain;
   const auto plain_values = flatten_config(describe_run(plain));
   const auto recipe_values = flatten_config(describe_run(loaded.config));
   ConfigSources sources = fill_config(input, describe_run(loaded.config),
                                       [&](base::ConfigProblems& problems) { check(problems, loaded.config, use); });
+  if (is_known) loaded.config.recipe = recipe;
   loaded.origin = {input.name(), sources};
   for (auto& [key, source] : sources) {
     const bool is_of_recipe = source == "default" && recipe_values.at(key) != plain_values.at(key);
-    if (is_of_recipe) source = "recipe rosa_soft";
+    if (is_of_recipe) source = "recipe " + recipe;
   }
   make_paths_absolute(loaded.config);
   loaded.text = dump_config(describe_run(loaded.config), sources);

@@ -94,10 +94,17 @@ bool ConfigInput::has(const std::string& key) const {
 
 std::string ConfigInput::text_of(const std::string& key) const {
   if (const auto found = overrides_.find(key); found != overrides_.end()) return found->second;
-  for (const auto& [name, value] : parsed_->root->entries) {
-    if (name->text == key) return value->text;
+  YamlNodePtr node = parsed_->root;
+  for (size_t begin = 0, dot = 0; dot != std::string::npos; begin = dot + 1) {
+    dot = key.find('.', begin);
+    const std::string name = key.substr(begin, dot == std::string::npos ? dot : dot - begin);
+    const auto& entries = node->entries;
+    const auto found =
+        std::find_if(entries.begin(), entries.end(), [&name](const auto& entry) { return entry.first->text == name; });
+    if (found == entries.end()) return "";
+    node = found->second;
   }
-  return "";
+  return node->text;
 }
 
 // Walks a description beside the parsed file; collects what is wrong instead of throwing.

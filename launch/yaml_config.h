@@ -41,7 +41,7 @@ class ConfigInput {
 
   // Whether the file has this key at its top.
   bool has(const std::string& key) const;
-  // The text that the overrides or the file give a key at its top; empty where neither does.
+  // The text that the overrides or the file give a key, "adapter.estimator"; empty where neither does.
   std::string text_of(const std::string& key) const;
 
  private:

@@ -144,6 +144,13 @@ AdapterConfig rosa_soft_adapter_config() {
   return config;
 }
 
+AdapterConfig minirosa_adapter_config() {
+  AdapterConfig config = rosa_soft_adapter_config();
+  config.estimator = "soft_rosa";
+  config.position_bias = PositionBias::log;
+  return config;
+}
+
 namespace {
 
 int64_t default_num_heads(const AdapterConfig& config, const ModelConfig& model) {

@@ -77,8 +77,10 @@ std::string position_bias_name(const std::string& text, const std::string& estim
 // Gives it rosa_soft's form: beside the attention and without gates. Every adapter had it before there were others.
 void use_plain_form(AdapterConfig& config);
 
-// The settings of rosa_soft, to reproduce it. In the demo these students learn nothing; the defaults are our own.
+// The settings of rosa_soft, to reproduce it: of its operator of 20251121, and of minirosa, which its trainer uses. In
+// the demo these students learn nothing; the defaults are our own.
 AdapterConfig rosa_soft_adapter_config();
+AdapterConfig minirosa_adapter_config();
 
 // Fills in what 0 or empty stands for and checks the whole. Throws ConfigError naming the key.
 AdapterConfig resolve(AdapterConfig config, const ModelConfig& model);

@@ -1,5 +1,6 @@
 #include "training/config.h"
 
+#include <iterator>
 #include <set>
 
 #include "base/error.h"
@@ -91,6 +92,8 @@ void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
 void describe(base::FieldVisitor& visitor, EvaluationSection& config) {
   visitor.field("every", config.every, Role::free,
                 "steps between evaluations with the hard operator; 0: none during training", {0, base::kMaxSteps});
+  visitor.field("at_start", config.at_start, Role::free,
+                "whether a new run is evaluated before its first step too, as step 0 (every 0: it is not)");
   visitor.field("num_sequences", config.num_sequences, Role::free,
                 "held-out sequences of one evaluation; a file that makes no more of them is scored once from end to "
                 "end, as all says",
@@ -167,8 +170,9 @@ void describe(base::FieldVisitor& visitor, FailuresSection& config) {
 
 void describe(base::FieldVisitor& visitor, RunConfig& config) {
   visitor.field("recipe", config.recipe, Role::free,
-                "where the defaults come from: the best by evidence, or rosa_soft's settings",
-                {"default", "rosa_soft"});
+                "where the defaults come from. default: the best by evidence; rosa_soft: the defaults of rosa_soft's "
+                "trainer, with its minirosa; rosa_soft_20251121: the same with its operator of that version",
+                {std::begin(kRecipes), std::end(kRecipes)});
   visitor.section("run", config.run, "the run");
   visitor.section("model", config.model, "the base model: frozen weights of the student, and the teacher");
   visitor.section("teacher", config.teacher, "a teacher of its own, instead of the base model");
@@ -304,9 +308,10 @@ RunConfig recipe_defaults(const std::string& recipe) {
   RunConfig config;
   config.recipe = recipe;
   if (recipe == "default") return config;
-  base::require<base::ConfigError>(recipe == "rosa_soft", "unknown recipe '", recipe,
-                                   "'; known are default and rosa_soft");
-  config.adapter = models::rosa_soft_adapter_config();
+  const bool is_trainer = recipe == "rosa_soft";
+  base::require<base::ConfigError>(is_trainer || recipe == "rosa_soft_20251121", "unknown recipe '", recipe,
+                                   "'; known are default, rosa_soft and rosa_soft_20251121");
+  config.adapter = is_trainer ? models::minirosa_adapter_config() : models::rosa_soft_adapter_config();
   config.student.sliding_window = 128;
   config.schedules.learning_rate =
       ScheduleConfig{.shape = ScheduleShape::cosine, .start = 5e-5, .end = 0.0, .warmup_steps = 2000};
@@ -314,6 +319,11 @@ RunConfig recipe_defaults(const std::string& recipe) {
   config.logging.every = 10;
   config.evaluation.every = 100;
   config.checkpoint.every = 2000;
+  if (!is_trainer) return config;
+  config.loss.distill_alpha = 0;
+  config.evaluation.at_start = true;
+  config.evaluation.num_sequences = 80;  // 10 batches of 8
+  config.checkpoint.keep_last = 0;
   return config;
 }
 

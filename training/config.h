@@ -75,6 +75,7 @@ void check(base::ConfigProblems& problems, const SchedulesSection& config, int64
 
 struct EvaluationSection {
   int64_t every = 100;         // steps; 0: only where asked for
+  bool at_start = false;       // also before the first step, as step 0; not with every 0
   int64_t num_sequences = 64;  // held-out sequences of one evaluation, or base::kAll
   std::string suite = {};      // run beside it (training/suite): a name or a file; empty: none
   int64_t suite_every = 0;     // steps; 0: at every evaluation
@@ -155,8 +156,10 @@ void check_estimator(base::ConfigProblems& problems, const RunConfig& config);
 // Only what adapters, and the operator in them, need beside each other: for runs that are trained no more.
 void check_trained(base::ConfigProblems& problems, const RunConfig& config);
 
-// The defaults of a recipe: "default" (the best by evidence) or "rosa_soft" (the reference's settings).
-// Throws ConfigError for another name.
+inline constexpr const char* kRecipes[] = {"default", "rosa_soft", "rosa_soft_20251121"};
+// The defaults of a recipe: "default" (the best by evidence), "rosa_soft" (the command line's defaults of rosa_soft's
+// trainer, which uses its minirosa) or "rosa_soft_20251121" (the same trainer's schedules with the operator of that
+// version). Throws ConfigError for another name.
 RunConfig recipe_defaults(const std::string& recipe);
 
 // What `defaults` were before the program could do more: a configuration that a run has kept, written before a key

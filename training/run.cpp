@@ -67,7 +67,7 @@ class Run {
         consumed_log_(log_consumed_samples()),
         trainer_(config, objects_.parts(context.communicator)),
         progress_(config.train.micro_batches * config.train.micro_batch_sequences),
-        identity_(identity_of_run(), context.accept_changed) {
+        identity_(identity_of_run(), context.accept_changed, advice(config)) {
     install_automaton_fault(*objects_.executor);
     states_ = trainer_.state();
     states_["progress"] = &progress_;
@@ -83,6 +83,7 @@ class Run {
     observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
     if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
     try {
+      if (is_new_ && config_.evaluation.at_start && config_.evaluation.every > 0) evaluate();
       return train();
     } catch (const base::NumericError&) {  // thrown alike on every rank, so all can still end what was begun
       const base::PhaseScope phase(base::Phase::saving);
@@ -151,6 +152,12 @@ class Run {
     return result;
   }
 
+  static std::string advice(const RunConfig& config) {
+    const std::string usual = "else use a new run.folder, with train.init_from for a warm start";
+    if (config.recipe != "rosa_soft") return usual;
+    return usual + "; what recipe rosa_soft was before is recipe rosa_soft_20251121 now";
+  }
+
   bool due(int64_t every) const { return every > 0 && progress_.num_steps_done % every == 0; }
 
   // Read before anything of the run's folder is touched, and the same on every rank.
@@ -187,6 +194,7 @@ class Run {
     if (point.checkpoint) {
       resume(point);
     } else {
+      is_new_ = true;
       observe([&](TrainingObserver& o) {
         o.on_notice(base::concat("no checkpoint in ", config_.run.folder, ": starting run ", point.record.run_id,
                                  " at step 0"));
@@ -406,6 +414,7 @@ class Run {
   States states_;
   RunRecord record_;
   std::optional<ParentCheckpoint> parent_;  // that the run went on from
+  bool is_new_ = false;                     // no checkpoint was resumed
   int64_t saved_step_ = -1;                 // of the newest checkpoint that stands or is under way
   int64_t num_failed_saves_ = 0;
   std::string last_save_error_;

@@ -26,7 +26,7 @@ constexpr std::array<Label, 7> kLabels = {{{"teacher", "teacher (global attentio
                                            {"rosa_zeroed", "  ROSA output zeroed"},
                                            {"rosa_shuffled", "  ROSA values shuffled"},
                                            {"rosa_windowed", "  ROSA limited to the window"},
-                                           {"rosa_soft_recipe", "  trained by rosa_soft's recipe"}}};
+                                           {"rosa_soft_recipe", "  trained by rosa_soft_20251121"}}};
 
 const SequenceSums& sums_of(const VariantScore& score, bool recallable) {
   return recallable ? score.recallable : score.all;

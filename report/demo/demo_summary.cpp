@@ -31,7 +31,7 @@ constexpr std::array<VariantText, 5> kVariants = {{{"rosa", "window + ROSA", "c0
                                                    {"rosa_zeroed", "ROSA output zeroed", "c7"},
                                                    {"rosa_shuffled", "ROSA values shuffled", "c7"},
                                                    {"rosa_windowed", "ROSA limited to the window", "c7"},
-                                                   {"rosa_soft_recipe", "trained by rosa_soft's recipe", "c1"}}};
+                                                   {"rosa_soft_recipe", "trained by rosa_soft_20251121", "c1"}}};
 
 constexpr double kWidth = 760, kLeft = 250, kBarsWidth = 420, kTop = 44, kRow = 22, kBarHeight = 14, kPartGap = 12;
 

@@ -95,7 +95,7 @@ class GoldenRows : public DataSource {
 };
 
 RunConfig golden_config(const nlohmann::json& m) {
-  RunConfig config = recipe_defaults("rosa_soft");
+  RunConfig config = recipe_defaults("rosa_soft_20251121");
   config.student.sliding_window = m.at("sliding_window");
   config.adapter.num_heads = m.at("heads");
   config.adapter.num_key_value_heads = m.at("kv_heads");

@@ -108,7 +108,7 @@ TEST_F(ConfigRules, WhatIsRightIsRight) {
   }
 }
 
-// What runs have kept of before: the bias is true or false.
+// What runs have kept of before: the bias is true or false, and recipe rosa_soft is what rosa_soft_20251121 is now.
 TEST_F(ConfigRules, ConfigurationsOfBeforeMeanWhatTheyMeant) {
   const auto bias_of = [&](const std::string& adapter) {
     return load(distill(), {"adapter.position_bias=" + adapter}).config.adapter.position_bias;
@@ -120,6 +120,17 @@ TEST_F(ConfigRules, ConfigurationsOfBeforeMeanWhatTheyMeant) {
   EXPECT_EQ(of_soft_rosa.config.adapter.position_bias, PositionBias::exp) << "soft ROSA had it always";
   EXPECT_THAT(errors_of(distill(), {"adapter.position_bias=yes"}),
               HasSubstr("adapter.position_bias: expected one of none, exp, log, got 'yes'"));
+
+  const std::string before = distill() + "recipe: rosa_soft\n";
+  const training::RunConfig kept = load(before, {"adapter.position_bias=true"}).config;
+  EXPECT_EQ(kept.recipe, "rosa_soft_20251121");
+  EXPECT_EQ(kept.adapter.estimator, "sufa");
+  EXPECT_FALSE(kept.evaluation.at_start);
+  const LoadedConfig now = load(before);
+  EXPECT_EQ(now.config.recipe, "rosa_soft");
+  EXPECT_EQ(now.config.adapter.estimator, "soft_rosa");
+  EXPECT_THAT(now.text, HasSubstr("position_bias: log  # recipe rosa_soft\n"));
+  EXPECT_THAT(errors_of(distill() + "recipe: rosa_hard\n"), HasSubstr("recipe: expected one of default, rosa_soft"));
 }
 
 TEST_F(ConfigRules, AllOfThemAreReportedTogether) {

@@ -158,6 +158,30 @@ TEST(Recipe, ThePositionBiasOfBeforeIsReadAsItWasMeant) {
   EXPECT_EQ(refusal_of(saved, fields_of(config)), "");
 }
 
+TEST(Recipe, BothVersionsOfRosaSoft) {
+  const RunConfig trainer = recipe_defaults("rosa_soft"), of_operator = recipe_defaults("rosa_soft_20251121");
+  EXPECT_EQ(of_operator.adapter.estimator, "sufa");
+  EXPECT_EQ(of_operator.adapter.position_bias, PositionBias::exp);
+  EXPECT_EQ(of_operator.loss.distill_alpha, 1);
+  EXPECT_FALSE(of_operator.evaluation.at_start);
+  EXPECT_EQ(trainer.adapter.estimator, "soft_rosa");
+  EXPECT_EQ(trainer.adapter.position_bias, PositionBias::log);
+  EXPECT_EQ(trainer.loss.distill_alpha, 0);
+  EXPECT_TRUE(trainer.evaluation.at_start);
+  for (const RunConfig& config : {trainer, of_operator}) {
+    EXPECT_EQ(config.adapter.proxy_mask, ProxyMask::sliding_window);
+    EXPECT_EQ(config.adapter.value_embedding_scale, 1e-5);
+    EXPECT_EQ(config.student.sliding_window, 128);
+    EXPECT_EQ(config.schedules.learning_rate.start, 5e-5);
+    EXPECT_EQ(config.schedules.learning_rate.warmup_steps, 2000);
+    EXPECT_EQ(config.schedules.alpha.lag_steps, 1);
+    EXPECT_EQ(config.optimizer.weight_decay, 0.1);
+    EXPECT_EQ(config.train.micro_batches * config.train.micro_batch_sequences, 1);
+    EXPECT_EQ(config.checkpoint.every, 2000);
+  }
+  EXPECT_THROW(recipe_defaults("rosa_hard"), base::ConfigError);
+}
+
 // The names that must stay what they are, whatever is added.
 TEST(Recipe, RolesOfSomeKeys) {
   const auto roles = roles_of_all_keys();
@@ -419,6 +443,16 @@ TEST_F(RecipeRun, AnotherWindowLossOrOptimiserIsRefused) {
   EXPECT_EQ(train(other, 1, {"loss", "optimizer.weight_decay", "student.sliding_window"}), "");
   EXPECT_THAT(observer_.notices, HasSubstr("accepted a change: loss.temperature"));
   EXPECT_EQ(train(other, 1), "") << "what was accepted is recorded";
+}
+
+// A run that was begun when recipe rosa_soft was another one.
+TEST_F(RecipeRun, TheRefusalNamesTheRecipeOfBefore) {
+  ASSERT_EQ(train(config_, 1), "");
+  RunConfig other = config_;
+  other.recipe = "rosa_soft";
+  other.loss.distill_alpha = 0;
+  EXPECT_THAT(train(other, 1), AllOf(HasSubstr("--accept-changed loss.distill_alpha;"),
+                                     HasSubstr("what recipe rosa_soft was before is recipe rosa_soft_20251121 now")));
 }
 
 TEST_F(RecipeRun, TrainedLayersDoNotVanish) {

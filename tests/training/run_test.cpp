@@ -52,6 +52,29 @@ TEST_F(RunTest, AStoppedRunGoesOnBitForBit) {
   }
 }
 
+TEST_F(RunTest, ANewRunIsEvaluatedBeforeItsFirstStep) {
+  RunConfig config = tiny_config(folder_ / "plain");
+  config.train.micro_batches = 1;
+  Recorder plain;
+  ASSERT_EQ(train(config, plain), RunOutcome::finished);
+  config.run.folder = (folder_ / "at_start").string();
+  config.evaluation.at_start = true;
+  Recorder first, second;
+  ASSERT_EQ(train(config, first, 1), RunOutcome::stopped);
+  ASSERT_EQ(train(config, second), RunOutcome::finished);
+  ASSERT_EQ(first.evaluations.size(), 1u);
+  EXPECT_TRUE(std::isfinite(first.evaluations.at(0)));
+  EXPECT_NE(first.evaluations.at(0), plain.evaluations.at(3));
+  EXPECT_EQ(second.evaluations, plain.evaluations) << "not again on a resume, and the steps keep their bits";
+  EXPECT_EQ(second.losses.at(5), plain.losses.at(5));
+  // With every 0 there are none.
+  config.run.folder = (folder_ / "none").string();
+  config.evaluation.every = 0;
+  Recorder none;
+  ASSERT_EQ(train(config, none, 1), RunOutcome::stopped);
+  EXPECT_TRUE(none.evaluations.empty());
+}
+
 TEST_F(RunTest, ResumeRefusesAnotherRunAndMissingFolders) {
   RunConfig config = tiny_config(folder_ / "run");
   config.train.micro_batches = 1;
