@@ -158,6 +158,9 @@ void describe(base::FieldVisitor& visitor, ComputeSection& config) {
       "automaton_threads", config.automaton_threads, Role::place,
       "matching threads of a rank; 0: its share of the cores of the node less its compute threads, at least 1",
       {0, 1024});
+  visitor.field("tf32", config.tf32, Role::recipe,
+                "whether a GPU may round the factors of float32 matrix products to TF32 (10 bits of mantissa): faster, "
+                "less exact; no effect on a CPU, and none on bfloat16");
 }
 
 void describe(base::FieldVisitor& visitor, FailuresSection& config) {
@@ -324,6 +327,7 @@ RunConfig recipe_defaults(const std::string& recipe) {
   config.evaluation.at_start = true;
   config.evaluation.num_sequences = 80;  // 10 batches of 8
   config.checkpoint.keep_last = 0;
+  config.compute.tf32 = true;
   return config;
 }
 

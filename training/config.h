@@ -99,6 +99,7 @@ struct ComputeSection {
   std::string device = "auto";    // auto, cpu, cuda
   int64_t threads = 1;            // compute threads of a rank; part of the recipe: bits depend on it
   int64_t automaton_threads = 0;  // matching threads of a rank; 0: the rank's share of the node's cores, less `threads`
+  bool tf32 = false;              // on a GPU: float32 matrix products take TF32
 };
 void describe(base::FieldVisitor& visitor, ComputeSection& config);
 

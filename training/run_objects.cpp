@@ -106,6 +106,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   communicator.set_debug_mode(config.parallel.debug_collectives);
   communicator.set_timeout(config.parallel.collective_timeout_s);
   objects.device = parallel::select_device(config.compute.device, communicator);
+  if (objects.device.is_cuda()) at::globalContext().setAllowTF32CuBLAS(config.compute.tf32);
   objects.device_communicator = parallel::make_device_communicator(communicator, objects.device);
   if (objects.device_communicator) {
     objects.device_communicator->set_debug_mode(config.parallel.debug_collectives);

@@ -164,10 +164,12 @@ TEST(Recipe, BothVersionsOfRosaSoft) {
   EXPECT_EQ(of_operator.adapter.position_bias, PositionBias::exp);
   EXPECT_EQ(of_operator.loss.distill_alpha, 1);
   EXPECT_FALSE(of_operator.evaluation.at_start);
+  EXPECT_FALSE(of_operator.compute.tf32);
   EXPECT_EQ(trainer.adapter.estimator, "soft_rosa");
   EXPECT_EQ(trainer.adapter.position_bias, PositionBias::log);
   EXPECT_EQ(trainer.loss.distill_alpha, 0);
   EXPECT_TRUE(trainer.evaluation.at_start);
+  EXPECT_TRUE(trainer.compute.tf32);
   for (const RunConfig& config : {trainer, of_operator}) {
     EXPECT_EQ(config.adapter.proxy_mask, ProxyMask::sliding_window);
     EXPECT_EQ(config.adapter.value_embedding_scale, 1e-5);
