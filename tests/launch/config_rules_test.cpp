@@ -524,7 +524,7 @@ TEST_F(ConfigRules, WindowsAreOneOrOneForEachLayer) {
   EXPECT_EQ(loaded({"student.sliding_window=[4,0,9]"}).sliding_window, 9);
   EXPECT_THAT(training::windows_of_layers(loaded({"student.global_layers=[2]"}), 3), ::testing::ElementsAre(6, 6, 0));
   // What is dumped is read again.
-  const std::string dumped = dump(load(distill(), {"student.sliding_window=[4,0,9]", "student.sink_tokens=2"}).config);
+  const std::string dumped = load(distill(), {"student.sliding_window=[4,0,9]", "student.sink_tokens=2"}).text;
   EXPECT_THAT(training::windows_of_layers(load(dumped, {}).config.student, 3), ::testing::ElementsAre(4, 0, 9));
   const std::vector<Case> cases = {
       {{"student.sliding_window=0"}, {"student.sliding_window: expected a whole number from 1"}},
