@@ -17,8 +17,8 @@ namespace step_figure {
 
 inline constexpr RunFigure kLoss = {"loss", "Loss", "nats a token",
                                     "what is minimised: distillation and cross-entropy by their weights"};
-inline constexpr RunFigure kKl = {"kl", "KL divergence from the teacher", "nats a token",
-                                  "Kullback-Leibler divergence from the teacher; 0 without its term"};
+inline constexpr RunFigure kKl = {"kl", "Divergence from the teacher", "nats a token",
+                                  "divergence from the teacher (loss.divergence, by default KL); 0 without its term"};
 inline constexpr RunFigure kCe = {"ce", "Cross-entropy in training", "nats a token",
                                   "cross-entropy of the data's tokens; 0 without its term"};
 inline constexpr RunFigure kGradientNorm = {"gradient_norm", "Gradient norm", "",
@@ -81,7 +81,7 @@ inline constexpr RunFigure kNumSequences = {"num_sequences", "Sequences a step",
 inline constexpr RunFigure kEpochs = {"epochs", "Epochs", "", "how often the source was gone through so far"};
 inline constexpr RunFigure kLoss = {"loss", "Loss of each source", "nats a token",
                                     "as the step's, over this source; left out where it gave no sequence"};
-inline constexpr RunFigure kKl = {"kl", "KL divergence from the teacher", "nats a token",
+inline constexpr RunFigure kKl = {"kl", "Divergence from the teacher", "nats a token",
                                   "as the step's, over this source"};
 inline constexpr RunFigure kCe = {"ce", "Cross-entropy", "nats a token", "as the step's, over this source"};
 

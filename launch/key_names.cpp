@@ -83,6 +83,7 @@ const UsualNames& usual_names() {
         {{"compute.threads"}, {"num_threads", "num_workers", "n_threads", "omp_num_threads"}},
         {{"compute.device"}, {"gpu", "use_cuda", "accelerator", "use_gpu"}},
         {{"loss.temperature"}, {"distillation_temperature", "kd_temperature", "kl_temperature"}},
+        {{"loss.divergence"}, {"kd_loss", "divergence_loss", "kl_type", "kd_type"}},
         {{"loss.distill_alpha"}, {"distillation_alpha", "kd_alpha", "kl_weight", "distill_weight"}},
     };
     UsualNames result;

@@ -61,7 +61,8 @@ std::string count_text(double count) {
 
 std::string step_text(const StepMetrics& metrics, double eta_seconds, bool with_parts) {
   std::string parts;
-  if (metrics.kl != 0.0) parts = formatted("kl %.4f", metrics.kl);
+  if (metrics.kl != 0.0)
+    parts = (metrics.divergence.empty() ? "kl" : metrics.divergence) + formatted(" %.4f", metrics.kl);
   if (metrics.ce != 0.0) parts += (parts.empty() ? "" : ", ") + formatted("ce %.4f", metrics.ce);
   return formatted("loss %.4f", metrics.loss) + (parts.empty() || !with_parts ? "" : " (" + parts + ")") +
          formatted("  alpha %.2f  lr %.1e  ", metrics.alpha, metrics.learning_rate) +

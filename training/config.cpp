@@ -282,6 +282,7 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.section("adapter", config.adapter);
   problems.section("data", config.data);
   problems.section("train", config.train);
+  problems.section("loss", config.loss);
   problems.section("optimizer", config.optimizer);
   problems.section("schedules", config.schedules, config.train.num_steps);
   problems.section("failures", config.failures);

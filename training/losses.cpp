@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace rosa::training {
 
@@ -68,6 +69,9 @@ struct Coefficients {
   double kl = 0.0;  // distill_alpha / kl_count
   double ce = 0.0;  // (1 - distill_alpha) / ce_count
   double temperature = 1.0;
+  Divergence divergence = Divergence::forward_kl;
+  double beta = 0.5;
+  int64_t top_k = 0;
   int64_t chunk_tokens = 0;
 };
 
@@ -75,17 +79,32 @@ struct Coefficients {
 void add_kl(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& weights,
             const Coefficients& c, at::Tensor token_kl, at::Tensor& grad_logits) {
   const double t = c.temperature;
-  const at::Tensor student_log = at::log_softmax(t == 1.0 ? student_logits : student_logits / t, 1);
-  const at::Tensor teacher_log = at::log_softmax(t == 1.0 ? teacher_logits : teacher_logits / t, 1);
-  const at::Tensor teacher_probabilities = teacher_log.exp();
-  at::Tensor kl = (teacher_probabilities * (teacher_log - student_log)).sum(1).mul_(t * t);
-  if (weights.defined()) kl.mul_(weights);
-  token_kl.copy_(kl);
+  const auto log_probabilities = [t](const at::Tensor& logits) {
+    return at::log_softmax(t == 1.0 ? logits : logits / t, 1);
+  };
+  at::Tensor tokens;  // int64 [n,top_k], each row's without repetition
+  DivergenceRows rows;
+  if (c.top_k > 0 && c.top_k < teacher_logits.size(1)) {
+    at::Tensor top;
+    std::tie(top, tokens) = at::topk(teacher_logits, c.top_k, 1);
+    rows = divergence_rows(c.divergence, c.beta, log_probabilities(top),
+                           log_probabilities(student_logits.gather(1, tokens)), grad_logits.defined());
+  } else {
+    rows = divergence_rows(c.divergence, c.beta, log_probabilities(teacher_logits), log_probabilities(student_logits),
+                           grad_logits.defined());
+  }
+  rows.value.mul_(t * t);
+  if (weights.defined()) rows.value.mul_(weights);
+  token_kl.copy_(rows.value);
   if (!grad_logits.defined()) return;
-  // d/dlogits of T^2 KL(p || softmax(logits / T)) = T (softmax(logits / T) - p)
-  at::Tensor grad = student_log.exp().sub_(teacher_probabilities).mul_(c.kl * t);
-  if (weights.defined()) grad.mul_(weights.unsqueeze(1));
-  grad_logits.add_(grad);
+  // d/dlogits of T^2 D(softmax(logits / T)) = T D'
+  rows.gradient.mul_(c.kl * t);
+  if (weights.defined()) rows.gradient.mul_(weights.unsqueeze(1));
+  if (tokens.defined()) {
+    grad_logits.scatter_add_(1, tokens, rows.gradient);
+  } else {
+    grad_logits.add_(rows.gradient);
+  }
 }
 
 void add_ce(const at::Tensor& student_logits, const at::Tensor& labels, const at::Tensor& weights,
@@ -184,14 +203,42 @@ class KnownGradient : public torch::autograd::Function<KnownGradient> {
 
 void describe(base::FieldVisitor& visitor, LossConfig& config) {
   visitor.field("distill_alpha", config.distill_alpha, Role::recipe,
-                "weight of the KL to the teacher; the rest weighs the cross-entropy", {0.0, 1.0});
+                "weight of the KL to the teacher (of `divergence`); the rest weighs the cross-entropy", {0.0, 1.0});
   visitor.field("temperature", config.temperature, Role::recipe, "softmax temperature of the KL", {1e-3, 1e3});
+  visitor.choice("divergence", config.divergence, Role::recipe,
+                 {{"forward_kl", Divergence::forward_kl},
+                  {"reverse_kl", Divergence::reverse_kl},
+                  {"jensen_shannon", Divergence::jensen_shannon}},
+                 "of teacher p and student q: KL(p||q); KL(q||p); or beta KL(p||m) + (1-beta) KL(q||m), where m = beta "
+                 "p + (1-beta) q");
+  visitor.field("beta", config.beta, Role::recipe, "of jensen_shannon", {1e-3, 0.999});
+  visitor.field("top_k", config.top_k, Role::recipe,
+                "the divergence looks at this many of the teacher's likeliest tokens only, with both distributions "
+                "renormalised over them; 0: the whole vocabulary",
+                {0, int64_t{1} << 31});
   visitor.choice("kl_on", config.kl_on, Role::recipe, {{"all", KlPositions::all}, {"masked", KlPositions::masked}},
                  "data with a loss mask (chat): masked: the KL counts where the next token counts in the mask; all: it "
                  "counts everywhere");
   visitor.field("chunk_tokens", config.chunk_tokens, Role::recipe,
                 "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss",
                 {1, int64_t{1} << 24});
+}
+
+void check(base::ConfigProblems& problems, const LossConfig& config) {
+  problems.require(config.top_k != 1, {"top_k"},
+                   "is 1: renormalised over one token both distributions are 1, and nothing is taught; take 2 or more, "
+                   "or 0 for the whole vocabulary");
+}
+
+std::string divergence_text(const LossConfig& config) {
+  const bool is_forward = config.divergence == Divergence::forward_kl;
+  if (is_forward && config.top_k == 0) return "";
+  std::string settings;
+  if (config.divergence == Divergence::jensen_shannon) settings = base::concat("beta=", config.beta);
+  if (config.top_k > 0) settings += base::concat(settings.empty() ? "" : ", ", "top_k=", config.top_k);
+  const char* name = is_forward ? "forward_kl" : "jensen_shannon";
+  if (config.divergence == Divergence::reverse_kl) name = "reverse_kl";
+  return settings.empty() ? std::string(name) : base::concat(name, "(", settings, ")");
 }
 
 LossSums count_tokens(const LossInput& input, int64_t vocabulary_size) {
@@ -220,6 +267,9 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
   c.kl = global_kl_count > 0 ? config.distill_alpha / global_kl_count : 0.0;
   c.ce = global_ce_count > 0 ? (1.0 - config.distill_alpha) / global_ce_count : 0.0;
   c.temperature = config.temperature;
+  c.divergence = config.divergence;
+  c.beta = config.beta;
+  c.top_k = config.top_k;
   c.chunk_tokens = config.chunk_tokens;
   base::require(c.kl == 0.0 || input.teacher_hidden.defined(), "distill_alpha is ", config.distill_alpha,
                 " but there is no teacher");

@@ -1,13 +1,17 @@
-// Losses over the vocabulary, in chunks of tokens: distillation (KL to the teacher) and next-token cross-entropy,
-// from hidden states, so that no [tokens x vocabulary] tensor of the whole batch ever exists.
+// Losses over the vocabulary, in chunks of tokens: distillation (a divergence from the teacher, below called the KL
+// term, whichever it is) and next-token cross-entropy, from hidden states, so that no [tokens x vocabulary] tensor of
+// the whole batch ever exists.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "base/fields.h"
+#include "training/divergence.h"
 
 namespace rosa::training {
 
@@ -19,12 +23,21 @@ enum class KlPositions {
 
 struct LossConfig {
   double distill_alpha = 1.0;  // weight of the KL term; 1 - distill_alpha weighs the cross-entropy
-  double temperature = 1.0;    // of both softmaxes of the KL term
+  double temperature = 1.0;    // T of both softmaxes of the KL term, which is multiplied by T^2
+  Divergence divergence = Divergence::forward_kl;
+  double beta = 0.5;  // of jensen_shannon
+  // The KL term looks at the teacher's top_k likeliest tokens of each position only, and both distributions are
+  // renormalised over them: what the student gives to other tokens has no part in it. 0: the whole vocabulary.
+  int64_t top_k = 0;
   KlPositions kl_on = KlPositions::masked;
   int64_t chunk_tokens = 1024;  // tokens whose logits exist at one time
 };
 
 void describe(base::FieldVisitor& visitor, LossConfig& config);
+void check(base::ConfigProblems& problems, const LossConfig& config);
+
+// What the KL term is, for metrics: "reverse_kl", "jensen_shannon(beta=0.5, top_k=32)". Empty for plain forward_kl.
+std::string divergence_text(const LossConfig& config);
 
 // Sums over tokens (float64: tokens of a sequence, then sequences in order) and what they are divided by.
 struct LossSums {

@@ -89,7 +89,9 @@ std::string metrics_reference() {
       "`metrics.jsonl` in a run's folder has one JSON object a line. A number that is not finite is `null`.\n\n"
       "## A step\n\n"
       "`\"kind\": \"step\"`, every `logging.every` steps and at the last. `step` counts from 0. Each step stands there "
-      "once, also after a resume.\n\n",
+      "once, also after a resume. Where `kl` is another divergence than KL(teacher || student) over the whole "
+      "vocabulary, "
+      "`divergence` says which: `loss.divergence` with its settings, as in `reverse_kl(top_k=32)`.\n\n",
       table(step_fields()),
       "\n## A layer\n\n"
       "`layers` of a step: one entry for each layer with an adapter, over the whole global batch, equal for any number "

@@ -35,6 +35,7 @@ void ObserverList::on_end() {
 std::string metrics_line(const StepMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "step"}, {"step", metrics.step}};
   add_fields(json, step_fields(), metrics);
+  if (!metrics.divergence.empty()) json["divergence"] = metrics.divergence;
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
   for (const SourceMetrics& source : metrics.sources) {
     nlohmann::ordered_json entry = {{"name", source.name}};

@@ -29,6 +29,7 @@ struct StepMetrics {
   int64_t step = 0;  // from 0
   int64_t num_steps = 0;
   double loss = 0.0, kl = 0.0, ce = 0.0;  // kl, ce: means over their tokens; 0 where the term has no weight
+  std::string divergence = {};            // what kl is where it is not forward KL over the vocabulary: divergence_text
   double gradient_norm = 0.0;             // before clipping
   double learning_rate = 0.0, alpha = 0.0, bits_tau = 0.0, attn_tau = 0.0;
   StepDecision decision = StepDecision::update;  // what was done with the gradient

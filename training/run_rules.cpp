@@ -225,6 +225,8 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
     base::ConfigProblems found;
     if (!adapters_fit(found, config, model)) return problems.add_all(found);  // there are no names then
   }
+  problems.require(config.loss.top_k <= model.vocab_size, {"loss.top_k"}, "is ", config.loss.top_k,
+                   ", but the model knows only ", model.vocab_size, " tokens");
   check_patterns(problems, trainable_names(config, objective, model), config.train.trainable, config.optimizer);
 }
 

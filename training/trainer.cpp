@@ -129,6 +129,7 @@ StepMetrics Trainer::step(int64_t step) {
 
   metrics.loss = loss.loss;
   metrics.kl = loss.kl;
+  metrics.divergence = divergence_text(config_.loss);
   metrics.ce = loss.ce;
   metrics.gradient_norm = norm;
   metrics.learning_rate = settings.learning_rate;

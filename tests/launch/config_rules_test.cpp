@@ -176,6 +176,9 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
       {{"adapter.estimator=bit_flip", "data.sequence_length=70000"}, {"data.sequence_length: is 70000, but"}},
       {{"adapter.num_heads=20000"}, {"adapter.num_heads: 20000 heads of 4 bits"}},
       {{"optimizer.rate_patterns=[\"*\"]"}, {"optimizer.rate_factors: has 0 entries"}},
+      {{"loss.top_k=1"}, {"loss.top_k: is 1: renormalised"}},
+      {{"loss.beta=1"}, {"loss.beta: expected a number from 0.001 to 0.999"}},
+      {{"loss.divergence=kl"}, {"loss.divergence: expected one of forward_kl, reverse_kl, jensen_shannon"}},
       {{"parallel.wire_dtype=bfloat16", "parallel.reduction=deterministic"}, {"parallel.wire_dtype: bfloat16 needs"}},
       {{"parallel.wire_dtype=bfloat16", "compute.device=cpu"}, {"parallel.wire_dtype: bfloat16 needs"}},
       {{"failures.heartbeat_s=1e-9"}, {"failures.heartbeat_s: is 1e-09"}},
@@ -462,6 +465,7 @@ TEST_F(ConfigRules, WhatNeedsModelAndDataIsFoundTogetherBeforeAnythingIsBuilt) {
                                "optimizer.rate_factors=[0.5]"})),
               AllOf(HasSubstr("train.trainable: '*.q_prj.*' matches no parameter"),
                     HasSubstr("optimizer.rate_patterns: '*.none' matches no parameter")));
+  EXPECT_THAT(refusal_of(with({"loss.top_k=1000000"})), HasSubstr("loss.top_k: is 1000000, but the model knows only"));
   EXPECT_THAT(refusal_of(with({"optimizer.rate_patterns=[\"*\"]", "optimizer.rate_factors=[0]"})),
               HasSubstr("leaves no parameter to train"));
   EXPECT_THAT(refusal_of(with({"adapter.num_heads=0", "adapter.num_key_value_heads=5"})),

@@ -48,6 +48,9 @@ TEST(Progress, TheLineShowsLossPartsAlphaRateThroughputAndEta) {
             "loss 1.2346 (kl 1.1000, ce 1.3000)  alpha 1.00  lr 9.8e-04  12.3k tok/s  ETA 0:30");
   training::StepMetrics only_ce = example();
   only_ce.kl = 0;
+  training::StepMetrics other = example();
+  other.divergence = "reverse_kl(top_k=32)";
+  EXPECT_THAT(step_text(other, 30), HasSubstr("(reverse_kl(top_k=32) 1.1000, ce 1.3000)"));
   EXPECT_THAT(step_text(only_ce, 30), HasSubstr("loss 1.2346 (ce 1.3000)  alpha"));
 }
 

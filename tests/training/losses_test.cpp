@@ -6,6 +6,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace rosa::training {
@@ -32,13 +34,40 @@ Case random_case(uint64_t seed) {
   return c;
 }
 
-// The formula of LossConfig, with whole logits and autograd.
+// The formulas of LossConfig and divergence.h, with whole logits and autograd.
+at::Tensor divergence_oracle(const LossConfig& config, const at::Tensor& teacher, const at::Tensor& student) {
+  at::Tensor keep = at::ones_like(teacher, at::kBool);
+  if (config.top_k > 0)
+    keep = teacher.ge(std::get<0>(at::topk(teacher, config.top_k, -1)).select(-1, -1).unsqueeze(-1));
+  const auto distribution = [&](const at::Tensor& logits) {
+    const at::Tensor weights = (logits / config.temperature).exp() * keep;
+    return weights / weights.sum(-1, true);
+  };
+  const auto kl = [&](const at::Tensor& a, const at::Tensor& b) {
+    return at::where(keep, a * ((a / b).log()), at::zeros_like(a)).sum(-1);
+  };
+  const at::Tensor tiny = keep.logical_not() * 1e-30;  // where both are 0
+  const at::Tensor p = distribution(teacher) + tiny, q = distribution(student) + tiny;
+  const at::Tensor m = p * config.beta + q * (1 - config.beta);
+  switch (config.divergence) {
+    case Divergence::forward_kl:
+      return kl(p, q);
+    case Divergence::reverse_kl:
+      return kl(q, p);
+    case Divergence::jensen_shannon:
+      return kl(p, m) * config.beta + kl(q, m) * (1 - config.beta);
+  }
+  return {};
+}
+
 at::Tensor oracle(const Case& c, double kl_count, double ce_count) {
   const double t = c.config.temperature;
-  const at::Tensor student = at::matmul(c.input.student_hidden, c.input.student_lm_head.t());
-  const at::Tensor teacher = at::matmul(c.input.teacher_hidden, c.input.teacher_lm_head.t());
-  const at::Tensor log_p = at::log_softmax(teacher / t, -1), log_q = at::log_softmax(student / t, -1);
-  const at::Tensor kl = (log_p.exp() * (log_p - log_q)).sum(-1) * t * t;
+  const auto logits = [](const at::Tensor& hidden, const at::Tensor& lm_head) {
+    return at::matmul(hidden.to(at::kDouble), lm_head.t().to(at::kDouble));
+  };
+  const at::Tensor student = logits(c.input.student_hidden, c.input.student_lm_head);
+  const at::Tensor teacher = logits(c.input.teacher_hidden, c.input.teacher_lm_head);
+  const at::Tensor kl = divergence_oracle(c.config, teacher, student) * t * t;
   const at::Tensor kl_sum = (kl * c.input.padding.logical_not()).sum();
   const at::Tensor labels = c.input.labels.narrow(1, 1, 10);
   const at::Tensor counted = labels.ne(-100);
@@ -49,18 +78,71 @@ at::Tensor oracle(const Case& c, double kl_count, double ce_count) {
 }
 
 TEST(Losses, EqualTheOracleWithGradients) {
-  Case c = random_case(1);
-  const Loss loss = distillation_loss(c.input, c.config, 50.0, 40.0);
-  torch::autograd::backward({loss.value}, {});
-  const at::Tensor grad_hidden = c.input.student_hidden.grad().clone();
-  const at::Tensor grad_head = c.input.student_lm_head.grad().clone();
-  c.input.student_hidden.mutable_grad().reset();
-  c.input.student_lm_head.mutable_grad().reset();
-  const at::Tensor expected = oracle(c, 50.0, 40.0);
-  torch::autograd::backward({expected}, {});
-  EXPECT_NEAR(loss.value.item<double>(), expected.item<double>(), 1e-6);
-  EXPECT_LE((grad_hidden - c.input.student_hidden.grad()).abs().max().item<double>(), 1e-6);
-  EXPECT_LE((grad_head - c.input.student_lm_head.grad()).abs().max().item<double>(), 1e-6);
+  struct Setting {
+    Divergence divergence;
+    double beta;
+    int64_t top_k;
+  };
+  for (const Setting& setting :
+       {Setting{Divergence::forward_kl, 0.5, 0}, Setting{Divergence::forward_kl, 0.5, 5},
+        Setting{Divergence::reverse_kl, 0.5, 0}, Setting{Divergence::reverse_kl, 0.5, 2},
+        Setting{Divergence::jensen_shannon, 0.1, 0}, Setting{Divergence::jensen_shannon, 0.9, 0},
+        Setting{Divergence::jensen_shannon, 0.3, 7}}) {
+    Case c = random_case(1);
+    c.config.divergence = setting.divergence;
+    c.config.beta = setting.beta;
+    c.config.top_k = setting.top_k;
+    SCOPED_TRACE(divergence_text(c.config));
+    const Loss loss = distillation_loss(c.input, c.config, 50.0, 40.0);
+    torch::autograd::backward({loss.value}, {});
+    const at::Tensor grad_hidden = c.input.student_hidden.grad().clone();
+    const at::Tensor grad_head = c.input.student_lm_head.grad().clone();
+    c.input.student_hidden.mutable_grad().reset();
+    c.input.student_lm_head.mutable_grad().reset();
+    const at::Tensor expected = oracle(c, 50.0, 40.0);
+    torch::autograd::backward({expected}, {});
+    EXPECT_NEAR(loss.value.item<double>(), expected.item<double>(), 1e-6 * std::max(1.0, expected.item<double>()));
+    EXPECT_LE((grad_hidden - c.input.student_hidden.grad()).abs().max().item<double>(), 1e-6);
+    EXPECT_LE((grad_head - c.input.student_lm_head.grad()).abs().max().item<double>(), 1e-6);
+  }
+}
+
+// What the header says of the ends of beta: divided by it, Jensen-Shannon nears the one or the other KL.
+TEST(Losses, JensenShannonLiesBetweenBothKls) {
+  at::manual_seed(8);
+  const at::Tensor log_p = at::log_softmax(at::randn({4, 9}, at::kDouble), 1);
+  const at::Tensor log_q = at::log_softmax(at::randn({4, 9}, at::kDouble), 1);
+  const auto rows = [&](Divergence divergence, double beta) {
+    return divergence_rows(divergence, beta, log_p, log_q, /*need_gradient=*/true);
+  };
+  const DivergenceRows forward = rows(Divergence::forward_kl, 0), reverse = rows(Divergence::reverse_kl, 0);
+  const DivergenceRows low = rows(Divergence::jensen_shannon, 1e-5), high = rows(Divergence::jensen_shannon, 1 - 1e-5);
+  EXPECT_TRUE(at::allclose(low.value * 1e5, forward.value, 1e-3, 1e-4));
+  EXPECT_TRUE(at::allclose(low.gradient * 1e5, forward.gradient, 1e-3, 1e-4));
+  EXPECT_TRUE(at::allclose(high.value * 1e5, reverse.value, 1e-3, 1e-4));
+  EXPECT_TRUE(at::allclose(high.gradient * 1e5, reverse.gradient, 1e-3, 1e-4));
+  EXPECT_FALSE(at::allclose(forward.value, reverse.value, 1e-2, 1e-3));
+}
+
+// What the student gives to tokens outside of the teacher's top_k is neither seen nor pushed.
+TEST(Losses, TopKLeavesOtherTokensAlone) {
+  Case c = random_case(9);
+  c.config = {.distill_alpha = 1.0, .top_k = 4, .chunk_tokens = 7};
+  c.input.student_hidden = at::eye(23).narrow(0, 0, 22).reshape({2, 11, 23}).set_requires_grad(true);
+  c.input.student_lm_head = at::randn({23, 23});
+  c.input.teacher_hidden = c.input.student_hidden.detach().clone();
+  c.input.teacher_lm_head = c.input.student_lm_head + at::randn({23, 23});
+  c.input.labels = at::zeros({2, 11}, at::kLong);
+  c.input.padding = c.input.loss_weights = at::Tensor();
+  const at::Tensor teacher = at::matmul(c.input.teacher_hidden, c.input.teacher_lm_head.t());
+  const at::Tensor row = teacher.select(1, 0)[0];
+  const at::Tensor outside = std::get<1>(row.topk(19, 0, /*largest=*/false));
+  const double before = distillation_loss(c.input, c.config, 1, 1).sequences[0].kl;
+  c.input.student_lm_head = c.input.student_lm_head.clone();
+  c.input.student_lm_head.select(1, 0).index_add_(0, outside, at::full({19}, 5.0));  // of position 0 only
+  EXPECT_EQ(distillation_loss(c.input, c.config, 1, 1).sequences[0].kl, before);
+  c.config.top_k = 0;
+  EXPECT_NE(distillation_loss(c.input, c.config, 1, 1).sequences[0].kl, before);
 }
 
 TEST(Losses, CountsLeaveOutPaddingIgnoredAndFirstLabels) {
