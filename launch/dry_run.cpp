@@ -17,6 +17,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "launch/build_info.h"
 #include "launch/findings.h"
 #include "launch/host_facts.h"
@@ -208,11 +209,30 @@ class DryRun {
                 "; gradients and optimiser about three times as much"),
          ""},
     };
+    for (const Finding& group : optimizer_groups()) findings.push_back(group);
     for (const Finding& device : devices()) findings.push_back(device);
     if (objects_->device_communicator) {
       for (const Finding& finding : collectives(*objects_->device_communicator, objects_->device)) {
         findings.push_back(finding);
       }
+    }
+    return findings;
+  }
+
+  std::vector<Finding> optimizer_groups() const {
+    const training::NamedTensors all =
+        objects_->adapters ? objects_->adapters->parameters() : objects_->model->parameters();
+    std::vector<Finding> findings;
+    for (const training::GroupSummary& group :
+         training::group_summaries(all, config_.train.trainable, config_.optimizer)) {
+      const std::string title =
+          group.pattern.empty() ? "optimiser" : concat("optimiser, ", base::excerpt(group.pattern));
+      const std::string rate =
+          concat("learning rate x ", group.settings.rate, ", weight decay ", group.settings.weight_decay);
+      findings.push_back({title,
+                          concat(group.num_tensors, " tensors, ", group.num_elements, " elements, ",
+                                 group.settings.rate == 0 ? std::string("frozen") : rate),
+                          ""});
     }
     return findings;
   }
@@ -410,9 +430,10 @@ class DryRun {
 
   training::RunIdentity identity_of_run() const {
     const bool from_scratch = objective_ == training::Objective::pretrain && config_.model.from_scratch;
-    return {training::identity_fields(config_, from_scratch, *objects_->model, *objects_->training_data,
-                                      *objects_->held_out_data),
-            accepted_};
+    training::IdentityFields fields = training::identity_fields(config_, from_scratch, *objects_->model,
+                                                                *objects_->training_data, *objects_->held_out_data);
+    if (objective_ == training::Objective::distill) fields.values.erase(training::kDecayOfBase);
+    return {std::move(fields), accepted_};
   }
 
   // As a run that goes on does it, into the run that is thrown away.

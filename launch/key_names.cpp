@@ -49,6 +49,8 @@ const UsualNames& usual_names() {
         {{"optimizer.beta1"}, {"betas", "adam_beta1", "beta_1"}},
         {{"optimizer.beta2"}, {"adam_beta2", "beta_2"}},
         {{"optimizer.epsilon"}, {"eps", "adam_eps", "adam_epsilon"}},
+        {{"optimizer.groups"}, {"param_groups", "parameter_groups", "lr_multipliers", "layer_lr"}},
+        {{"optimizer.weight_decay_on"}, {"no_decay", "exclude_from_weight_decay"}},
         {{"optimizer.weight_decay"}, {"wd", "l2", "decay"}},
         {{"run.folder", "experiment.folder"},
          {"output_dir", "out_dir", "output", "save_dir", "log_dir", "run_dir", "run_name", "checkpoint_dir"}},

@@ -88,7 +88,8 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   if (is_known) loaded.config.recipe = recipe;
   loaded.origin = {input.name(), sources};
   for (auto& [key, source] : sources) {
-    const bool is_of_recipe = source == "default" && recipe_values.at(key) != plain_values.at(key);
+    const bool is_of_recipe =
+        source == "default" && plain_values.contains(key) && recipe_values.at(key) != plain_values.at(key);
     if (is_of_recipe) source = "recipe " + recipe;
   }
   make_paths_absolute(loaded.config);

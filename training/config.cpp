@@ -305,6 +305,7 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
 
 RunConfig earlier_defaults(RunConfig defaults) {
   models::use_plain_form(defaults.adapter);
+  defaults.optimizer.weight_decay_on = WeightDecayOn::all;
   return defaults;
 }
 

@@ -22,15 +22,33 @@ namespace rosa::training {
 // Parameters by full name.
 using NamedTensors = std::map<std::string, at::Tensor>;
 
+// Parameters that are trained in a way of their own.
+struct OptimizerGroup {
+  static constexpr double kSameDecay = -1.0;
+
+  std::string pattern;               // of their names
+  double rate = 1.0;                 // factor of the learning rate; 0 freezes
+  double weight_decay = kSameDecay;  // kSameDecay: as without the group
+};
+void describe(base::FieldVisitor& visitor, OptimizerGroup& config);
+
+// Which parameters OptimizerConfig::weight_decay is for.
+enum class WeightDecayOn {
+  matrices,  // not for the base model's norms, biases and embeddings; for all of the adapters
+  all,
+};
+
 struct OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
   double weight_decay = 0.1;
-  double clip = 1.0;  // largest global gradient norm; 0: no clipping
-  std::vector<std::string>
-      rate_patterns;                 // "*pattern*" of parameter names with a learning-rate factor of their own ...
-  std::vector<double> rate_factors;  // ... one a pattern; 0 freezes
+  WeightDecayOn weight_decay_on = WeightDecayOn::matrices;
+  double clip = 1.0;                        // largest global gradient norm; 0: no clipping
+  std::vector<OptimizerGroup> groups = {};  // a parameter is of the first that matches its name, or of none
+  // The earlier spelling of groups: patterns, and a rate for each.
+  std::vector<std::string> rate_patterns = {};
+  std::vector<double> rate_factors = {};
 };
 
 void describe(base::FieldVisitor& visitor, OptimizerConfig& config);
@@ -39,11 +57,19 @@ void check(base::ConfigProblems& problems, const OptimizerConfig& config);
 // Whether `name` matches a pattern in which * stands for any text.
 bool matches_pattern(const std::string& name, const std::string& pattern);
 
-// The factor of the first pattern that matches, 1 where none does. Throws ConfigError where the lists differ in length.
-double rate_factor(const OptimizerConfig& config, const std::string& name);
+// What the groups make of one parameter.
+struct ParameterSettings {
+  double rate = 1.0;  // factor of the learning rate
+  double weight_decay = 0.0;
+};
+
+// Of the group of the first pattern that matches. Throws ConfigError where rate_patterns and rate_factors differ in
+// length.
+ParameterSettings parameter_settings(const OptimizerConfig& config, const std::string& name);
 
 // What is wrong with patterns of parameter names, given the names: patterns that match nothing (keys `trainable_key`,
-// such as "train.trainable", and "optimizer.rate_patterns"), and that nothing is left to train.
+// such as "train.trainable", and those of the groups), groups that earlier ones leave nothing to, and that nothing is
+// left to train.
 void check_patterns(base::ConfigProblems& problems, const std::vector<std::string>& names,
                     const std::vector<std::string>& trainable, const OptimizerConfig& config);
 
@@ -51,6 +77,18 @@ void check_patterns(base::ConfigProblems& problems, const std::vector<std::strin
 // pattern that matches nothing, and where nothing is left to train.
 NamedTensors select_trained(const NamedTensors& parameters, const std::vector<std::string>& trainable,
                             const OptimizerConfig& config);
+
+// Parameters that one pattern gives the same settings, for people.
+struct GroupSummary {
+  std::string pattern;  // empty: no group matches
+  ParameterSettings settings;
+  int64_t num_tensors = 0, num_elements = 0;
+};
+
+// Of those of `parameters` that a pattern of `trainable` matches, frozen ones too: in the order of the groups, the rest
+// last.
+std::vector<GroupSummary> group_summaries(const NamedTensors& parameters, const std::vector<std::string>& trainable,
+                                          const OptimizerConfig& config);
 
 // Scales by min(1, clip / (norm + 1e-6)); clip 0 leaves the gradient as it is.
 void clip_gradient(at::Tensor& flat_gradient, double norm, double clip);
@@ -78,8 +116,8 @@ class AdamW : public base::Stateful {
   void load_state(const base::StateDict& state) override;
 
  private:
-  struct Group {  // pieces of parameters with one learning-rate factor
-    double factor = 1.0;
+  struct Group {  // pieces of parameters with the same settings
+    ParameterSettings settings;
     std::vector<parallel::TensorPiece> pieces;
     std::vector<at::Tensor> parameters, first_moments, second_moments;  // 1-D, of the pieces
   };

@@ -163,8 +163,9 @@ class Run {
   // Read before anything of the run's folder is touched, and the same on every rank.
   IdentityFields identity_of_run() const {
     const bool from_scratch = objective_ == Objective::pretrain && config_.model.from_scratch;
-    const auto fields =
+    auto fields =
         identity_fields(config_, from_scratch, *objects_.model, *objects_.training_data, *objects_.held_out_data);
+    if (objective_ == Objective::distill) fields.values.erase(kDecayOfBase);
     std::string text;
     for (const auto& [name, value] : fields.values) text += base::concat(name, ": ", value, "\n");
     parallel::compare_across_ranks(communicator_, "data and model", text);

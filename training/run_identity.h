@@ -83,6 +83,10 @@ std::map<std::string, std::string> recipe_values(RunConfig config);
 // The contents of a model's folder: weights and configuration, and tokenizer. Reads all files. Throws FileError.
 std::map<std::string, std::string> model_contents(const std::filesystem::path& folder);
 
+// The key says nothing of a run that trains adapters alone, which are decayed whole in either way. Whoever trains such
+// a run takes it out of the fields: runs from before the key are not to be refused for it.
+inline constexpr const char* kDecayOfBase = "optimizer.weight_decay_on";
+
 // The fields of a run. Data that the run does not use has no field. Reads the files of the model's folder. Throws
 // FileError.
 IdentityFields identity_fields(const RunConfig& config, bool from_scratch, const models::CausalModel& model,

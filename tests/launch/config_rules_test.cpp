@@ -176,6 +176,11 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
       {{"adapter.estimator=bit_flip", "data.sequence_length=70000"}, {"data.sequence_length: is 70000, but"}},
       {{"adapter.num_heads=20000"}, {"adapter.num_heads: 20000 heads of 4 bits"}},
       {{"optimizer.rate_patterns=[\"*\"]"}, {"optimizer.rate_factors: has 0 entries"}},
+      {{"optimizer.rate_patterns=[a]", "optimizer.rate_factors=[1]", "optimizer.groups=[{pattern: a}]"},
+       {"optimizer.rate_patterns: is the earlier spelling"}},
+      {{"optimizer.groups=[{rate: 2}]"}, {"optimizer.groups[0].pattern: is empty"}},
+      {{"optimizer.groups=[{pattern: a, weight_decay: -0.5}]"}, {"optimizer.groups[0].weight_decay: is -0.5"}},
+      {{"optimizer.groups=[{pattern: a, rates: 2}]"}, {"optimizer.groups[0].rates: unknown key"}},
       {{"loss.top_k=1"}, {"loss.top_k: is 1: renormalised"}},
       {{"loss.beta=1"}, {"loss.beta: expected a number from 0.001 to 0.999"}},
       {{"loss.divergence=kl"}, {"loss.divergence: expected one of forward_kl, reverse_kl, jensen_shannon"}},
@@ -465,6 +470,9 @@ TEST_F(ConfigRules, WhatNeedsModelAndDataIsFoundTogetherBeforeAnythingIsBuilt) {
                                "optimizer.rate_factors=[0.5]"})),
               AllOf(HasSubstr("train.trainable: '*.q_prj.*' matches no parameter"),
                     HasSubstr("optimizer.rate_patterns: '*.none' matches no parameter")));
+  EXPECT_THAT(refusal_of(with({"optimizer.groups=[{pattern: \"*\"}, {pattern: \"*.none\"}, {pattern: \"*q_proj*\"}]"})),
+              AllOf(HasSubstr("optimizer.groups[1].pattern: '*.none' matches no parameter"),
+                    HasSubstr("optimizer.groups[2].pattern: '*q_proj*' matches only parameters of earlier groups")));
   EXPECT_THAT(refusal_of(with({"loss.top_k=1000000"})), HasSubstr("loss.top_k: is 1000000, but the model knows only"));
   EXPECT_THAT(refusal_of(with({"optimizer.rate_patterns=[\"*\"]", "optimizer.rate_factors=[0]"})),
               HasSubstr("leaves no parameter to train"));

@@ -13,7 +13,7 @@ case_reports() {
   dry_run 2 "$scratch/fresh.yaml"
   expect_code "dry run" 0 $? "$scratch/out"
   for pattern in "configuration, program .*CPU capability" "host .* 2 ranks, .* clock" "all_reduce sum +4 B in .*16 MiB in" \
-    "broadcast_async" "all_gather " "reduce_scatter " "all_to_all " "barrier" "equal on every rank" "cpu on every rank" \
+    "broadcast_async" "all_gather " "reduce_scatter " "all_to_all " "barrier" "equal on every rank" "optimiser .* tensors, .* elements, learning rate x 1, weight decay 0.1" "cpu on every rank" \
     "count in the loss" "50 steps take about" "verified by every rank .* deleted" "disk +about .* for 3 checkpoints" \
     "would start +at step 0" "against rosa plan +planned .* MiB, measured .* MiB" "MiB in all ranks"; do
     expect_text "report" "$pattern" "$scratch/out"

@@ -46,7 +46,9 @@ TEST(Optimizer, AdamWEqualsTheFormula) {
     m[name] = at::zeros_like(expected[name]);
     v[name] = at::zeros_like(expected[name]);
   }
-  const OptimizerConfig config{.rate_patterns = {"*q_proj*"}, .rate_factors = {0.5}};
+  // The third is of the second group only: the first that matches counts, with all its settings.
+  const OptimizerConfig config{
+      .groups = {{.pattern = "*q_proj*", .rate = 0.5}, {.pattern = "*_proj*", .weight_decay = 0.0}}};
   const auto communicator = parallel::make_single_communicator();
   const parallel::FlatLayout layout = layout_of(parameters);
   AdamW optimizer(config, parameters, layout, *communicator, /*sharded=*/true);
@@ -57,7 +59,7 @@ TEST(Optimizer, AdamWEqualsTheFormula) {
     for (auto& [name, p] : expected) {
       const at::Tensor g = gradient_of(flat, layout, tensor++).view(p.sizes()).to(at::kDouble);
       const double lr = name == "a.q_proj.weight" ? 0.5e-2 : 1e-2;
-      p.mul_(1 - lr * config.weight_decay);
+      p.mul_(1 - lr * (name == "c.o_proj.weight" ? 0.0 : config.weight_decay));
       m[name] = m[name] * config.beta1 + g * (1 - config.beta1);
       v[name] = v[name] * config.beta2 + g * g * (1 - config.beta2);
       const at::Tensor m_hat = m[name] / (1 - std::pow(config.beta1, step));
@@ -165,6 +167,46 @@ TEST(Optimizer, ClippingScalesByTheNorm) {
   EXPECT_EQ(flat[0].item<float>(), 3.0f);
   clip_gradient(flat, 6.0, 1.0);
   EXPECT_NEAR(flat[0].item<double>(), 3.0 / (6.0 + 1e-6), 1e-6);
+}
+
+// Of the base model; adapters are decayed whole, and a group says what it likes.
+TEST(Optimizer, NormsBiasesAndEmbeddingsAreNotDecayed) {
+  OptimizerConfig config{.weight_decay = 0.3};
+  const std::map<std::string, double> decays = {{"model.embed_tokens.weight", 0.0},
+                                                {"model.norm.weight", 0.0},
+                                                {"model.layers.0.input_layernorm.weight", 0.0},
+                                                {"model.layers.0.self_attn.q_norm.weight", 0.0},
+                                                {"model.layers.0.self_attn.q_proj.bias", 0.0},
+                                                {"model.layers.0.self_attn.q_proj.weight", 0.3},
+                                                {"model.layers.0.self_attn.rosa_attn.q_proj.bias", 0.3},
+                                                {"model.layers.0.self_attn.rosa_attn.v_emb0", 0.3},
+                                                {"lm_head.weight", 0.3}};
+  for (const auto& [name, decay] : decays) EXPECT_EQ(parameter_settings(config, name).weight_decay, decay) << name;
+  config.groups = {{.pattern = "*.norm.weight", .weight_decay = 0.1}};
+  EXPECT_EQ(parameter_settings(config, "model.norm.weight").weight_decay, 0.1);
+  config.weight_decay_on = WeightDecayOn::all;
+  config.groups.clear();
+  for (const auto& entry : decays) EXPECT_EQ(parameter_settings(config, entry.first).weight_decay, 0.3) << entry.first;
+}
+
+TEST(Optimizer, SummariesTellWhatTheGroupsHold) {
+  NamedTensors parameters = random_parameters(6);
+  parameters["d.norm.weight"] = at::ones({3});
+  parameters["e.untrained"] = at::ones({1000});
+  OptimizerConfig config{.groups = {{.pattern = "*.o_proj.*", .rate = 0.0}, {.pattern = "*v_emb*", .rate = 0.25}}};
+  const auto summaries = [&] {
+    std::string text;
+    for (const GroupSummary& group : group_summaries(parameters, {"*_proj*", "*emb*", "*norm*"}, config)) {
+      text += base::concat(group.pattern, ": ", group.num_tensors, ", ", group.num_elements, ", x", group.settings.rate,
+                           ", ", group.settings.weight_decay, "; ");
+    }
+    return text;
+  };
+  EXPECT_EQ(summaries(), "*.o_proj.*: 1, 35, x0, 0.1; *v_emb*: 1, 33, x0.25, 0.1; : 1, 5600, x1, 0.1; : 1, 3, x1, 0; ");
+  config.rate_patterns = {"*.o_proj.*", "*v_emb*"};
+  config.rate_factors = {0.0, 0.25};
+  config.groups.clear();
+  EXPECT_EQ(summaries(), "*.o_proj.*: 1, 35, x0, 0.1; *v_emb*: 1, 33, x0.25, 0.1; : 1, 5600, x1, 0.1; : 1, 3, x1, 0; ");
 }
 
 TEST(Optimizer, PatternsSelectAndFreeze) {

@@ -81,9 +81,8 @@ struct ExperimentConfig {
                             .beta2 = 0.999,
                             .epsilon = 1e-8,
                             .weight_decay = 0.01,
-                            .clip = 0.0,
-                            .rate_patterns = {},
-                            .rate_factors = {}};
+                            .weight_decay_on = WeightDecayOn::all,
+                            .clip = 0.0};
   ScheduleConfig learning_rate{.shape = ScheduleShape::constant, .start = 5e-3};
   parallel::ParallelConfig parallel;
   parallel::WatchdogConfig watchdog;

@@ -48,6 +48,7 @@ ExperimentRun::ExperimentRun(const ExperimentConfig& config, const ExperimentArm
       weights_(task_->parameters()),
       metrics_(folder_ / "metrics.jsonl") {
   const NamedTensors& parameters = task_->parameters();
+  select_trained(parameters, {"*"}, config_.optimizer);  // for what it refuses
   std::vector<parallel::ReducedTensor> tensors;
   std::vector<size_t> placement;
   for (const auto& [name, tensor] : parameters) {
