@@ -167,6 +167,7 @@ class DryRun {
     const std::vector<std::string> warnings =
         training::check_before_training(config_, objective_, communicator_.world_size(), loaded_.origin);
     std::vector<Finding> findings = {{"rules", "kept, with the model and the data", ""}};
+    if (!loaded_.length.empty()) findings.push_back({"steps", loaded_.length, ""});
     for (const std::string& warning : warnings) findings.push_back({"hardly meant", "", warning});
     return findings;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "base/error.h"
 #include "base/printable.h"
@@ -10,6 +11,7 @@
 #include "launch/yaml_config.h"
 #include "launch/yaml_scalar.h"
 #include "training/run_identity.h"
+#include "training/run_length.h"
 #include "training/run_rules.h"
 #include "training/suite/suite.h"
 
@@ -29,6 +31,10 @@ void check_suite(base::ConfigProblems& problems, const training::RunConfig& conf
     const std::string& best_by = config.checkpoint.best_by;
     const bool is_known = best_by.empty() || std::find(names.begin(), names.end(), best_by) != names.end();
     problems.require(is_known, {"checkpoint.best_by", "evaluation.suite"}, "the suite has no figure '", best_by,
+                     "'; expected ", expected_choice(names));
+    const std::string& figure = config.train.early_stop.figure;
+    const bool is_figure = figure.empty() || std::find(names.begin(), names.end(), figure) != names.end();
+    problems.require(is_figure, {"train.early_stop.figure", "evaluation.suite"}, "the suite has no figure '", figure,
                      "'; expected ", expected_choice(names));
   } catch (const base::ConfigError& error) {
     problems.add({"evaluation.suite"}, base::one_line(error.what()));
@@ -83,8 +89,14 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   training::RunConfig plain;
   const auto plain_values = flatten_config(describe_run(plain));
   const auto recipe_values = flatten_config(describe_run(loaded.config));
-  ConfigSources sources = fill_config(input, describe_run(loaded.config),
-                                      [&](base::ConfigProblems& problems) { check(problems, loaded.config, use); });
+  // The default of train.num_steps gives way to train.num_epochs; what the input says of it does not.
+  constexpr int64_t kNotGiven = -1;
+  int64_t& num_steps = loaded.config.train.num_steps;
+  const int64_t default_steps = std::exchange(num_steps, kNotGiven);
+  ConfigSources sources = fill_config(input, describe_run(loaded.config), [&](base::ConfigProblems& problems) {
+    if (num_steps == kNotGiven) num_steps = loaded.config.train.num_epochs > 0 ? 0 : default_steps;
+    check(problems, loaded.config, use);
+  });
   if (is_known) loaded.config.recipe = recipe;
   loaded.origin = {input.name(), sources};
   for (auto& [key, source] : sources) {
@@ -93,6 +105,14 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
     if (is_of_recipe) source = "recipe " + recipe;
   }
   make_paths_absolute(loaded.config);
+  const bool is_to_be_trained = use == ConfigUse::distill || use == ConfigUse::pretrain;
+  if (is_to_be_trained && loaded.config.train.num_epochs > 0) {
+    const training::RunLength length = training::length_of_epochs(loaded.config);
+    loaded.length = length.text(loaded.config.train.num_epochs);
+    training::set_num_steps(loaded.config, length);
+    sources["train.num_steps"] = loaded.length;
+    sources["train.num_epochs"] = "now in train.num_steps";
+  }
   loaded.text = dump_config(describe_run(loaded.config), sources);
   return loaded;
 }

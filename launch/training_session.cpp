@@ -98,6 +98,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .run_suite = run_suite,
                                      .decode = decoder_of(tokenizer),
                                      .read_recipe = recorded_recipe};
+  if (session.is_main_rank() && !loaded.length.empty()) base::log_info("steps: " + loaded.length);
   const training::RunOutcome outcome = training::train_run(config, objective, context);
   if (tracker) tracker->finish();
   if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {

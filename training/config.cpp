@@ -64,8 +64,22 @@ bool is_global(const StudentSection& config, int64_t num_layers) {
   return !windows.empty() && *std::max_element(windows.begin(), windows.end()) == 0;
 }
 
+void describe(base::FieldVisitor& visitor, EarlyStopSection& config) {
+  visitor.field("patience", config.patience, Role::free,
+                "the run ends after so many evaluations in a row of which none is better than the best before; 0: off",
+                {0, base::kMaxSteps});
+  visitor.field("figure", config.figure, Role::free,
+                "what is better: a figure of evaluation.suite, as in needle/exact; empty: a lower cross-entropy");
+  visitor.field("min_delta", config.min_delta, Role::free, "better by no more than this does not count", {0.0, 1e9});
+}
+
 void describe(base::FieldVisitor& visitor, TrainSection& config) {
-  visitor.field("num_steps", config.num_steps, Role::recipe, "optimiser steps of the run", {1, base::kMaxSteps});
+  visitor.field("num_epochs", config.num_epochs, Role::recipe,
+                "how often the run goes through its token file, fractions allowed, in the place of num_steps; 0: as "
+                "num_steps says",
+                {0.0, 1e6});
+  visitor.field("num_steps", config.num_steps, Role::recipe, "optimiser steps of the run; 0 where num_epochs is given",
+                {0, base::kMaxSteps});
   visitor.field("micro_batch_sequences", config.micro_batch_sequences, Role::recipe,
                 "sequences of one forward and backward; part of the recipe, whatever the number of ranks",
                 {1, 1 << 16});
@@ -80,6 +94,7 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
       "the schedule starts anew");
   visitor.field("activation_checkpointing", config.activation_checkpointing, Role::place,
                 "recompute each layer in backward instead of keeping its activations");
+  visitor.section("early_stop", config.early_stop, "ends a run whose evaluations no longer get better");
 }
 
 void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
@@ -203,6 +218,11 @@ void check(base::ConfigProblems& problems, const FailuresSection& config) { chec
 
 void check(base::ConfigProblems& problems, const TrainSection& config) {
   problems.require(!config.trainable.empty(), {"trainable"}, "is empty: nothing would be trained");
+  problems.require(config.num_epochs == 0 || config.num_steps == 0, {"num_epochs", "num_steps"}, "is ",
+                   config.num_epochs, ", but ", problems.full_key("num_steps"), " is ", config.num_steps,
+                   ": give one of the two");
+  problems.require(config.num_epochs > 0 || config.num_steps > 0, {"num_steps", "num_epochs"},
+                   "is 0; expected 1 or more, or ", problems.full_key("num_epochs"), " in its place");
 }
 
 // A quantity of the schedules may take these values at any step.
@@ -251,6 +271,18 @@ void check_sizes(base::ConfigProblems& problems, const RunConfig& config) {
                    " tokens; expected at most ", kMaxStepTokens);
 }
 
+// What needs the number of steps waits where train.num_epochs decides it, until the data is known.
+void check_length(base::ConfigProblems& problems, const RunConfig& config) {
+  if (config.train.num_steps > 0) problems.section("schedules", config.schedules, config.train.num_steps);
+  if (config.train.num_epochs == 0) return;
+  const bool is_one_file = config.data.kind == DataKind::token_file && config.data.sources.empty();
+  problems.require(is_one_file, {"train.num_epochs", "data.kind", "data.sources"},
+                   "needs data.kind token_file and a single file: other data is drawn at random or mixed, and has no "
+                   "epochs; give train.num_steps");
+  problems.require(!is_one_file || stages(config.data).size() == 1, {"train.num_epochs", "data.curriculum_until"},
+                   "does not go with a curriculum, whose stages are counted in steps; give train.num_steps");
+}
+
 void check_paths(base::ConfigProblems& problems, const RunConfig& config) {
   problems.require(!config.run.folder.empty(), {"run.folder"}, "is empty: name the folder that keeps the run");
   problems.require(config.model.from_scratch || !config.model.folder.empty(), {"model.folder", "model.from_scratch"},
@@ -284,7 +316,7 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.section("train", config.train);
   problems.section("loss", config.loss);
   problems.section("optimizer", config.optimizer);
-  problems.section("schedules", config.schedules, config.train.num_steps);
+  check_length(problems, config);
   problems.section("failures", config.failures);
   problems.section("parallel", config.parallel, config.compute.device == "cpu");
   check_estimator(problems, config);
@@ -295,12 +327,18 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.require(config.evaluation.samples == 0 || config.evaluation.every > 0,
                    {"evaluation.samples", "evaluation.every"}, "are written at evaluations, but evaluation.every is 0");
   problems.require(config.checkpoint.keep_best == 0 || config.checkpoint.best_by.empty() ||
-                       config.evaluation.suite_every <= config.train.num_steps,
+                       config.train.num_steps == 0 || config.evaluation.suite_every <= config.train.num_steps,
                    {"evaluation.suite_every", "checkpoint.best_by", "train.num_steps"}, "got ",
                    config.evaluation.suite_every, ", more than the run has steps, ", config.train.num_steps,
                    ": the suite would never run, and keep_best have nothing to go by");
   problems.require(config.checkpoint.best_by.empty() || !config.evaluation.suite.empty(),
                    {"checkpoint.best_by", "evaluation.suite"}, "is a figure of a suite, but evaluation.suite is empty");
+  const EarlyStopSection& early_stop = config.train.early_stop;
+  problems.require(early_stop.patience == 0 || config.evaluation.every > 0,
+                   {"train.early_stop.patience", "evaluation.every"}, "counts evaluations, but evaluation.every is 0");
+  problems.require(early_stop.figure.empty() || !config.evaluation.suite.empty(),
+                   {"train.early_stop.figure", "evaluation.suite"},
+                   "is a figure of a suite, but evaluation.suite is empty");
 }
 
 RunConfig earlier_defaults(RunConfig defaults) {

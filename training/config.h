@@ -53,13 +53,23 @@ std::vector<int64_t> windows_of_layers(const StudentSection& config, int64_t num
 // Whether all layers see all: there is no student then.
 bool is_global(const StudentSection& config, int64_t num_layers);
 
+// Ends a run whose evaluations no longer get better; see early_stop.h.
+struct EarlyStopSection {
+  int64_t patience = 0;    // evaluations in a row without a better figure; 0: off
+  std::string figure;      // of evaluation.suite, "needle/exact"; empty: the evaluation's cross-entropy
+  double min_delta = 0.0;  // better by no more than this does not count
+};
+void describe(base::FieldVisitor& visitor, EarlyStopSection& config);
+
 struct TrainSection {
+  double num_epochs = 0.0;  // in the place of num_steps, which is 0 then; see run_length.h
   int64_t num_steps = 2000;
   int64_t micro_batch_sequences = 1;  // sequences of one forward and backward
   int64_t micro_batches = 1;          // of one global batch, over all ranks
   std::vector<std::string> trainable = {"*.rosa_attn.*"};
   std::string init_from;  // adapter.safetensors, a checkpoint or a run folder: weights only
   bool activation_checkpointing = false;
+  EarlyStopSection early_stop;
 };
 void describe(base::FieldVisitor& visitor, TrainSection& config);
 void check(base::ConfigProblems& problems, const TrainSection& config);

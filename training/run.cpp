@@ -14,10 +14,12 @@
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
 #include "training/consumed_log.h"
+#include "training/early_stop.h"
 #include "training/fault_injection.h"
 #include "training/resume.h"
 #include "training/run_folder.h"
 #include "training/run_identity.h"
+#include "training/run_length.h"
 #include "training/save_fault.h"
 #include "training/text_samples.h"
 #include "training/trainer.h"
@@ -68,10 +70,12 @@ class Run {
         trainer_(config, objects_.parts(context.communicator)),
         progress_(config.train.micro_batches * config.train.micro_batch_sequences),
         identity_(identity_of_run(), context.accept_changed, advice(config)) {
+    if (config.train.early_stop.patience > 0) early_stop_.emplace(config.train.early_stop);
     install_automaton_fault(*objects_.executor);
     states_ = trainer_.state();
     states_["progress"] = &progress_;
     states_["identity"] = &identity_;
+    if (early_stop_) states_["early_stop"] = &*early_stop_;
     states_.insert(context.states.begin(), context.states.end());
   }
 
@@ -94,7 +98,7 @@ class Run {
 
  private:
   RunOutcome train() {
-    while (progress_.num_steps_done < config_.train.num_steps) {
+    while (progress_.num_steps_done < config_.train.num_steps && !stops_early()) {
       base::begin_step(progress_.num_steps_done);
       settle_save(writer_->poll());
       if (any_rank(communicator_, context_.stop_requested && context_.stop_requested())) {
@@ -118,6 +122,7 @@ class Run {
       if (due(config_.checkpoint.every)) begin_save();
     }
     save_and_wait();
+    if (progress_.num_steps_done < config_.train.num_steps) tell_early_stop();
     const base::PhaseScope phase(base::Phase::ending);
     if (objective_ == Objective::pretrain && communicator_.rank() == 0) {
       models::export_model(*objects_.model, fs::path(config_.run.folder) / "model");
@@ -125,6 +130,26 @@ class Run {
     observe([&](TrainingObserver& o) { o.on_end(); });
     communicator_.barrier();
     return RunOutcome::finished;
+  }
+
+  // As rank 0 sees it, so that all ranks do the same.
+  bool stops_early() {
+    return early_stop_ && any_rank(communicator_, communicator_.rank() == 0 && early_stop_->is_reached());
+  }
+
+  void tell_early_stop() {
+    observe([&](TrainingObserver& o) {
+      o.on_notice(base::concat("stopped early after ", progress_.num_steps_done, " of ", config_.train.num_steps,
+                               " steps (train.early_stop): ", early_stop_->reason()));
+    });
+  }
+
+  // Those of the run that the checkpoint has: one from before train.early_stop was set has no state of it.
+  States states_in(const Checkpoint& checkpoint) const {
+    States states = states_;
+    const auto names = checkpoint.state_names();
+    if (std::find(names.begin(), names.end(), "early_stop") == names.end()) states.erase("early_stop");
+    return states;
   }
 
   template <class Tell>
@@ -214,7 +239,7 @@ class Run {
     if (context_.read_recipe) identity_.set_known(context_.read_recipe(checkpoint.folder() / "config.yaml"));
     checkpoint.load({{"identity", &identity_}});
     if (identity_.accepts_other_tensors()) trainer_.accept_other_tensors();
-    checkpoint.load(states_);
+    checkpoint.load(states_in(checkpoint));
     observe([&](TrainingObserver& o) {
       for (const std::string& change : identity_.accepted_changes()) o.on_notice("accepted a change: " + change);
       if (!identity_.unrecorded().empty()) o.on_notice(identity_.unrecorded_text());
@@ -276,6 +301,7 @@ class Run {
       }
     }
     note_best(evaluation);
+    if (early_stop_) early_stop_->note(evaluation);
     observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
   }
 
@@ -333,7 +359,7 @@ class Run {
     ResumePoint point = find_resume_point(request, communicator_);
     base::require<base::NumericError>(point.checkpoint.has_value(), "step ", progress_.num_steps_done,
                                       " is not finite and there is no checkpoint to go back to");
-    trainer_.step_guard().roll_back([&] { point.checkpoint->load(states_); });
+    trainer_.step_guard().roll_back([&] { point.checkpoint->load(states_in(*point.checkpoint)); });
     observe([&](TrainingObserver& o) { o.on_notice("rolled back to " + point.checkpoint->folder().string()); });
     go_on_from(request, point);
     record_ = point.record;
@@ -419,6 +445,7 @@ class Run {
   int64_t saved_step_ = -1;                 // of the newest checkpoint that stands or is under way
   int64_t num_failed_saves_ = 0;
   std::string last_save_error_;
+  std::optional<EarlyStop> early_stop_;
   std::pair<int64_t, double> last_evaluation_{-1, 0.0};  // step, loss
   CollapseWarning collapse_warning_;
   std::unique_ptr<CheckpointWriter> writer_;  // last: its thread uses the others
@@ -428,6 +455,12 @@ class Run {
 
 RunOutcome train_run(const RunConfig& config, Objective objective, const RunContext& context) {
   base::require<base::ConfigError>(!config.run.folder.empty(), "run.folder is empty: name where the run is kept");
+  if (config.train.num_epochs > 0) {
+    base::require_good(config);
+    RunConfig in_steps = config;
+    set_num_steps(in_steps, length_of_epochs(config));
+    return train_run(in_steps, objective, context);
+  }
   const base::PhaseScope phase(base::Phase::starting);
   parallel::compare_across_ranks(context.communicator, "configuration", context.resolved_config);
   parallel::compare_across_ranks(context.communicator, "program version", ROSA_VERSION);

@@ -132,7 +132,7 @@ TEST(CommandLine, WhatUsersCallAnOptionLeadsToIt) {
            {"train run.yaml --steps 10", "did you mean --set train.num_steps=VALUE?"},
            {"train run.yaml --num_steps=10", "did you mean --set train.num_steps=10?"},
            {"train run.yaml --train.num_steps=10", "did you mean --set train.num_steps=10?"},
-           {"train run.yaml --epochs 3", "did you mean --set train.num_steps=VALUE?"},
+           {"train run.yaml --epochs 3", "did you mean --set train.num_epochs=VALUE?"},
            {"train run.yaml --lr 1e-4", "did you mean --set schedules.learning_rate.start=VALUE?"},
            {"train run.yaml --learning-rate=1e-4", "did you mean --set schedules.learning_rate.start=1e-4?"},
            {"train run.yaml --batch-size 8", "did you mean --set train.micro_batch_sequences=VALUE?"},
