@@ -295,9 +295,11 @@ std::string option_hint(const CLI::App& program, const CLI::App& command, const 
   if (const std::string hint = positional_hint(command, path, name); !hint.empty()) return hint;
   if (const std::string hint = habit_hint(command, path, name); !hint.empty()) return hint;
   const Words keys = has_option(command, "--set") ? keys_of(path) : Words{};
-  if (const Words found = keys_named(name, keys); !found.empty()) return set_hint(found, value);
   std::string option = "--" + name;
   std::replace(option.begin(), option.end(), '_', '-');
+  if (const Words found = keys_named(name, keys); !found.empty()) {
+    return set_hint(found, value) + elsewhere_hint(program, option);
+  }
   if (const std::string nearest = base::nearest_name(option, own); !nearest.empty()) return did_you_mean({nearest});
   if (const std::string hint = elsewhere_hint(program, option); !hint.empty()) return hint;
   Words last_names;

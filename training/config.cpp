@@ -221,8 +221,6 @@ void check(base::ConfigProblems& problems, const TrainSection& config) {
   problems.require(config.num_epochs == 0 || config.num_steps == 0, {"num_epochs", "num_steps"}, "is ",
                    config.num_epochs, ", but ", problems.full_key("num_steps"), " is ", config.num_steps,
                    ": give one of the two");
-  problems.require(config.num_epochs > 0 || config.num_steps > 0, {"num_steps", "num_epochs"},
-                   "is 0; expected 1 or more, or ", problems.full_key("num_epochs"), " in its place");
 }
 
 // A quantity of the schedules may take these values at any step.
@@ -302,12 +300,24 @@ void check_data_paths(base::ConfigProblems& problems, const RunConfig& config) {
                    "is empty: name a text or token file, or set evaluation.every to 0");
 }
 
+namespace {
+
+void check_has_length(base::ConfigProblems& problems, const TrainSection& train) {
+  problems.require(train.num_epochs > 0 || train.num_steps > 0, {"train.num_steps", "train.num_epochs"},
+                   "expected an integer from 1 to ", base::kMaxSteps,
+                   ", got '0'; or give train.num_epochs in its place");
+}
+
+}  // namespace
+
 void check_trained(base::ConfigProblems& problems, const RunConfig& config) {
+  check_has_length(problems, config.train);
   problems.section("adapter", config.adapter);
 }
 
 void check(base::ConfigProblems& problems, const RunConfig& config) {
   check_paths(problems, config);
+  check_has_length(problems, config.train);
   if (config.model.from_scratch) {
     problems.section("model.architecture", config.model.architecture);
   }

@@ -365,10 +365,10 @@ TEST(CommandLine, SeveralErrorsStandOnLinesOfTheirOwn) {
   for (const std::vector<std::string>& command :
        {std::vector<std::string>{"train"}, {"config", "check"}, {"config", "dump"}}) {
     std::vector<std::string> words = command;
-    words.insert(words.end(), {config, "--set", "train.num_steps=0", "run.sede=1"});
+    words.insert(words.end(), {config, "--set", "train.micro_batches=0", "run.sede=1"});
     const testing::JobResult result = testing::run_rosa(words);
     EXPECT_EQ(result.exit_code, 2);
-    EXPECT_THAT(result.output, AllOf(HasSubstr("has 2 errors:\n  --set train.num_steps: "),
+    EXPECT_THAT(result.output, AllOf(HasSubstr("has 2 errors:\n  --set train.micro_batches: "),
                                      HasSubstr("\n  --set run.sede: unknown key")));
   }
 }

@@ -184,7 +184,7 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
       {{"loss.top_k=1"}, {"loss.top_k: is 1: renormalised"}},
       {{"loss.beta=1"}, {"loss.beta: expected a number from 0.001 to 0.999"}},
       {{"loss.divergence=kl"}, {"loss.divergence: expected one of forward_kl, reverse_kl, jensen_shannon"}},
-      {{"train.num_steps=0"}, {"train.num_steps: is 0; expected 1 or more, or train.num_epochs"}},
+      {{"train.num_steps=0"}, {"got '0'; or give train.num_epochs"}},
       {{"train.num_epochs=2"}, {"train.num_epochs: is 2, but train.num_steps is 2: give one", "needs data.kind"}},
       {{"train.early_stop.patience=2", "evaluation.every=0"}, {"train.early_stop.patience: counts evaluations"}},
       {{"train.early_stop.figure=a/b"}, {"train.early_stop.figure: is a figure of a suite"}},
@@ -543,7 +543,7 @@ TEST_F(ConfigRules, WindowsAreOneOrOneForEachLayer) {
   const std::string dumped = load(distill(), {"student.sliding_window=[4,0,9]", "student.sink_tokens=2"}).text;
   EXPECT_THAT(training::windows_of_layers(load(dumped, {}).config.student, 3), ::testing::ElementsAre(4, 0, 9));
   const std::vector<Case> cases = {
-      {{"student.sliding_window=0"}, {"student.sliding_window: expected a whole number from 1"}},
+      {{"student.sliding_window=0"}, {"student.sliding_window: expected an integer from 1"}},
       {{"student.sliding_window=[4,-1,2]"}, {"student.sliding_window"}},
       {{"student.sink_tokens=-1"}, {"student.sink_tokens"}},
   };
