@@ -29,6 +29,7 @@
 #include "training/checkpoint_store.h"
 #include "training/metrics.h"
 #include "training/run_identity.h"
+#include "training/trained_base.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -233,6 +234,9 @@ int run_average(const AverageOptions& options) {
   std::optional<Checkpoint> first;
   for (const fs::path& path : paths) {
     Checkpoint checkpoint = training::open_checkpoint(path);
+    base::require<base::CheckpointError>(!checkpoint.contains(training::kBaseState), "'", path.string(),
+                                         "' holds trained weights of the base model beside the adapters "
+                                         "(train.trainable_base): there is no mean of these");
     if (first) require_same_recipe(checkpoint, *first, accepted);
     add_weights(checkpoint, sums, dtypes);
     if (!first) first = std::move(checkpoint);

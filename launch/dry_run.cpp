@@ -35,6 +35,7 @@
 #include "training/run_identity.h"
 #include "training/run_objects.h"
 #include "training/suite/suite.h"
+#include "training/trained_base.h"
 #include "training/trainer.h"
 
 namespace rosa::launch {
@@ -221,11 +222,13 @@ class DryRun {
   }
 
   std::vector<Finding> optimizer_groups() const {
-    const training::NamedTensors all =
-        objects_->adapters ? objects_->adapters->parameters() : objects_->model->parameters();
+    training::NamedTensors all = objects_->adapters ? objects_->adapters->parameters() : objects_->model->parameters();
+    std::vector<std::string> of_base;
+    if (objects_->adapters) of_base = training::trained_base_names(config_.train, objects_->model->config());
+    for (const std::string& name : of_base) all.emplace(name, objects_->model->parameters().at(name));
     std::vector<Finding> findings;
     for (const training::GroupSummary& group :
-         training::group_summaries(all, config_.train.trainable, config_.optimizer)) {
+         training::group_summaries(all, training::trained_patterns(config_.train, of_base), config_.optimizer)) {
       const std::string title =
           group.pattern.empty() ? "optimiser" : concat("optimiser, ", base::excerpt(group.pattern));
       const std::string rate =

@@ -153,6 +153,9 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
   settings.base_folder = run.config.model.folder;
   bool has_tokenizer = false;
   if (options.adapter_only) {
+    require<ConfigError>(run.config.train.trainable_base.empty(),
+                         "--adapter-only: this run has trained weights of the base model, too "
+                         "(train.trainable_base): its adapters belong to these; leave the option out");
     settings.base_folder = fs::absolute(settings.base_folder);
     models::export_adapter(run.objects.model->config().family, *run.objects.adapters, settings, folder);
   } else {

@@ -145,7 +145,10 @@ std::string model_card(const ModelCard& card) {
          "earlier "
          "occurrence of the latest symbols, exactly and at any distance, and adds what stood after it (ROSA, from "
          "RWKV-8).\n\n"
-      << "The base model's weights are unchanged; the adapters were distilled from it by `rosa` " << kBuildVersion
+      << (config.train.trainable_base.empty()
+              ? "The base model's weights are unchanged; the adapters were distilled from it by `rosa` "
+              : "The adapters, and some weights of the base model with them, were distilled from it by `rosa` ")
+      << kBuildVersion
       << (card.num_steps_done > 0 ? base::concat(", in ", card.num_steps_done, " steps") : std::string()) << ". ";
   out << (card.adapter_only ? "This folder holds the adapters alone, in float32.\n\n"
                             : base::concat("Weights: ", card.dtype, ", adapters float32.\n\n"));

@@ -83,6 +83,7 @@ CausalModel::CausalModel(ModelConfig config, std::map<std::string, at::Tensor> p
   ShapeMap actual;
   for (const auto& [name, tensor] : parameters_) actual[name] = tensor.sizes().vec();
   check_names_and_shapes(actual, parameter_shapes(config_), "the model", "expected the weights of the configuration");
+  compute_options_ = parameters_.at(kEmbedding).options().requires_grad(false);
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     // Null where the family has no such weight.
     const auto weight = [&](const char* name) -> const at::Tensor* {
@@ -276,7 +277,7 @@ at::Tensor CausalModel::teacher_hidden_states(const at::Tensor& input_ids, const
 
 at::Tensor CausalModel::embed(const at::Tensor& input_ids) const {
   check_tokens(input_ids, config_.vocab_size);
-  return at::embedding(parameters_.at(kEmbedding), input_ids);
+  return at::embedding(in_compute_dtype(parameters_.at(kEmbedding)), input_ids);
 }
 
 void CausalModel::set_rotary_tables(const at::Tensor& positions, LayerContext& context, int64_t length) const {
@@ -292,7 +293,7 @@ void CausalModel::set_rotary_tables(const at::Tensor& positions, LayerContext& c
     sin *= scale;
     cos *= scale;
   }
-  const at::ScalarType dtype = parameters_.at(kEmbedding).scalar_type();
+  const at::ScalarType dtype = compute_options_.dtype().toScalarType();
   context.cos = at::cat({cos, cos}, 3).to(dtype);
   context.sin = at::cat({-sin, sin}, 3).to(dtype);
 }
@@ -309,10 +310,10 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
   const at::Tensor middle = hidden + mixed;
 
   const LayerWeights& weights = layers_[index];
-  const at::Tensor input = rms_norm(middle, *weights.post_attention_norm, config_.rms_norm_eps);
-  const at::Tensor gate = at::silu(at::linear(input, *weights.gate_proj));
-  const at::Tensor up = at::linear(input, *weights.up_proj);
-  at::Tensor output = middle + at::linear(gate * up, *weights.down_proj);
+  const at::Tensor input = norm(middle, *weights.post_attention_norm);
+  const at::Tensor gate = at::silu(linear(input, weights.gate_proj));
+  const at::Tensor up = linear(input, weights.up_proj);
+  at::Tensor output = middle + linear(gate * up, weights.down_proj);
   if (!finish_adapter || joins_attention) return output;
   return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
 }
@@ -320,17 +321,17 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
 at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
   const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
   const LayerWeights& weights = layers_[index];
-  const auto heads = [&](const at::Tensor* weight, const at::Tensor* bias, const at::Tensor* norm, int64_t num_heads) {
-    const at::Tensor rows = bias != nullptr ? at::linear(normed, *weight, *bias) : at::linear(normed, *weight);
-    const at::Tensor by_head = rows.view({normed.size(0), normed.size(1), num_heads, config_.head_dim});
-    return norm != nullptr ? rms_norm(by_head, *norm, config_.rms_norm_eps) : by_head;
+  const auto heads = [&](const at::Tensor* weight, const at::Tensor* bias, const at::Tensor* of_heads, int64_t number) {
+    const at::Tensor by_head =
+        linear(normed, weight, bias).view({normed.size(0), normed.size(1), number, config_.head_dim});
+    return of_heads != nullptr ? norm(by_head, *of_heads) : by_head;
   };
   const at::Tensor query = heads(weights.q_proj, weights.q_bias, weights.q_norm, config_.num_attention_heads);
   const at::Tensor key = heads(weights.k_proj, weights.k_bias, weights.k_norm, config_.num_key_value_heads);
   const at::Tensor value = heads(weights.v_proj, weights.v_bias, nullptr, config_.num_key_value_heads);
   const at::Tensor attended =
       context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
-  return at::linear(attended, *weights.o_proj);
+  return linear(attended, weights.o_proj);
 }
 
 at::Tensor CausalModel::final_norm(const at::Tensor& hidden) const {
@@ -346,7 +347,7 @@ at::Tensor CausalModel::finish(const at::Tensor& hidden, const LayerContext& con
 }
 
 at::Tensor CausalModel::input_norm(int64_t index, const at::Tensor& hidden) const {
-  return rms_norm(hidden, input_norm_weight(index), config_.rms_norm_eps);
+  return norm(hidden, input_norm_weight(index));
 }
 
 const at::Tensor& CausalModel::input_norm_weight(int64_t index) const {
@@ -359,8 +360,21 @@ at::Tensor CausalModel::first_input(const at::Tensor& embedded, const AdapterSet
 
 at::Tensor CausalModel::logits(const at::Tensor& hidden) const { return at::linear(hidden, lm_head_weight()); }
 
-const at::Tensor& CausalModel::lm_head_weight() const {
-  return parameters_.at(config_.tie_word_embeddings ? kEmbedding : kOutputProjection);
+at::Tensor CausalModel::lm_head_weight() const {
+  return in_compute_dtype(parameters_.at(config_.tie_word_embeddings ? kEmbedding : kOutputProjection));
+}
+
+at::Tensor CausalModel::in_compute_dtype(const at::Tensor& weight) const {
+  return weight.to(compute_options_.dtype().toScalarType());
+}
+
+at::Tensor CausalModel::linear(const at::Tensor& input, const at::Tensor* weight, const at::Tensor* bias) const {
+  if (bias == nullptr) return at::linear(input, in_compute_dtype(*weight));
+  return at::linear(input, in_compute_dtype(*weight), in_compute_dtype(*bias));
+}
+
+at::Tensor CausalModel::norm(const at::Tensor& input, const at::Tensor& weight) const {
+  return rms_norm(input, in_compute_dtype(weight), config_.rms_norm_eps);
 }
 
 }  // namespace rosa::models

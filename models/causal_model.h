@@ -103,11 +103,14 @@ class CausalModel {
   // [...,hidden] -> [...,vocab_size].
   at::Tensor logits(const at::Tensor& hidden) const;
 
-  // [vocab_size, hidden]: the token embedding where they are tied.
-  const at::Tensor& lm_head_weight() const;
+  // [vocab_size, hidden], in the compute dtype: the token embedding where they are tied.
+  at::Tensor lm_head_weight() const;
+
+  // Device and dtype in which the forward computes.
+  const at::TensorOptions& compute_options() const { return compute_options_; }
 
   // All weights by full Hugging Face name; a tied lm_head is not among them. A tensor may be replaced by one of its
-  // shape; the map itself must stay.
+  // shape; the map itself must stay. One of another dtype is cast where it is used, and its gradient is its own.
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
@@ -128,6 +131,10 @@ class CausalModel {
   at::Tensor first_input(const at::Tensor& embedded, const AdapterSet* adapters) const;
 
  private:
+  // In the compute dtype.
+  at::Tensor in_compute_dtype(const at::Tensor& weight) const;
+  at::Tensor linear(const at::Tensor& input, const at::Tensor* weight, const at::Tensor* bias = nullptr) const;
+  at::Tensor norm(const at::Tensor& input, const at::Tensor& weight) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
   static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
@@ -138,6 +145,7 @@ class CausalModel {
   ModelConfig config_;
   std::map<std::string, at::Tensor> parameters_;
   std::vector<LayerWeights> layers_;
+  at::TensorOptions compute_options_;
 };
 
 // Name and shape of every weight of a model with this configuration, without a tied lm_head.

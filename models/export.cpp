@@ -23,7 +23,7 @@ void export_model(const CausalModel& model, const fs::path& folder) {
   fs::create_directories(folder, error);
   base::require<base::FileError>(!error, "can't make folder ", folder.string(), ": ", error.message());
   ModelConfig config = model.config();
-  const at::ScalarType dtype = model.lm_head_weight().scalar_type();
+  const at::ScalarType dtype = model.compute_options().dtype().toScalarType();
   config.dtype = dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kHalf ? "float16" : "float32";
   write_tensors(folder / "model.safetensors", model.parameters());
   base::write_file_atomically(folder / "config.json", to_json(config));

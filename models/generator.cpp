@@ -78,7 +78,7 @@ at::Tensor Generator::State::append_long(TextState& text, std::span<const int64_
     const AttentionSpan span = options.span(layer);
     longest_span = std::max(longest_span, span.window > 0 ? span.window + span.sinks : text.size + total);
   }
-  const at::Device device = model->lm_head_weight().device();
+  const at::Device device = model->compute_options().device();
   std::vector<at::Tensor> pieces;
   for (int64_t first = 0; first < total;) {
     const int64_t past = std::min(text.size, longest_span);
@@ -158,7 +158,7 @@ std::vector<at::Tensor> Generator::append(std::span<const std::vector<int64_t>> 
     }
   }
   if (together.empty()) return hidden;
-  const at::Tensor all = state_->step.run(together).to(state_->model->lm_head_weight().scalar_type());
+  const at::Tensor all = state_->step.run(together).to(state_->model->compute_options().dtype().toScalarType());
   int64_t first = 0;
   for (size_t row = 0; row < tokens.size(); ++row) {
     const auto count = static_cast<int64_t>(tokens[row].size());

@@ -153,7 +153,7 @@ Generator Generator::load(std::span<const std::byte> bytes, const CausalModel& m
   // Before anything of that size is made: each layer of each text takes at least two numbers here.
   check(num_texts > 0 && static_cast<size_t>(num_texts) <= reader.num_left() / (2 * kNumberBytes * num_layers), "got ",
         num_texts, " texts in ", reader.num_left(), " bytes");
-  const at::TensorOptions kept_as = model.lm_head_weight().options().requires_grad(false);
+  const at::TensorOptions& kept_as = model.compute_options();
   const int64_t groups = model.config().num_key_value_heads, head_dim = model.config().head_dim;
   const uint64_t position_bytes = 2 * groups * head_dim * kept_as.dtype().itemsize();
   const auto take_state = [&](TextState& text, size_t layer) {

@@ -197,7 +197,7 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
   };
   rotate(query.get(), heads, weights.q_norm);
   rotate(key.mutable_data_ptr<float>(), groups, weights.k_norm);
-  const at::TensorOptions kept_as = model_.lm_head_weight().options().requires_grad(false);
+  const at::TensorOptions& kept_as = model_.compute_options();
   int64_t first = 0;
   for (const Tokens& each : tokens) {
     const auto own = static_cast<int64_t>(each.ids.size());
@@ -243,7 +243,7 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
 
 at::Tensor TokenStep::logits(const at::Tensor& hidden) const {
   const at::Tensor input = hidden.to(at::kFloat).contiguous();
-  const at::Tensor& matrix = model_.lm_head_weight();
+  const at::Tensor matrix = model_.lm_head_weight();
   at::Tensor output = at::empty({input.size(0), matrix.size(0)}, at::kFloat);
   multiply(input.const_data_ptr<float>(), input.size(0),
            std::array{Product{&matrix, output.mutable_data_ptr<float>()}});

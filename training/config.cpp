@@ -87,6 +87,10 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
                 "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1, 1 << 16});
   visitor.field("trainable", config.trainable, Role::recipe,
                 "patterns of the names of trained parameters (* stands for any text)");
+  visitor.field(
+      "trainable_base", config.trainable_base, Role::recipe,
+      "patterns of the names of base weights that are trained beside the adapters, e.g. [\"*.mlp.*\"]; empty: "
+      "the base is frozen");
   visitor.path(
       "init_from", config.init_from, Role::free,
       "adapter weights to start from (adapter.safetensors, a checkpoint, a run folder, or a whole student: an exported "

@@ -67,7 +67,8 @@ struct TrainSection {
   int64_t micro_batch_sequences = 1;  // sequences of one forward and backward
   int64_t micro_batches = 1;          // of one global batch, over all ranks
   std::vector<std::string> trainable = {"*.rosa_attn.*"};
-  std::string init_from;  // adapter.safetensors, a checkpoint or a run folder: weights only
+  std::vector<std::string> trainable_base = {};  // of the base model, beside adapters; see trained_base.h
+  std::string init_from;                         // adapter.safetensors, a checkpoint or a run folder: weights only
   bool activation_checkpointing = false;
   EarlyStopSection early_stop;
 };

@@ -19,6 +19,8 @@
 #include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
 #include "training/tokenizer_rules.h"
+#include "training/trained_base.h"
+#include "training/weight_state.h"
 
 namespace rosa::training {
 
@@ -132,6 +134,14 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       check_teacher(problems, config, objects.model->config(), objects.own_teacher->config());
     }
     problems.throw_if_any();
+    const std::vector<std::string> trained = trained_base_names(config.train, objects.model->config());
+    if (!trained.empty()) {
+      // What is learnt from stays what it was.
+      if (needs.teacher && !objects.own_teacher) {
+        objects.own_teacher = std::make_unique<models::CausalModel>(frozen_copy(*objects.model, trained));
+      }
+      make_trainable(*objects.model, trained);
+    }
     objects.adapters = std::make_unique<models::AdapterSet>(config.adapter, objects.model->config(), seed);
     for (auto& [name, tensor] : objects.adapters->parameters()) {
       tensor = tensor.detach().to(objects.device).set_requires_grad(true);
@@ -202,13 +212,40 @@ void load_start_weights(const RunConfig& config, models::AdapterSet& adapters) {
                               " tensors belong to no adapter and are not used: ", names));
 }
 
+namespace {
+
+// Into the model, in its compute dtype.
+void load_trained_base(const RunConfig& config, const Checkpoint& checkpoint, models::CausalModel& model) {
+  const std::vector<std::string> names = trained_base_names(config.train, model.config());
+  base::require<base::CheckpointError>(checkpoint.contains(kBaseState) == !names.empty(), "'",
+                                       checkpoint.folder().string(), "' holds ",
+                                       names.empty() ? "trained weights of the base model" : "adapters alone",
+                                       ", and train.trainable_base says something else");
+  if (names.empty()) return;
+  NamedTensors weights;
+  for (const std::string& name : names) weights.emplace(name, model.parameters().at(name));
+  WeightState state(weights);
+  checkpoint.load({{kBaseState, &state}});
+  require_finite(weights, checkpoint.folder().string());
+  for (const std::string& name : names) {
+    at::Tensor& weight = model.parameters().at(name);
+    weight = weight.to(model.compute_options().dtype().toScalarType());
+  }
+}
+
+}  // namespace
+
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison) {
   const std::string& named = config.checkpoint.resume;
   const CheckpointStore store(fs::path(config.run.folder) / "checkpoints");
   IdentityFields fields = fields_of_weights(config, *objects.held_out_data, comparison.held_out_data);
-  if (objects.own_teacher) fields.values["teacher"] = model_contents(config.teacher.folder).at("model");
+  if (objects.own_teacher && !config.teacher.folder.empty())
+    fields.values["teacher"] = model_contents(config.teacher.folder).at("model");
   if (fs::is_regular_file(named)) {
     const auto newest = store.newest_complete();
+    base::require<base::ConfigError>(config.train.trainable_base.empty(), "'", named,
+                                     "' holds adapters alone, but the run has trained weights of the base model, too "
+                                     "(train.trainable_base); name a checkpoint");
     if (newest) compare_identity(*newest, std::move(fields), comparison);
     objects.adapters->load(named);
     require_finite(objects.adapters->parameters(), named);
@@ -224,6 +261,7 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const
   }
   compare_identity(*checkpoint, std::move(fields), comparison);
   objects.adapters->load(checkpoint->folder() / kAdapterFile);
+  load_trained_base(config, *checkpoint, *objects.model);
   // A sign hides a NaN: the scores would look right.
   require_finite(objects.adapters->parameters(), (checkpoint->folder() / kAdapterFile).string());
   return checkpoint->manifest().info.step;

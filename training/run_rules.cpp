@@ -22,6 +22,7 @@
 #include "text/tokenizer.h"
 #include "training/optimizer.h"
 #include "training/tokenizer_rules.h"
+#include "training/trained_base.h"
 
 namespace rosa::training {
 namespace {
@@ -48,6 +49,16 @@ bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const mo
   own.section("adapter", config.adapter);
   if (own.empty()) found.section("adapter", config.adapter, model);
   return own.empty() && found.empty();
+}
+
+void check_base_patterns(base::ConfigProblems& problems, const TrainSection& train, const models::ModelConfig& model) {
+  for (const std::string& pattern : train.trainable_base) {
+    const auto shapes = models::parameter_shapes(model);
+    const bool matches = std::any_of(shapes.begin(), shapes.end(),
+                                     [&](const auto& entry) { return matches_pattern(entry.first, pattern); });
+    problems.require(matches, {"train.trainable_base"}, "'", base::printable(pattern),
+                     "' matches no weight of the base model, such as ", shapes.begin()->first);
+  }
 }
 
 void check_windows(base::ConfigProblems& problems, const StudentSection& student, int64_t num_layers) {
@@ -165,6 +176,8 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    ", but weights that are trained must be float32");
   problems.require(config.loss.distill_alpha == 0.0, {"loss.distill_alpha"}, "is ", config.loss.distill_alpha,
                    ", but pretraining has no teacher: set it to 0");
+  problems.require(config.train.trainable_base.empty(), {"train.trainable_base"},
+                   "is for training beside adapters; pretraining trains what train.trainable names");
   problems.require(config.teacher.folder.empty(), {"teacher.folder"}, "is ", base::printable(config.teacher.folder),
                    ", but pretraining has no teacher; remove it");
   problems.require(config.train.init_from.empty(), {"train.init_from"}, "is ", config.train.init_from,
@@ -210,6 +223,9 @@ std::vector<std::string> trainable_names(const RunConfig& config, Objective obje
                           ? models::parameter_shapes(model)
                           : models::adapter_parameter_shapes(models::resolve(config.adapter, model), model);
   for (const auto& [name, shape] : shapes) names.push_back(name);
+  if (objective == Objective::distill) {
+    for (const std::string& name : trained_base_names(config.train, model)) names.push_back(name);
+  }
   return names;
 }
 
@@ -227,7 +243,13 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   }
   problems.require(config.loss.top_k <= model.vocab_size, {"loss.top_k"}, "is ", config.loss.top_k,
                    ", but the model knows only ", model.vocab_size, " tokens");
-  check_patterns(problems, trainable_names(config, objective, model), config.train.trainable, config.optimizer);
+  std::vector<std::string> of_base;
+  if (objective == Objective::distill) {
+    of_base = trained_base_names(config.train, model);
+    check_base_patterns(problems, config.train, model);
+  }
+  check_patterns(problems, trainable_names(config, objective, model), trained_patterns(config.train, of_base),
+                 config.optimizer);
 }
 
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,

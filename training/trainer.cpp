@@ -18,6 +18,7 @@
 #include "training/fault_injection.h"
 #include "training/losses.h"
 #include "training/plan/flops.h"
+#include "training/trained_base.h"
 
 namespace rosa::training {
 namespace {
@@ -70,8 +71,19 @@ StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int6
 Trainer::Trainer(const RunConfig& config, RunParts parts)
     : config_(config), parts_(parts), step_guard_(config.failures.step_guard) {
   if (config_.evaluation.every > 0) check_held_out_data(config_, parts_.held_out_data);
-  const NamedTensors& all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
-  trained_ = select_trained(all, config_.train.trainable, config_.optimizer);
+  NamedTensors all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
+  NamedTensors of_base;
+  if (parts_.adapters) {
+    for (const std::string& name : trained_base_names(config_.train, parts_.model.config())) {
+      of_base.emplace(name, parts_.model.parameters().at(name));
+    }
+  }
+  weights_ = std::make_unique<WeightState>(all);
+  std::vector<std::string> base_names;
+  for (const auto& [name, tensor] : of_base) base_names.push_back(name);
+  all.insert(of_base.begin(), of_base.end());
+  if (!of_base.empty()) base_weights_ = std::make_unique<WeightState>(of_base);
+  trained_ = select_trained(all, trained_patterns(config_.train, base_names), config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
   NamedTensors values;
   for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());
@@ -79,7 +91,6 @@ Trainer::Trainer(const RunConfig& config, RunParts parts)
   reducer_ = make_reducer();
   optimizer_ = std::make_unique<AdamW>(config_.optimizer, trained_, reducer_->layout(), parts_.communicator,
                                        config_.parallel.sharded_optimizer);
-  weights_ = std::make_unique<WeightState>(all);
 }
 
 Trainer::~Trainer() = default;
@@ -90,13 +101,16 @@ void Trainer::accept_other_tensors() {
     if (tells) base::log_warning(what);
   };
   weights_->accept_other_tensors(tell);
+  if (base_weights_) base_weights_->accept_other_tensors(tell);
   optimizer_->accept_other_tensors(tell);
 }
 
 std::map<std::string, base::Stateful*> Trainer::state() {
-  return {{parts_.adapters ? "adapter" : "model", weights_.get()},
-          {"optimizer", optimizer_.get()},
-          {"step_guard", &step_guard_}};
+  std::map<std::string, base::Stateful*> states = {{parts_.adapters ? "adapter" : "model", weights_.get()},
+                                                   {"optimizer", optimizer_.get()},
+                                                   {"step_guard", &step_guard_}};
+  if (base_weights_) states[kBaseState] = base_weights_.get();
+  return states;
 }
 
 StepMetrics Trainer::step(int64_t step) {

@@ -116,6 +116,15 @@ TEST(PlanMemory, WindowsLossesAndDtypes) {
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "bfloat16";
 }
 
+TEST(PlanMemory, WeightsOfTheBaseBesideAdapters) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 3;
+  config.train.trainable_base = {"*.mlp.*", "*norm.weight"};
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "beside a frozen copy";
+  config.train.micro_batches = 4;
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "sums of micro-batches";
+}
+
 TEST(PlanMemory, FamiliesOfModels) {
   for (const models::ModelFamily family : {models::ModelFamily::qwen2, models::ModelFamily::llama}) {
     const testing::TemporaryFolder folder;

@@ -130,7 +130,9 @@ class MemoryPlanner {
 
   // Of adapters or model, and both moments.
   int64_t saved_bytes() const {
-    const int64_t weights = input_.objective == Objective::pretrain ? sizes_.base_bytes() : sizes_.adapter_bytes();
+    const int64_t beside = sizes_.num_trained_base() * static_cast<int64_t>(sizeof(float));
+    const int64_t weights =
+        input_.objective == Objective::pretrain ? sizes_.base_bytes() : sizes_.adapter_bytes() + beside;
     return weights + 2 * sizes_.num_trained() * static_cast<int64_t>(sizeof(float));
   }
 

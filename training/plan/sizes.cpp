@@ -9,6 +9,7 @@
 #include "training/backward_order.h"
 #include "training/data/data_config.h"
 #include "training/optimizer.h"
+#include "training/trained_base.h"
 
 namespace rosa::training {
 namespace {
@@ -34,10 +35,16 @@ RunSizes::RunSizes(const RunConfig& config, Objective objective, const models::M
     adapter_ = models::resolve(config.adapter, model);
     shapes = models::adapter_parameter_shapes(*adapter_, model);
     num_adapter_ = num_elements(shapes);
+    const Shapes of_base = models::parameter_shapes(model);
+    of_base_ = trained_base_names(config.train, model);
+    for (const std::string& name : of_base_) {
+      shapes[name] = of_base.at(name);
+      num_trained_base_ += num_elements(of_base.at(name));
+    }
   }
   NamedTensors all;  // without tensors: the names decide
   for (const auto& [name, shape] : shapes) all[name];
-  for (const auto& [name, tensor] : select_trained(all, config.train.trainable, config.optimizer)) {
+  for (const auto& [name, tensor] : select_trained(all, trained_patterns(config.train, of_base_), config.optimizer)) {
     trained_.insert(name);
     trained_names_.push_back(name);
     trained_sizes_.push_back(num_elements(shapes.at(name)));
@@ -48,7 +55,12 @@ int64_t RunSizes::num_trained() const {
   return std::accumulate(trained_sizes_.begin(), trained_sizes_.end(), int64_t{0});
 }
 
-int64_t RunSizes::base_bytes() const { return num_base_ * (config_.model.compute_dtype == "bfloat16" ? 2 : 4); }
+int64_t RunSizes::base_bytes() const {
+  const int64_t element = config_.model.compute_dtype == "bfloat16" ? 2 : 4;
+  // What is trained is float32; as it was, it stays for the teacher, where the base is that.
+  const int64_t of_teacher = config_.teacher.folder.empty() ? element : 0;
+  return num_base_ * element + num_trained_base_ * (static_cast<int64_t>(sizeof(float)) - element + of_teacher);
+}
 
 int64_t RunSizes::adapter_bytes() const { return num_adapter_ * static_cast<int64_t>(sizeof(float)); }
 

@@ -28,8 +28,9 @@ class RunSizes {
   const std::set<std::string>& trained() const { return trained_; }
   int64_t num_trained() const;  // elements
 
-  int64_t num_base() const { return num_base_; }        // elements of the base model's weights
-  int64_t num_adapter() const { return num_adapter_; }  // elements of the adapters' weights
+  int64_t num_base() const { return num_base_; }                  // elements of the base model's weights
+  int64_t num_adapter() const { return num_adapter_; }            // elements of the adapters' weights
+  int64_t num_trained_base() const { return num_trained_base_; }  // of the base, beside adapters
   int64_t base_bytes() const;
   int64_t adapter_bytes() const;
 
@@ -45,7 +46,8 @@ class RunSizes {
   std::set<std::string> trained_;
   std::vector<std::string> trained_names_;
   std::vector<int64_t> trained_sizes_;
-  int64_t num_base_ = 0, num_adapter_ = 0;
+  std::vector<std::string> of_base_;  // trained beside adapters
+  int64_t num_base_ = 0, num_adapter_ = 0, num_trained_base_ = 0;
 };
 
 }  // namespace rosa::training

@@ -1,0 +1,27 @@
+// The weights of the base model that are trained beside the adapters (train.trainable_base).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/causal_model.h"
+#include "training/config.h"
+
+namespace rosa::training {
+
+// Under this name a checkpoint keeps them: float32, by full name.
+inline constexpr const char* kBaseState = "base";
+
+// Their names, in order; empty: the base is frozen.
+std::vector<std::string> trained_base_names(const TrainSection& train, const models::ModelConfig& model);
+
+// Patterns that select the adapters' weights of train.trainable, and exactly these of the base.
+std::vector<std::string> trained_patterns(const TrainSection& train, const std::vector<std::string>& base_names);
+
+// A model of the same weights, of which those named are copies: what `model` was before they are trained.
+models::CausalModel frozen_copy(const models::CausalModel& model, const std::vector<std::string>& names);
+
+// Makes the named weights float32 masters, which the forward casts where it computes in another dtype.
+void make_trainable(models::CausalModel& model, const std::vector<std::string>& names);
+
+}  // namespace rosa::training
