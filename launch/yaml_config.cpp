@@ -206,6 +206,8 @@ class ConfigFiller : public base::FieldVisitor {
   std::optional<Found> find(std::string_view name) const;
   void add_problem(const Found& found, const std::string& key, const std::string& what);
   std::string file_line(int line) const { return concat(input_.name(), ":", line); }
+  // How a message begins; line 0 is an override's.
+  std::string place(int line) const { return line == 0 ? "--set " : file_line(line) + ": "; }
 
   // The text of a key that takes one; nothing where it has none, which is reported unless it is missing.
   std::optional<std::string> fill_text(std::string_view name, const std::string& expected, const char* if_nothing);
@@ -244,14 +246,14 @@ void ConfigFiller::open_frame(const std::string& prefix, const YamlNodePtr& node
     // An override is not in the file.
     const int line = from_override ? 0 : key->line;
     if (!key->is_scalar()) {
-      problems_.push_back({key->line, concat(file_line(key->line), ": a key must be a plain name")});
+      problems_.push_back({line, concat(place(line), "a key must be a plain name")});
       continue;
     }
     const auto [first, is_new] = frame.entries.emplace(key->text, Found{value, line, from_override ? value->text : ""});
     if (!is_new) {
-      problems_.push_back(
-          {key->line, concat(file_line(key->line), ": ", prefix, shown(key->text),
-                             ": duplicate key; it is also in line ", first->second.line, ", remove one of them")});
+      problems_.push_back({line, concat(place(line), prefix, shown(key->text), ": duplicate key; ",
+                                        line == 0 ? "" : concat("it is also in line ", first->second.line, ", "),
+                                        "remove one of them")});
     }
   }
   frames_.push_back(std::move(frame));
@@ -431,8 +433,7 @@ void ConfigFiller::report_unknown_keys() {
                              : unknown.name == "<<"
                                  ? "merge keys are not read; write the keys themselves here"
                                  : "unknown key" + key_suggestion(unknown.prefix, unknown.name, known_);
-    problems_.push_back(
-        {unknown.line, concat(file_line(unknown.line), ": ", unknown.prefix, shown(unknown.name), ": ", what)});
+    problems_.push_back({unknown.line, concat(place(unknown.line), unknown.prefix, shown(unknown.name), ": ", what)});
   }
 }
 
