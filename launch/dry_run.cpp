@@ -223,12 +223,10 @@ class DryRun {
 
   std::vector<Finding> optimizer_groups() const {
     training::NamedTensors all = objects_->adapters ? objects_->adapters->parameters() : objects_->model->parameters();
-    std::vector<std::string> of_base;
-    if (objects_->adapters) of_base = training::trained_base_names(config_.train, objects_->model->config());
-    for (const std::string& name : of_base) all.emplace(name, objects_->model->parameters().at(name));
+    if (objects_->adapters) all.merge(training::trained_base(config_.train, *objects_->model));
     std::vector<Finding> findings;
-    for (const training::GroupSummary& group :
-         training::group_summaries(all, training::trained_patterns(config_.train, of_base), config_.optimizer)) {
+    for (const training::GroupSummary& group : training::group_summaries(
+             all, training::trained_patterns(config_.train, objects_->model->config()), config_.optimizer)) {
       const std::string title =
           group.pattern.empty() ? "optimiser" : concat("optimiser, ", base::excerpt(group.pattern));
       const std::string rate =

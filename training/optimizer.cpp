@@ -85,6 +85,11 @@ bool matches_pattern(const std::string& name, const std::string& pattern) {
   return p == pattern.size();
 }
 
+bool matches_any(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return matches_pattern(name, pattern); });
+}
+
 namespace {
 
 // In either spelling.
@@ -118,13 +123,8 @@ ParameterSettings settings_of(const OptimizerConfig& config, const std::vector<O
   return settings;
 }
 
-bool is_trainable(const std::string& name, const std::vector<std::string>& trainable) {
-  return std::any_of(trainable.begin(), trainable.end(),
-                     [&](const std::string& pattern) { return matches_pattern(name, pattern); });
-}
-
 bool is_trained(const std::string& name, const std::vector<std::string>& trainable, const OptimizerConfig& config) {
-  return is_trainable(name, trainable) && parameter_settings(config, name).rate != 0.0;
+  return matches_any(name, trainable) && parameter_settings(config, name).rate != 0.0;
 }
 
 }  // namespace
@@ -179,7 +179,7 @@ std::vector<GroupSummary> group_summaries(const NamedTensors& parameters, const 
   const std::vector<OptimizerGroup> groups = groups_of(config);
   std::map<std::pair<size_t, double>, GroupSummary> summaries;  // by group and decay
   for (const auto& [name, parameter] : parameters) {
-    if (!is_trainable(name, trainable)) continue;
+    if (!matches_any(name, trainable)) continue;
     const size_t index = group_index(groups, name);
     const ParameterSettings settings = settings_of(config, groups, name);
     GroupSummary& summary = summaries[{index, -settings.weight_decay}];

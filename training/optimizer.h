@@ -56,6 +56,7 @@ void check(base::ConfigProblems& problems, const OptimizerConfig& config);
 
 // Whether `name` matches a pattern in which * stands for any text.
 bool matches_pattern(const std::string& name, const std::string& pattern);
+bool matches_any(const std::string& name, const std::vector<std::string>& patterns);
 
 // What the groups make of one parameter.
 struct ParameterSettings {

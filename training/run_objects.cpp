@@ -216,20 +216,17 @@ namespace {
 
 // Into the model, in its compute dtype.
 void load_trained_base(const RunConfig& config, const Checkpoint& checkpoint, models::CausalModel& model) {
-  const std::vector<std::string> names = trained_base_names(config.train, model.config());
-  base::require<base::CheckpointError>(checkpoint.contains(kBaseState) == !names.empty(), "'",
+  const NamedTensors weights = trained_base(config.train, model);
+  base::require<base::CheckpointError>(checkpoint.contains(kBaseState) == !weights.empty(), "'",
                                        checkpoint.folder().string(), "' holds ",
-                                       names.empty() ? "trained weights of the base model" : "adapters alone",
+                                       weights.empty() ? "trained weights of the base model" : "adapters alone",
                                        ", and train.trainable_base says something else");
-  if (names.empty()) return;
-  NamedTensors weights;
-  for (const std::string& name : names) weights.emplace(name, model.parameters().at(name));
+  if (weights.empty()) return;
   WeightState state(weights);
   checkpoint.load({{kBaseState, &state}});
   require_finite(weights, checkpoint.folder().string());
-  for (const std::string& name : names) {
-    at::Tensor& weight = model.parameters().at(name);
-    weight = weight.to(model.compute_options().dtype().toScalarType());
+  for (const auto& [name, weight] : weights) {
+    model.parameters().at(name) = weight.to(model.compute_options().dtype().toScalarType());
   }
 }
 

@@ -52,8 +52,9 @@ bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const mo
 }
 
 void check_base_patterns(base::ConfigProblems& problems, const TrainSection& train, const models::ModelConfig& model) {
+  if (train.trainable_base.empty()) return;
+  const auto shapes = models::parameter_shapes(model);
   for (const std::string& pattern : train.trainable_base) {
-    const auto shapes = models::parameter_shapes(model);
     const bool matches = std::any_of(shapes.begin(), shapes.end(),
                                      [&](const auto& entry) { return matches_pattern(entry.first, pattern); });
     problems.require(matches, {"train.trainable_base"}, "'", base::printable(pattern),
@@ -243,13 +244,10 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   }
   problems.require(config.loss.top_k <= model.vocab_size, {"loss.top_k"}, "is ", config.loss.top_k,
                    ", but the model knows only ", model.vocab_size, " tokens");
-  std::vector<std::string> of_base;
-  if (objective == Objective::distill) {
-    of_base = trained_base_names(config.train, model);
-    check_base_patterns(problems, config.train, model);
-  }
-  check_patterns(problems, trainable_names(config, objective, model), trained_patterns(config.train, of_base),
-                 config.optimizer);
+  const bool distills = objective == Objective::distill;
+  if (distills) check_base_patterns(problems, config.train, model);
+  check_patterns(problems, trainable_names(config, objective, model),
+                 distills ? trained_patterns(config.train, model) : config.train.trainable, config.optimizer);
 }
 
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,

@@ -1,25 +1,28 @@
 #include "training/trained_base.h"
 
-#include <algorithm>
-
-#include "training/optimizer.h"
-
 namespace rosa::training {
 
 std::vector<std::string> trained_base_names(const TrainSection& train, const models::ModelConfig& model) {
   std::vector<std::string> names;
   if (train.trainable_base.empty()) return names;
   for (const auto& [name, shape] : models::parameter_shapes(model)) {
-    const bool matches = std::any_of(train.trainable_base.begin(), train.trainable_base.end(),
-                                     [&name = name](const auto& pattern) { return matches_pattern(name, pattern); });
-    if (matches) names.push_back(name);
+    if (matches_any(name, train.trainable_base)) names.push_back(name);
   }
   return names;
 }
 
-std::vector<std::string> trained_patterns(const TrainSection& train, const std::vector<std::string>& base_names) {
+NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model) {
+  NamedTensors weights;
+  for (const std::string& name : trained_base_names(train, model.config())) {
+    weights.emplace(name, model.parameters().at(name));
+  }
+  return weights;
+}
+
+std::vector<std::string> trained_patterns(const TrainSection& train, const models::ModelConfig& model) {
   std::vector<std::string> patterns = train.trainable;
-  patterns.insert(patterns.end(), base_names.begin(), base_names.end());
+  const std::vector<std::string> of_base = trained_base_names(train, model);
+  patterns.insert(patterns.end(), of_base.begin(), of_base.end());
   return patterns;
 }
 

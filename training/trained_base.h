@@ -6,6 +6,7 @@
 
 #include "models/causal_model.h"
 #include "training/config.h"
+#include "training/optimizer.h"
 
 namespace rosa::training {
 
@@ -15,8 +16,11 @@ inline constexpr const char* kBaseState = "base";
 // Their names, in order; empty: the base is frozen.
 std::vector<std::string> trained_base_names(const TrainSection& train, const models::ModelConfig& model);
 
+// The same with their tensors.
+NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model);
+
 // Patterns that select the adapters' weights of train.trainable, and exactly these of the base.
-std::vector<std::string> trained_patterns(const TrainSection& train, const std::vector<std::string>& base_names);
+std::vector<std::string> trained_patterns(const TrainSection& train, const models::ModelConfig& model);
 
 // A model of the same weights, of which those named are copies: what `model` was before they are trained.
 models::CausalModel frozen_copy(const models::CausalModel& model, const std::vector<std::string>& names);

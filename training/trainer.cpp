@@ -72,18 +72,11 @@ Trainer::Trainer(const RunConfig& config, RunParts parts)
     : config_(config), parts_(parts), step_guard_(config.failures.step_guard) {
   if (config_.evaluation.every > 0) check_held_out_data(config_, parts_.held_out_data);
   NamedTensors all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
-  NamedTensors of_base;
-  if (parts_.adapters) {
-    for (const std::string& name : trained_base_names(config_.train, parts_.model.config())) {
-      of_base.emplace(name, parts_.model.parameters().at(name));
-    }
-  }
   weights_ = std::make_unique<WeightState>(all);
-  std::vector<std::string> base_names;
-  for (const auto& [name, tensor] : of_base) base_names.push_back(name);
-  all.insert(of_base.begin(), of_base.end());
+  const NamedTensors of_base = parts_.adapters ? trained_base(config_.train, parts_.model) : NamedTensors();
   if (!of_base.empty()) base_weights_ = std::make_unique<WeightState>(of_base);
-  trained_ = select_trained(all, trained_patterns(config_.train, base_names), config_.optimizer);
+  all.insert(of_base.begin(), of_base.end());
+  trained_ = select_trained(all, trained_patterns(config_.train, parts_.model.config()), config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
   NamedTensors values;
   for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());

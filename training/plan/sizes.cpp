@@ -36,15 +36,16 @@ RunSizes::RunSizes(const RunConfig& config, Objective objective, const models::M
     shapes = models::adapter_parameter_shapes(*adapter_, model);
     num_adapter_ = num_elements(shapes);
     const Shapes of_base = models::parameter_shapes(model);
-    of_base_ = trained_base_names(config.train, model);
-    for (const std::string& name : of_base_) {
+    for (const std::string& name : trained_base_names(config.train, model)) {
       shapes[name] = of_base.at(name);
       num_trained_base_ += num_elements(of_base.at(name));
     }
   }
   NamedTensors all;  // without tensors: the names decide
   for (const auto& [name, shape] : shapes) all[name];
-  for (const auto& [name, tensor] : select_trained(all, trained_patterns(config.train, of_base_), config.optimizer)) {
+  for (const auto& [name, tensor] : select_trained(
+           all, objective == Objective::distill ? trained_patterns(config.train, model) : config.train.trainable,
+           config.optimizer)) {
     trained_.insert(name);
     trained_names_.push_back(name);
     trained_sizes_.push_back(num_elements(shapes.at(name)));

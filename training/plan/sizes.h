@@ -46,7 +46,6 @@ class RunSizes {
   std::set<std::string> trained_;
   std::vector<std::string> trained_names_;
   std::vector<int64_t> trained_sizes_;
-  std::vector<std::string> of_base_;  // trained beside adapters
   int64_t num_base_ = 0, num_adapter_ = 0, num_trained_base_ = 0;
 };
 
