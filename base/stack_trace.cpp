@@ -126,6 +126,16 @@ std::string thread_heading(const std::string& process, pid_t thread) {
                 place.empty() || place == "0" ? "" : ", in " + place);
 }
 
+// Only a file that is there and can be read is kept.
+std::string with_earlier(const fs::path& file, const std::string& text) {
+  constexpr size_t kMaxBytes = 1 << 20;
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) return text;
+  std::ostringstream earlier;
+  earlier << stream.rdbuf();
+  return (text + "\n" + earlier.str()).substr(0, std::max(kMaxBytes, text.size()));
+}
+
 }  // namespace
 
 void prepare_stack_traces() {
@@ -153,7 +163,7 @@ void write_stack_traces(const fs::path& file, const std::string& heading) {
       text << "  #" << index << " " << describe_frame(frames[static_cast<std::size_t>(index)]) << "\n";
     }
   }
-  write_file_atomically(file, text.str());
+  write_file_atomically(file, with_earlier(file, text.str()));
 }
 
 std::string thread_states(int pid) {

@@ -10,8 +10,9 @@ namespace rosa::base {
 // Claims the signal (SIGRTMIN + 6) that interrupts the threads. Call it once, early.
 void prepare_stack_traces();
 
-// Replaces `file` by `heading` and the stack of every thread with its name; a thread that does not answer within a
-// second is shown with the state the kernel gives. One caller at a time; others wait. Throws FileError.
+// Puts `heading` and the stack of every thread with its name at the head of `file`; a thread that does not answer
+// within a second is shown with the state the kernel gives. What the file held stays below, up to 1 MiB in all. One
+// caller at a time; others wait. Throws FileError.
 void write_stack_traces(const std::filesystem::path& file, const std::string& heading);
 
 // Name, state and waiting place of each thread of another process of this host, for one that can't answer itself.

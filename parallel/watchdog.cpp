@@ -319,8 +319,10 @@ class Watchdog::Thread {
     }
     const int before = ranks_before_this(now);
     if (diagnosis.trouble == Trouble::holds_up) {
-      if (before > 0) return;
-      for (const int rank : diagnosis.culprits) tell_straggler(rank, now);
+      for (const int rank : diagnosis.culprits) {
+        // Where a lower rank speaks it is told as well: this one does not tell it again when that rank leaves.
+        if (slow_.insert(rank).second && before == 0) tell_straggler(rank, now);
+      }
       return;
     }
     if (!trouble_since_) trouble_since_ = now;
@@ -333,7 +335,6 @@ class Watchdog::Thread {
   }
 
   void tell_straggler(int rank, WatchTime now) {
-    if (!slow_.insert(rank).second) return;
     const RankView& view = views_[static_cast<size_t>(rank)];
     const std::string text = concat(who(rank), " is slow, the others wait for it: ", base::describe(view.activity),
                                     "; ", Duration(now - view.last_progress).count(), " s in this place");

@@ -32,6 +32,7 @@ TEST(StackTrace, ShowsEveryThreadAndDisturbsNone) {
     pthread_setname_np(pthread_self(), "sleeper");
     while (!over) usleep(1000);
   });
+  write_stack_traces(folder / "stacks.txt", "because of that");
   for (int time = 0; time < 20; ++time) write_stack_traces(folder / "stacks.txt", "because of this");
   over = true;
   busy.join();
@@ -41,7 +42,18 @@ TEST(StackTrace, ShowsEveryThreadAndDisturbsNone) {
   EXPECT_THAT(text, ContainsRegex("thread [0-9]+ \\(busy\\), state R[^\n]*\n  #0 "));
   EXPECT_THAT(text, ContainsRegex("thread [0-9]+ \\(sleeper\\), state [^\n]*\n  #0 "));
   EXPECT_THAT(text, HasSubstr("libc"));
+  EXPECT_THAT(text, HasSubstr("\nbecause of that\n")) << "what was written earlier stays";
   EXPECT_THROW(write_stack_traces("/no/such/folder/stacks.txt", ""), FileError);
+}
+
+TEST(StackTrace, TheFileDoesNotGrowWithoutLimit) {
+  prepare_stack_traces();
+  const testing::TemporaryFolder folder;
+  write_file_atomically(folder / "stacks.txt", std::string(3 << 20, 'x'));
+  write_stack_traces(folder / "stacks.txt", "because of this");
+  const std::string text = read_file(folder / "stacks.txt", 1 << 24);
+  EXPECT_TRUE(text.starts_with("because of this\n"));
+  EXPECT_EQ(text.size(), size_t{1} << 20);
 }
 
 TEST(StackTrace, AThreadThatBlocksTheSignalIsShownByItsState) {

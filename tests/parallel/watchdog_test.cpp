@@ -167,6 +167,30 @@ TEST(Watchdog, NamesTheRankThatHangsOnceForAll) {
   EXPECT_THAT(said.stragglers[0], ::testing::StartsWith("rank 1 on host1"));
 }
 
+TEST(Watchdog, ASlowRankIsNotNamedAgainWhenTheRankThatNamedItLeaves) {
+  Said said;
+  run_on_thread_ranks(3, [&](Communicator& communicator) {
+    const int rank = communicator.rank();
+    std::atomic<int64_t> progress{0};
+    auto watchdog = std::make_unique<Watchdog>(communicator, options_of(said, rank, [rank, &progress] {
+                                                 base::Activity activity;
+                                                 activity.step = 4;
+                                                 activity.phase = Phase::data;
+                                                 activity.progress = progress++;
+                                                 activity.waits = rank != 1;
+                                                 return activity;
+                                               }));
+    EXPECT_TRUE(said.wait_for([&] { return said.stragglers.size() == 1 && said.num_stacks == 1; }));
+    std::this_thread::sleep_for(duration<double>(0.5));
+    communicator.barrier();
+    if (rank == 0) watchdog.reset();
+    std::this_thread::sleep_for(duration<double>(1.0));
+    communicator.barrier();
+  });
+  EXPECT_THAT(said.stragglers, ::testing::SizeIs(1));
+  EXPECT_EQ(said.num_stacks, 1);
+}
+
 TEST(Watchdog, ALeavingRankIsNoNewsAndAFailingOneIsHeardOf) {
   Said said;
   run_on_thread_ranks(3, [&](Communicator& communicator) {
