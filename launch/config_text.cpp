@@ -1,5 +1,6 @@
 #include "launch/config_text.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -148,6 +149,40 @@ class Dumper final : public TextVisitor {
   const ConfigSources& sources_;
 };
 
+// Sections stand where the first of their keys does.
+class ChangesDumper final : public TextVisitor {
+ public:
+  ChangesDumper(const std::map<std::string, std::string>& others, const ConfigSources& sources, std::size_t depth)
+      : others_(others), sources_(sources), first_depth_(depth) {}
+  std::string text;
+
+ private:
+  void text_field(std::string_view name, const std::string& value, const std::string&, base::Role,
+                  std::string_view) override {
+    const std::string key = prefix_ + std::string(name);
+    if (const auto other = others_.find(key); other != others_.end() && other->second == value) return;
+    for (; num_written_ < depth_; ++num_written_) add_line(num_written_, open_[num_written_] + ":");
+    const auto source = sources_.find(key);
+    add_line(depth_,
+             base::concat(name, ": ", value, source == sources_.end() ? "" : "  # " + base::printable(source->second)));
+  }
+  // Sections come one after the other: what is open at this depth or below it has ended.
+  void text_section(std::string_view name, const std::string&, std::string_view) override {
+    open_.resize(depth_);
+    open_.emplace_back(name);
+    num_written_ = std::min(num_written_, depth_);
+  }
+  void add_line(std::size_t depth, const std::string& line) {
+    text += std::string(2 * (first_depth_ + depth), ' ') + line + "\n";
+  }
+
+  const std::map<std::string, std::string>& others_;
+  const ConfigSources& sources_;
+  const std::size_t first_depth_;
+  std::vector<std::string> open_;  // the sections that the key stands in
+  std::size_t num_written_ = 0;    // of these
+};
+
 class Flattener final : public TextVisitor {
  public:
   std::map<std::string, std::string> values;
@@ -210,6 +245,13 @@ class ReferenceWriter final : public TextVisitor {
 
 std::string dump_config(const Describe& describe, const ConfigSources& sources) {
   Dumper dumper(sources);
+  describe(dumper);
+  return dumper.text;
+}
+
+std::string dump_changes(const Describe& describe, const std::map<std::string, std::string>& others,
+                         const ConfigSources& sources, std::size_t depth) {
+  ChangesDumper dumper(others, sources, depth);
   describe(dumper);
   return dumper.text;
 }

@@ -30,13 +30,14 @@
 #include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
+#include "training/current_stage.h"
 #include "training/plan/run_plan.h"
+#include "training/progress.h"
 #include "training/resume.h"
 #include "training/run_identity.h"
 #include "training/run_objects.h"
 #include "training/suite/suite.h"
 #include "training/trained_base.h"
-#include "training/trainer.h"
 
 namespace rosa::launch {
 namespace {
@@ -102,7 +103,9 @@ class DryRun {
         accepted_(accepted),
         facts_(read_host_facts()) {
     // Where a run would skip a step and go on, the dry run has found what it looks for.
-    strict_config_.failures.step_guard.on_non_finite = training::OnNonFinite::stop;
+    for (training::Stage& stage : strict_stages_) {
+      stage.config.failures.step_guard.on_non_finite = training::OnNonFinite::stop;
+    }
   }
 
   void run() {
@@ -166,11 +169,20 @@ class DryRun {
   // Against model and data, before anything is built.
   std::vector<Finding> configuration() {
     const std::vector<std::string> warnings =
-        training::check_before_training(config_, objective_, communicator_.world_size(), loaded_.origin);
+        training::check_stages(loaded_.stages, objective_, communicator_.world_size());
     std::vector<Finding> findings = {{"rules", "kept, with the model and the data", ""}};
     if (!loaded_.length.empty()) findings.push_back({"steps", loaded_.length, ""});
+    if (loaded_.stages.size() > 1) findings.push_back({"stages", stage_names(), ""});
     for (const std::string& warning : warnings) findings.push_back({"hardly meant", "", warning});
     return findings;
+  }
+
+  std::string stage_names() const {
+    std::string names;
+    for (const training::Stage& stage : loaded_.stages) {
+      names += concat(names.empty() ? "" : ", ", stage.name, " (", stage.config.train.num_steps, " steps)");
+    }
+    return names + "; what follows tries each";
   }
 
   std::vector<Finding> collectives(parallel::Communicator& communicator, const at::Device& device) {
@@ -200,14 +212,14 @@ class DryRun {
     const double load_seconds = largest(watch.seconds());
     parallel::compare_across_ranks(communicator_, "model weights",
                                    base::to_hex(checksum_of(objects_->model->parameters())));
-    trainer_.emplace(strict_config_, objects_->parts(communicator_));
+    stage_.emplace(strict_stages_, *objects_, communicator_);
     std::vector<Finding> findings = {
         {"weights",
          concat(size_text(bytes_of(objects_->model->parameters())), " (", config_.model.compute_dtype, "), loaded in ",
                 number_text(load_seconds), " s, equal on every rank"),
          ""},
         {"trained",
-         concat(trainer_->trained().size(), " tensors, ", size_text(bytes_of(trainer_->trained())),
+         concat(stage_->trainer().trained().size(), " tensors, ", size_text(bytes_of(stage_->trainer().trained())),
                 "; gradients and optimiser about three times as much"),
          ""},
     };
@@ -255,7 +267,8 @@ class DryRun {
   // Loads what this rank would load in the first steps and in the last one, and a held-out sequence.
   std::vector<Finding> data() {
     parallel::compare_across_ranks(
-        communicator_, "data", objects_->training_data->fingerprint() + "\n" + objects_->held_out_data->fingerprint());
+        communicator_, "data",
+        stage_->parts().training_data.fingerprint() + "\n" + stage_->parts().held_out_data.fingerprint());
     const int64_t last = config_.train.num_steps - 1;
     int64_t num_counted = 0, num_tokens = 0;
     const Stopwatch watch;
@@ -264,26 +277,26 @@ class DryRun {
       for (int64_t micro_batch = communicator_.rank(); micro_batch < config_.train.micro_batches;
            micro_batch += communicator_.world_size()) {
         const Batch batch =
-            checked_batch(*objects_->training_data, "training", step, micro_batch * config_.train.micro_batch_sequences,
-                          config_.train.micro_batch_sequences);
+            checked_batch(stage_->parts().training_data, "training", step,
+                          micro_batch * config_.train.micro_batch_sequences, config_.train.micro_batch_sequences);
         num_counted += batch.labels.ne(training::kIgnoredLabel).sum().item<int64_t>();
         num_tokens += batch.input_ids.numel();
       }
     }
     const double seconds = largest(watch.seconds());
-    if (config_.evaluation.every > 0) checked_batch(*objects_->held_out_data, "held-out", 0, 0, 1);
+    if (config_.evaluation.every > 0) checked_batch(stage_->parts().held_out_data, "held-out", 0, 0, 1);
     if (!config_.evaluation.suite.empty()) check_suite_texts(load_suite(config_.evaluation.suite).config, config_);
     num_counted = sum(num_counted);
     num_tokens = sum(num_tokens);
     base::require<base::DataError>(num_counted > 0, "no token of the first and last batches counts in the loss");
-    return {
-        {"first and last batches",
-         concat(num_tokens, " tokens in ", steps.size(), " steps, ", num_counted, " count in the loss, loaded in ",
-                number_text(seconds * 1e3), " ms"),
-         ""},
-        {"vocabulary",
-         concat(objects_->training_data->vocabulary_size(), " of the model's ", objects_->model->config().vocab_size),
-         ""}};
+    return {{"first and last batches",
+             concat(num_tokens, " tokens in ", steps.size(), " steps, ", num_counted, " count in the loss, loaded in ",
+                    number_text(seconds * 1e3), " ms"),
+             ""},
+            {"vocabulary",
+             concat(stage_->parts().training_data.vocabulary_size(), " of the model's ",
+                    objects_->model->config().vocab_size),
+             ""}};
   }
 
   Batch checked_batch(const training::DataSource& source, const char* which, int64_t step, int64_t first,
@@ -297,21 +310,39 @@ class DryRun {
     return batch;
   }
 
-  // The second is the one to judge time by: the first also allocates.
   std::vector<Finding> steps() {
-    const training::StepMetrics first = trainer_->step(0);
-    const bool has_second = config_.train.num_steps > 1;
-    const training::StepMetrics metrics = has_second ? trainer_->step(1) : first;
-    trainer_->require_finite_weights();
-    peak_bytes_ = metrics.memory_bytes;
+    std::vector<Finding> findings;
+    double all_seconds = 0.0;
+    for (std::size_t i = 0; i < strict_stages_.size(); ++i) {
+      if (i > 0) stage_->enter({.index = static_cast<int64_t>(i)});
+      for (Finding& finding : steps_of_stage(all_seconds)) {
+        const std::string title = stage_->title();
+        if (!title.empty()) finding.name = concat(finding.name, ", ", title);
+        findings.push_back(std::move(finding));
+      }
+    }
+    if (strict_stages_.size() > 1) {
+      findings.push_back({"time of the run", concat("about ", duration_text(all_seconds)), ""});
+    }
+    return findings;
+  }
+
+  // The second is the one to judge time by: the first also allocates.
+  std::vector<Finding> steps_of_stage(double& all_seconds) {
+    training::Trainer& trainer = stage_->trainer();
+    const int64_t num_steps = stage_->config().train.num_steps;
+    const training::StepMetrics first = trainer.step(0);
+    const training::StepMetrics metrics = num_steps > 1 ? trainer.step(1) : first;
+    trainer.require_finite_weights();
+    peak_bytes_ = std::max(peak_bytes_, metrics.memory_bytes);
     const double seconds = largest(metrics.step_ms) / 1e3;
+    all_seconds += seconds * static_cast<double>(num_steps);
     const bool learns = first.loss != 0 && first.gradient_norm != 0;
     return {{"loss", concat(number_text(first.loss), ", gradient norm ", number_text(first.gradient_norm)),
              learns ? "" : "there is nothing to learn: loss or gradient is 0"},
             {"time",
-             concat(number_text(seconds * 1e3), " ms a step: ", config_.train.num_steps, " steps take about ",
-                    duration_text(seconds * static_cast<double>(config_.train.num_steps)),
-                    " without evaluation and checkpoints"),
+             concat(number_text(seconds * 1e3), " ms a step: ", num_steps, " steps take about ",
+                    duration_text(seconds * static_cast<double>(num_steps)), " without evaluation and checkpoints"),
              ""}};
   }
 
@@ -360,7 +391,7 @@ class DryRun {
     }
     communicator_.barrier();
     training::CheckpointWriter writer(communicator_, folder, {});
-    writer.start({"dry_run", /*step=*/0, std::nullopt}, trainer_->state(), {{"config.yaml", loaded_.text}});
+    writer.start({"dry_run", /*step=*/0, std::nullopt}, stage_->trainer().state(), {{"config.yaml", loaded_.text}});
     const auto outcome = writer.finish();
     base::require<base::CheckpointError>(
         outcome && outcome->ok(), "the test checkpoint can't be written: ", outcome ? outcome->error : "no outcome");
@@ -386,12 +417,13 @@ class DryRun {
   }
 
   Finding disk(int64_t free_bytes) {
-    const int64_t every = config_.checkpoint.every > 0 ? config_.checkpoint.every : config_.train.num_steps;
-    const int64_t num_all = (config_.train.num_steps + every - 1) / every;
+    const int64_t num_steps = training::num_steps(loaded_.stages);
+    const int64_t every = config_.checkpoint.every > 0 ? config_.checkpoint.every : num_steps;
+    const int64_t num_all = (num_steps + every - 1) / every;
     const int64_t kept = config_.checkpoint.keep_last;
     // One more than are kept: the next is whole before the oldest goes.
     const int64_t num_checkpoints = kept > 0 ? std::min(num_all, kept) + 1 : num_all;
-    const int64_t num_lines = config_.train.num_steps / std::max<int64_t>(1, config_.logging.every);
+    const int64_t num_lines = num_steps / std::max<int64_t>(1, config_.logging.every);
     const int64_t needed = num_checkpoints * checkpoint_bytes_ + num_lines * kBytesPerMetricsLine;
     const std::string text = concat("about ", size_text(needed), " for ", num_checkpoints, " checkpoints and metrics, ",
                                     size_text(free_bytes), " free for ", config_.run.folder);
@@ -430,20 +462,15 @@ class DryRun {
     return {"the run would start", text, ""};
   }
 
-  training::RunIdentity identity_of_run() const {
-    const bool from_scratch = objective_ == training::Objective::pretrain && config_.model.from_scratch;
-    training::IdentityFields fields = training::identity_fields(config_, from_scratch, *objects_->model,
-                                                                *objects_->training_data, *objects_->held_out_data);
-    if (objective_ == training::Objective::distill) fields.values.erase(training::kDecayOfBase);
-    return {std::move(fields), accepted_};
-  }
+  training::RunIdentity identity_of_run() const { return {stage_->identity(loaded_.stages, objective_), accepted_}; }
 
   // As a run that goes on does it, into the run that is thrown away.
   void load(const training::Checkpoint& checkpoint, training::RunIdentity& identity) {
     identity.set_known(recorded_recipe(checkpoint.folder() / "config.yaml"));
     checkpoint.load({{"identity", &identity}});
-    if (identity.accepts_other_tensors()) trainer_->accept_other_tensors();
-    checkpoint.load(trainer_->state());
+    stage_->enter(training::place_of(checkpoint.state("progress")));
+    if (identity.accepts_other_tensors()) stage_->trainer().accept_other_tensors();
+    checkpoint.load(stage_->trainer().state());
   }
 
   // Of the process, as `rosa plan` has it.
@@ -501,13 +528,13 @@ class DryRun {
   parallel::Communicator& communicator_;
   const LoadedConfig& loaded_;
   const training::RunConfig& config_;
-  training::RunConfig strict_config_ = config_;
+  training::Stages strict_stages_ = loaded_.stages;
   training::Objective objective_;
   const std::set<std::string>& accepted_;
   HostFacts facts_;
   std::vector<std::string> hosts_;  // of every rank
   std::optional<training::RunObjects> objects_;
-  std::optional<training::Trainer> trainer_;
+  std::optional<training::CurrentStage> stage_;
   int64_t peak_bytes_ = 0, checkpoint_bytes_ = 0;
   int num_warnings_ = 0;
 };

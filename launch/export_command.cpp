@@ -30,6 +30,7 @@
 #include "models/export.h"
 #include "parallel/single_communicator.h"
 #include "training/scoreboard.h"
+#include "training/trained_base.h"
 
 namespace rosa::launch {
 namespace {
@@ -153,7 +154,7 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
   settings.base_folder = run.config.model.folder;
   bool has_tokenizer = false;
   if (options.adapter_only) {
-    require<ConfigError>(run.config.train.trainable_base.empty(),
+    require<ConfigError>(!training::trains_base(run.config.train),
                          "--adapter-only: this run has trained weights of the base model, too "
                          "(train.trainable_base): its adapters belong to these; leave the option out");
     settings.base_folder = fs::absolute(settings.base_folder);

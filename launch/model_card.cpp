@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/printable.h"
 #include "launch/build_info.h"
+#include "training/trained_base.h"
 
 namespace rosa::launch {
 namespace {
@@ -145,7 +146,7 @@ std::string model_card(const ModelCard& card) {
          "earlier "
          "occurrence of the latest symbols, exactly and at any distance, and adds what stood after it (ROSA, from "
          "RWKV-8).\n\n"
-      << (config.train.trainable_base.empty()
+      << (!training::trains_base(config.train)
               ? "The base model's weights are unchanged; the adapters were distilled from it by `rosa` "
               : "The adapters, and some weights of the base model with them, were distilled from it by `rosa` ")
       << kBuildVersion

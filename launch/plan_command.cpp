@@ -72,8 +72,8 @@ int64_t automaton_threads(const PlanOptions& options, const training::RunConfig&
 }
 
 // Opens token files, which costs nothing; texts are not read. Throws ConfigError for tokens that the model lacks.
-DataFacts data_facts(const LoadedConfig& loaded, const models::ModelConfig& model) {
-  const training::RunConfig& config = loaded.config;
+DataFacts data_facts(const training::Stage& stage, const models::ModelConfig& model) {
+  const training::RunConfig& config = stage.config;
   const int64_t per_step = config.train.micro_batches * config.train.micro_batch_sequences;
   DataFacts facts;
   if (config.data.kind != training::DataKind::token_file) {
@@ -100,7 +100,7 @@ DataFacts data_facts(const LoadedConfig& loaded, const models::ModelConfig& mode
   const char* const key = config.data.sources.empty() ? "data.train_path" : "data.sources";
   base::ConfigProblems problems;
   training::check_with_data(problems, config.data, *source, key, model);
-  problems.throw_if_any(loaded.origin);
+  problems.throw_if_any(stage.origin);
   facts.num_sequences = source->num_sequences_of_file();
   const std::vector<std::string> names = source->source_names();
   if (!names.empty()) {
@@ -140,10 +140,10 @@ Fit find_fit(const PlanInput& input, const RunPlan& plan, int64_t memory_bytes) 
 
 class Display {
  public:
-  Display(const PlanOptions& options, const LoadedConfig& loaded, const PlanInput& input, const RunPlan& plan,
-          const Fit& fit, const DataFacts& data, int64_t free_bytes)
+  Display(const PlanOptions& options, const PlanInput& input, const RunPlan& plan, const Fit& fit,
+          const DataFacts& data, int64_t free_bytes)
       : options_(options),
-        config_(loaded.config),
+        config_(input.config),
         input_(input),
         plan_(plan),
         fit_(fit),
@@ -345,17 +345,16 @@ class Display {
   int64_t free_bytes_;
 };
 
-int run_plan(const PlanOptions& options) {
+// Prints the plan of a run, or of one of its stages; or adds it to `result` as JSON.
+void plan_stage(const PlanOptions& options, const training::Stage& stage, json& result) {
   const Objective objective = options.pretrain ? Objective::pretrain : Objective::distill;
-  const LoadedConfig loaded =
-      load_run_config(options.file, options.overrides, options.pretrain ? ConfigUse::pretrain : ConfigUse::distill);
-  const training::RunConfig& config = loaded.config;
+  const training::RunConfig& config = stage.config;
   const models::ModelConfig model = training::model_config_of(config, objective);
   const std::optional<models::ModelConfig> teacher = training::teacher_config_of(config);
   const int num_ranks = options.ranks * options.hosts;
   base::ConfigProblems problems;
   training::check_sizes_with_model(problems, config, objective, model, num_ranks);
-  problems.throw_if_any(loaded.origin);
+  problems.throw_if_any(stage.origin);
   const bool on_gpu = plans_for_gpu(options, config);
   const PlanInput input{.config = config,
                         .objective = objective,
@@ -367,12 +366,29 @@ int run_plan(const PlanOptions& options) {
                         .automaton_threads = automaton_threads(options, config)};
   const RunPlan plan = training::plan_run(input);
   const Fit fit = find_fit(input, plan, memory_of_rank(options, on_gpu));
-  const DataFacts data = data_facts(loaded, model);
-  const Display display(options, loaded, input, plan, fit, data, free_disk_bytes(existing_part_of(config.run.folder)));
+  const DataFacts data = data_facts(stage, model);
+  const Display display(options, input, plan, fit, data, free_disk_bytes(existing_part_of(config.run.folder)));
   if (options.as_json) {
-    std::cout << display.as_json().dump(2) << std::endl;
+    result.push_back(display.as_json());
+    if (!stage.name.empty()) result.back()["stage"] = stage.name;
   } else {
     display.print();
+  }
+}
+
+int run_plan(const PlanOptions& options) {
+  const training::Stages stages =
+      load_run_config(options.file, options.overrides, options.pretrain ? ConfigUse::pretrain : ConfigUse::distill)
+          .stages;
+  json result = json::array();
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const std::string title = training::stage_title(stages, i);
+    if (!title.empty() && !options.as_json) std::cout << (i == 0 ? "" : "\n") << "== " << title << "\n\n";
+    plan_stage(options, stages[i], result);
+  }
+  if (options.as_json) {
+    const bool has_stages = !stages.front().name.empty();
+    std::cout << (has_stages ? json{{"stages", result}} : result.front()).dump(2) << std::endl;
   }
   return kExitOk;
 }

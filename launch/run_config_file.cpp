@@ -72,14 +72,15 @@ void make_paths_absolute(training::RunConfig& config) {
   }
 }
 
-}  // namespace
+// One configuration: a run's, or what it is in one of its stages.
+struct OneConfig {
+  training::RunConfig config;
+  ConfigSources sources;
+  std::string length;
+};
 
-LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides,
-                             ConfigUse use) {
-  ConfigInput input = ConfigInput::from_file(path);
-  for (const std::string& assignment : overrides) input.set(assignment);
-
-  LoadedConfig loaded;
+OneConfig load_one(const ConfigInput& input, ConfigUse use, bool is_whole) {
+  OneConfig loaded;
   // The recipe decides the defaults of everything else. A name that is none is reported with the rest.
   const std::string recipe = recipe_of(input);
   const bool is_known =
@@ -93,27 +94,78 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   constexpr int64_t kNotGiven = -1;
   int64_t& num_steps = loaded.config.train.num_steps;
   const int64_t default_steps = std::exchange(num_steps, kNotGiven);
-  ConfigSources sources = fill_config(input, describe_run(loaded.config), [&](base::ConfigProblems& problems) {
+  loaded.sources = fill_config(input, describe_run(loaded.config), [&](base::ConfigProblems& problems) {
     if (num_steps == kNotGiven) num_steps = loaded.config.train.num_epochs > 0 ? 0 : default_steps;
-    check(problems, loaded.config, use);
+    if (is_whole) check(problems, loaded.config, use);
   });
   if (is_known) loaded.config.recipe = recipe;
-  loaded.origin = {input.name(), sources};
-  for (auto& [key, source] : sources) {
+  for (auto& [key, source] : loaded.sources) {
     const bool is_of_recipe =
         source == "default" && plain_values.contains(key) && recipe_values.at(key) != plain_values.at(key);
     if (is_of_recipe) source = "recipe " + recipe;
   }
   make_paths_absolute(loaded.config);
   const bool is_to_be_trained = use == ConfigUse::distill || use == ConfigUse::pretrain;
-  if (is_to_be_trained && loaded.config.train.num_epochs > 0) {
+  if (is_whole && is_to_be_trained && loaded.config.train.num_epochs > 0) {
     const training::RunLength length = training::length_of_epochs(loaded.config);
     loaded.length = length.text(loaded.config.train.num_epochs);
     training::set_num_steps(loaded.config, length);
-    sources["train.num_steps"] = loaded.length;
-    sources["train.num_epochs"] = "now in train.num_steps";
   }
-  loaded.text = dump_config(describe_run(loaded.config), sources);
+  return loaded;
+}
+
+// Where the epochs went, for whoever reads the resolved configuration. Messages name the lines of the file.
+ConfigSources sources_to_show(const OneConfig& loaded) {
+  ConfigSources sources = loaded.sources;
+  if (loaded.length.empty()) return sources;
+  sources["train.num_steps"] = loaded.length;
+  sources["train.num_epochs"] = "now in train.num_steps";
+  return sources;
+}
+
+// The stages of a run whose own configuration is `run`, and their text.
+training::Stages load_stages(const std::vector<ConfigVariant>& variants, OneConfig& run, ConfigUse use,
+                             std::string& text) {
+  base::require<base::ConfigError>(use != ConfigUse::pretrain,
+                                   "stages: rosa pretrain has none; they are of rosa train");
+  training::Stages stages;
+  const auto common = flatten_config(describe_run(run.config));
+  text += "stages:\n";
+  for (const ConfigVariant& variant : variants) {
+    OneConfig loaded;
+    try {
+      loaded = load_one(variant.input, use, /*is_whole=*/true);
+    } catch (const base::ConfigError& error) {
+      throw base::ConfigError(base::concat("stage '", variant.name, "': ", error.what()));
+    }
+    training::Stage& stage =
+        stages.emplace_back(training::Stage{variant.name, loaded.config, {variant.input.name(), loaded.sources}});
+    check_keys_of_stage(stage, run.config);
+    const ConfigSources sources = sources_to_show(loaded);
+    const std::string changes = dump_changes(describe_run(loaded.config), common, sources, 2);
+    text += base::concat("  - name: ", variant.name, "  # ", stages.size(), " of ", variants.size(), "\n", changes);
+  }
+  note_trained_base(stages);
+  return stages;
+}
+
+}  // namespace
+
+LoadedConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                             ConfigUse use) {
+  ConfigInput input = ConfigInput::from_file(path);
+  for (const std::string& assignment : overrides) input.set(assignment);
+  const std::vector<ConfigVariant> variants = input.take_variants("stages");
+
+  // Of a run with stages the rules are kept by each of these: the run alone may lack what all of them give.
+  OneConfig run = load_one(input, use, /*is_whole=*/variants.empty());
+  LoadedConfig loaded;
+  loaded.text = dump_config(describe_run(run.config), sources_to_show(run));
+  loaded.length = run.length;
+  loaded.stages = variants.empty() ? training::Stages{{"", run.config, {input.name(), run.sources}}}
+                                   : load_stages(variants, run, use, loaded.text);
+  loaded.config = loaded.stages.front().config;
+  loaded.origin = loaded.stages.front().origin;
   return loaded;
 }
 
@@ -121,7 +173,9 @@ std::map<std::string, std::string> recorded_recipe(const std::filesystem::path& 
   try {
     training::RunConfig config = training::earlier_defaults({});
     const auto earlier = training::recipe_values(config), now = training::recipe_values({});
-    const ConfigSources sources = load_config(ConfigInput::from_file(path), config);
+    ConfigInput input = ConfigInput::from_file(path);
+    input.take_variants("stages");
+    const ConfigSources sources = load_config(input, config);
     auto values = training::recipe_values(config);
     // What is not written there is not known, but where the key came with another default than what was before it.
     std::erase_if(values, [&](const auto& entry) {
@@ -135,7 +189,12 @@ std::map<std::string, std::string> recorded_recipe(const std::filesystem::path& 
 
 std::string run_config_reference() {
   training::RunConfig config;
-  return reference_document(describe_run(config), "Configuration", "rosa config reference");
+  return reference_document(describe_run(config), "Configuration", "rosa config reference") +
+         "\n## stages\n\nA list, empty by default: the parts of a run in order (docs/training.md). Each entry has a "
+         "`name` "
+         "and sections\nas above; what it gives holds in that stage in place of the run's own. A stage may override " +
+         training::keys_of_stages() +
+         ".\n`--set section.key=value` holds in all stages, `--set stages.NAME.section.key=value` in one.\n";
 }
 
 }  // namespace rosa::launch

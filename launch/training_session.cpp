@@ -77,10 +77,11 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   const training::SuiteConfig suite =
       config.evaluation.suite.empty() ? training::SuiteConfig() : load_suite(config.evaluation.suite).config;
   check_suite_texts(suite, config);
-  const auto run_suite = [&](const training::RunParts& parts, training::EvaluationMetrics& evaluation) {
+  const auto run_suite = [&](const training::RunConfig& of_stage, const training::RunParts& parts,
+                             training::EvaluationMetrics& evaluation) {
     const std::string variant = parts.adapters == nullptr ? "teacher" : "rosa";
     const training::SuiteResult result =
-        training::run_suite(suite, config, parts, {variant}, /*progress=*/{}, stop_requested);
+        training::run_suite(suite, of_stage, parts, {variant}, /*progress=*/{}, stop_requested);
     if (result.is_complete) return add_to(evaluation, result, variant);
     if (session.is_main_rank()) base::log_info("the suite is left before its end, at the request to stop");
   };
@@ -92,14 +93,13 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
                                      .observer = observers,
                                      .stop_requested = stop_requested,
                                      .resolved_config = loaded.text,
-                                     .origin = loaded.origin,
                                      .accept_changed = accept_changed,
                                      .states = states,
                                      .run_suite = run_suite,
                                      .decode = decoder_of(tokenizer),
                                      .read_recipe = recorded_recipe};
   if (session.is_main_rank() && !loaded.length.empty()) base::log_info("steps: " + loaded.length);
-  const training::RunOutcome outcome = training::train_run(config, objective, context);
+  const training::RunOutcome outcome = training::train_run(loaded.stages, objective, context);
   if (tracker) tracker->finish();
   if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {
     base::log_info("stopped on request; the same command goes on from here");

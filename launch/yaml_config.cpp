@@ -47,11 +47,6 @@ YamlNodePtr null_node() { return std::make_shared<YamlNode>(); }
 
 }  // namespace
 
-struct ConfigInput::Parsed {
-  std::string name;
-  YamlNodePtr root;
-};
-
 ConfigInput::ConfigInput() : parsed_(std::make_shared<Parsed>(Parsed{"(defaults)", null_node()})) {}
 
 ConfigInput ConfigInput::from_file(const std::filesystem::path& path) {

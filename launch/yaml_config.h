@@ -13,6 +13,7 @@
 
 #include "base/config_problems.h"
 #include "base/fields.h"
+#include "launch/yaml_tree.h"
 
 namespace rosa::launch {
 
@@ -21,6 +22,8 @@ using base::ConfigSources;
 // A struct's `describe` bound to the struct, and its `check`.
 using Describe = std::function<void(base::FieldVisitor&)>;
 using Check = std::function<void(base::ConfigProblems&)>;
+
+struct ConfigVariant;
 
 // One parsed YAML file and the `--set` overrides on top of it. Copyable; copies share the parsed file.
 class ConfigInput {
@@ -44,12 +47,25 @@ class ConfigInput {
   // The text that the overrides or the file give a key, "adapter.estimator"; empty where neither does.
   std::string text_of(const std::string& key) const;
 
+  // Takes the list `key` out of the input. Each entry is a section with a `name` and other keys, which it lays over the
+  // file's: a variant is an input of its own. Overrides hold in every variant; "KEY.NAME.a.b=c" in that one alone.
+  // Empty where there is no such list. Throws ConfigError (file, line) for entries of another form.
+  std::vector<ConfigVariant> take_variants(const std::string& key);
+
  private:
   friend class ConfigFiller;
-  struct Parsed;
+  struct Parsed {
+    std::string name;
+    YamlNodePtr root;
+  };
   std::shared_ptr<const Parsed> parsed_;
   std::map<std::string, std::string> overrides_;  // full key to text
   std::vector<std::string> no_assignments_;       // given to set(), but without key or '='
+};
+
+struct ConfigVariant {
+  std::string name;
+  ConfigInput input;
 };
 
 // Fills what `describe` names from `input`; a key that the input does not have keeps its value, with the source

@@ -104,6 +104,17 @@ void AdapterSet::apply_start_options(int64_t layer) {
   }
 }
 
+void AdapterSet::use_estimator(const AdapterConfig& config) {
+  config_.estimator = config.estimator;
+  config_.proxy_kernel = config.proxy_kernel;
+  config_.proxy_mask = config.proxy_mask;
+  config_.flip_scale = config.flip_scale;
+  config_.sufa_head_dim = config.sufa_head_dim;
+  config_.position_bias = config.position_bias;
+  config_.exact_value_gradient = config.exact_value_gradient;
+  config_.query_key_gradient = config.query_key_gradient;
+}
+
 bool AdapterSet::has_layer(int64_t layer) const {
   return std::binary_search(config_.layers.begin(), config_.layers.end(), layer);
 }

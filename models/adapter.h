@@ -63,6 +63,9 @@ class AdapterSet {
   // Resolved: nothing is 0 or empty any more.
   const AdapterConfig& config() const { return config_; }
   bool has_layer(int64_t layer) const;
+  // Takes over how gradients are estimated, and nothing else: the keys of `config` from estimator to
+  // query_key_gradient.
+  void use_estimator(const AdapterConfig& config);
 
   // `running` (alpha, temperatures, training, control) with what the adapter's configuration decides filled in.
   OperatorOptions operator_options(const OperatorOptions& running, int64_t sliding_window) const;

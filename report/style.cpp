@@ -123,7 +123,7 @@ constexpr std::string_view kRunStyle = R"css(
 .hover path { fill: transparent; pointer-events: all; }
 .hover path:hover { fill: var(--ink); fill-opacity: 0.07; }
 .event { --e: var(--c5); }
-.event.skip { --e: var(--c4); } .event.back { --e: var(--c3); } .event.failure { --e: var(--c1); }
+.event.stage { --e: var(--c2); } .event.skip { --e: var(--c4); } .event.back { --e: var(--c3); } .event.failure { --e: var(--c1); }
 .event-mark { fill: var(--e); stroke: var(--paper); stroke-width: 0.8; }
 .event-line { stroke: var(--e); stroke-width: 0.9; stroke-dasharray: 2 3; fill: none; }
 .heat { fill: var(--c0); }

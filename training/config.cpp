@@ -221,7 +221,8 @@ const std::string& teacher_dtype(const RunConfig& config) {
 void check(base::ConfigProblems& problems, const FailuresSection& config) { check(problems, config.watchdog); }
 
 void check(base::ConfigProblems& problems, const TrainSection& config) {
-  problems.require(!config.trainable.empty(), {"trainable"}, "is empty: nothing would be trained");
+  problems.require(!config.trainable.empty() || !config.trainable_base.empty(), {"trainable", "trainable_base"},
+                   "is empty: nothing would be trained");
   problems.require(config.num_epochs == 0 || config.num_steps == 0, {"num_epochs", "num_steps"}, "is ",
                    config.num_epochs, ", but ", problems.full_key("num_steps"), " is ", config.num_steps,
                    ": give one of the two");

@@ -68,6 +68,7 @@ struct TrainSection {
   int64_t micro_batches = 1;          // of one global batch, over all ranks
   std::vector<std::string> trainable = {"*.rosa_attn.*"};
   std::vector<std::string> trainable_base = {};  // of the base model, beside adapters; see trained_base.h
+  std::vector<std::string> base_of_run = {};     // no key: what any stage of the run trains of it
   std::string init_from;                         // adapter.safetensors, a checkpoint or a run folder: weights only
   bool activation_checkpointing = false;
   EarlyStopSection early_stop;

@@ -12,8 +12,11 @@ namespace rosa::training {
 
 namespace fs = std::filesystem;
 
-ConsumedLog::ConsumedLog(std::unique_ptr<DataSource> source, fs::path folder, int64_t samples_per_step)
-    : source_(std::move(source)), folder_(std::move(folder)), samples_per_step_(samples_per_step) {}
+ConsumedLog::ConsumedLog(const DataSource& source, fs::path folder, int64_t samples_per_step, const StagePlace& place)
+    : ShiftedSource(source, place.first_data_step),
+      folder_(std::move(folder)),
+      samples_per_step_(samples_per_step),
+      place_(place) {}
 
 void ConsumedLog::start(int64_t first_step, parallel::Communicator& communicator) {
   const std::lock_guard lock(mutex_);
@@ -40,9 +43,10 @@ void ConsumedLog::drop_lines_from(int64_t first_step) const {
 }
 
 Batch ConsumedLog::batch(int64_t step, int64_t first_sample, int64_t num_samples) const {
-  Batch batch = source_->batch(step, first_sample, num_samples);
+  Batch batch = ShiftedSource::batch(step, first_sample, num_samples);
   nlohmann::ordered_json line = {{"step", step}, {"samples", nlohmann::json::array()}};
-  for (int64_t i = 0; i < num_samples; ++i) line["samples"].push_back(step * samples_per_step_ + first_sample + i);
+  const int64_t first = place_.first_sample + (step - place_.first_step) * samples_per_step_ + first_sample;
+  for (int64_t i = 0; i < num_samples; ++i) line["samples"].push_back(first + i);
   const std::lock_guard lock(mutex_);
   base::require(lines_.has_value(), "ConsumedLog::batch: the log was not started");
   lines_->write(line.dump());

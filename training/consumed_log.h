@@ -4,19 +4,21 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <mutex>
 #include <optional>
 
 #include "base/line_file.h"
 #include "parallel/communicator.h"
-#include "training/data/data_source.h"
+#include "training/data/shifted_source.h"
+#include "training/progress.h"
 
 namespace rosa::training {
 
-class ConsumedLog : public DataSource {
+class ConsumedLog : public ShiftedSource {
  public:
-  ConsumedLog(std::unique_ptr<DataSource> source, std::filesystem::path folder, int64_t samples_per_step);
+  // `source` outlives it. In a stage that begins later, step and number go on where the stage before it ended.
+  ConsumedLog(const DataSource& source, std::filesystem::path folder, int64_t samples_per_step,
+              const StagePlace& place);
 
   // Opens this rank's file, after the lines of steps from `first_step` on, which are done again, are dropped from the
   // files of all ranks, also of earlier runs with more of them. To be called before the first batch(), and again when
@@ -25,16 +27,13 @@ class ConsumedLog : public DataSource {
   void start(int64_t first_step, parallel::Communicator& communicator);
 
   Batch batch(int64_t step, int64_t first_sample, int64_t num_samples) const override;
-  int64_t vocabulary_size() const override { return source_->vocabulary_size(); }
-  std::string fingerprint() const override { return source_->fingerprint(); }
-  std::string content() const override { return source_->content(); }
 
  private:
   void drop_lines_from(int64_t first_step) const;
 
-  std::unique_ptr<DataSource> source_;
   std::filesystem::path folder_;
   int64_t samples_per_step_;
+  StagePlace place_;
   mutable std::mutex mutex_;
   mutable std::optional<base::LineFile> lines_;
 };

@@ -91,7 +91,8 @@ std::string metrics_reference() {
       "`\"kind\": \"step\"`, every `logging.every` steps and at the last. `step` counts from 0. Each step stands there "
       "once, also after a resume. Where `kl` is another divergence than KL(teacher || student) over the whole "
       "vocabulary, "
-      "`divergence` says which: `loss.divergence` with its settings, as in `reverse_kl(top_k=32)`.\n\n",
+      "`divergence` says which: `loss.divergence` with its settings, as in `reverse_kl(top_k=32)`. In a run with "
+      "stages `stage` names\nthe one that the step is in.\n\n",
       table(step_fields()),
       "\n## A layer\n\n"
       "`layers` of a step: one entry for each layer with an adapter, over the whole global batch, equal for any number "

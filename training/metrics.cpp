@@ -36,6 +36,7 @@ std::string metrics_line(const StepMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "step"}, {"step", metrics.step}};
   add_fields(json, step_fields(), metrics);
   if (!metrics.divergence.empty()) json["divergence"] = metrics.divergence;
+  if (!metrics.stage.empty()) json["stage"] = metrics.stage;
   for (const LayerMetrics& layer : metrics.layers) json["layers"].push_back(to_json(layer));
   for (const SourceMetrics& source : metrics.sources) {
     nlohmann::ordered_json entry = {{"name", source.name}};

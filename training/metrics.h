@@ -28,6 +28,7 @@ struct SourceMetrics {
 struct StepMetrics {
   int64_t step = 0;  // from 0
   int64_t num_steps = 0;
+  std::string stage = {};                 // its name, in a run of several
   double loss = 0.0, kl = 0.0, ce = 0.0;  // kl, ce: means over their tokens; 0 where the term has no weight
   std::string divergence = {};            // what kl is where it is not forward KL over the vocabulary: divergence_text
   double gradient_norm = 0.0;             // before clipping

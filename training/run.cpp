@@ -13,45 +13,20 @@
 #include "parallel/replicas.h"
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
-#include "training/consumed_log.h"
-#include "training/early_stop.h"
+#include "training/current_stage.h"
 #include "training/fault_injection.h"
+#include "training/progress.h"
 #include "training/resume.h"
 #include "training/run_folder.h"
 #include "training/run_identity.h"
 #include "training/run_length.h"
 #include "training/save_fault.h"
 #include "training/text_samples.h"
-#include "training/trainer.h"
 
 namespace rosa::training {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Where a resumed run goes on: the step, and with it the place in the data.
-class Progress : public base::Stateful {
- public:
-  explicit Progress(int64_t samples_per_step = 0) : samples_per_step_(samples_per_step) {}
-
-  base::StateDict save_state() const override {
-    base::StateDict state;
-    state.values["num_steps_done"] = num_steps_done;
-    state.values["num_samples_done"] = num_steps_done * samples_per_step_;  // the global position in the data
-    return state;
-  }
-  void load_state(const base::StateDict& state) override {
-    const auto found = state.values.find("num_steps_done");
-    base::require<base::CheckpointError>(found != state.values.end() && std::holds_alternative<int64_t>(found->second),
-                                         "the checkpoint holds no integer 'num_steps_done'");
-    num_steps_done = std::get<int64_t>(found->second);
-  }
-
-  int64_t num_steps_done = 0;
-
- private:
-  int64_t samples_per_step_;
-};
 
 bool any_rank(parallel::Communicator& communicator, bool value) {
   return communicator.all_reduce_values(std::vector<int64_t>{value ? 1 : 0}, parallel::Reduction::max).front() != 0;
@@ -60,23 +35,17 @@ bool any_rank(parallel::Communicator& communicator, bool value) {
 // The loop of a run and its folder.
 class Run {
  public:
-  Run(const RunConfig& config, Objective objective, const RunContext& context)
-      : config_(config),
+  Run(const Stages& stages, Objective objective, const RunContext& context)
+      : stages_(stages),
+        config_(stages.front().config),
         objective_(objective),
         context_(context),
         communicator_(context.communicator),
-        objects_(build_run(config, objective, context.communicator)),
-        consumed_log_(log_consumed_samples()),
-        trainer_(config, objects_.parts(context.communicator)),
-        progress_(config.train.micro_batches * config.train.micro_batch_sequences),
-        identity_(identity_of_run(), context.accept_changed, advice(config)) {
-    if (config.train.early_stop.patience > 0) early_stop_.emplace(config.train.early_stop);
+        objects_(build_run(config_, objective, context.communicator)),
+        stage_(stages, objects_, context.communicator),
+        identity_(identity_of_run(), context.accept_changed, advice(config_)) {
     install_automaton_fault(*objects_.executor);
-    states_ = trainer_.state();
-    states_["progress"] = &progress_;
-    states_["identity"] = &identity_;
-    if (early_stop_) states_["early_stop"] = &*early_stop_;
-    states_.insert(context.states.begin(), context.states.end());
+    enter_stage({});
   }
 
   RunOutcome run() {
@@ -84,11 +53,15 @@ class Run {
     resume_or_start();
     make_writer();
     observe([&](TrainingObserver& o) { o.on_notice(optimizer_memory_text()); });
-    observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
-    if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
+    tell_start();
     try {
       if (is_new_ && config_.evaluation.at_start && config_.evaluation.every > 0) evaluate();
-      return train();
+      RunOutcome outcome = train_stage();
+      for (; outcome == RunOutcome::finished && !stage_.is_last(); outcome = train_stage()) begin_next_stage();
+      if (outcome == RunOutcome::finished) finish();
+      observe([&](TrainingObserver& o) { o.on_end(); });
+      communicator_.barrier();
+      return outcome;
     } catch (const base::NumericError&) {  // thrown alike on every rank, so all can still end what was begun
       const base::PhaseScope phase(base::Phase::saving);
       tell_end_of_save(writer_->finish(), "the run ends");
@@ -97,22 +70,21 @@ class Run {
   }
 
  private:
-  RunOutcome train() {
-    while (progress_.num_steps_done < config_.train.num_steps && !stops_early()) {
+  RunOutcome train_stage() {
+    while (progress_.num_steps_of_stage() < stage_.config().train.num_steps && !stops_early()) {
       base::begin_step(progress_.num_steps_done);
       settle_save(writer_->poll());
       if (any_rank(communicator_, context_.stop_requested && context_.stop_requested())) {
         save_and_wait();
-        observe([&](TrainingObserver& o) { o.on_end(); });
         return RunOutcome::stopped;
       }
-      const StepMetrics metrics = trainer_.step(progress_.num_steps_done);
+      const StepMetrics metrics = stage_.trainer().step(progress_.num_steps_done);
       if (metrics.decision == StepDecision::roll_back) {
         roll_back();
         continue;
       }
       ++progress_.num_steps_done;
-      inject_weight_fault(trainer_.trained(), metrics.step);
+      inject_weight_fault(stage_.trainer().trained(), metrics.step);
       if (due(config_.failures.drift_every)) compare_replicas();
       observe([&](TrainingObserver& o) { o.on_step(metrics); });
       for (const std::string& warning : collapse_warning_.check(metrics.layers, metrics.step)) {
@@ -121,26 +93,58 @@ class Run {
       if (due(config_.evaluation.every)) evaluate();
       if (due(config_.checkpoint.every)) begin_save();
     }
+    if (progress_.num_steps_of_stage() < stage_.config().train.num_steps) tell_early_stop();
+    return RunOutcome::finished;
+  }
+
+  void finish() {
     save_and_wait();
-    if (progress_.num_steps_done < config_.train.num_steps) tell_early_stop();
     const base::PhaseScope phase(base::Phase::ending);
     if (objective_ == Objective::pretrain && communicator_.rank() == 0) {
       models::export_model(*objects_.model, fs::path(config_.run.folder) / "model");
     }
-    observe([&](TrainingObserver& o) { o.on_end(); });
-    communicator_.barrier();
-    return RunOutcome::finished;
+  }
+
+  // The end of a stage is saved, as that of a run: there it can be resumed, and gone back to.
+  void begin_next_stage() {
+    begin_save();
+    settle_save(writer_->finish());
+    enter_stage(stage_.next(progress_));
+    stage_.start_consumed_log(progress_.num_steps_done);
+    observe([&](TrainingObserver& o) {
+      o.on_notice(base::concat(stage_.title(), ": ", stage_.config().train.num_steps, " steps from step ",
+                               progress_.num_steps_done));
+      o.on_notice(optimizer_memory_text());
+    });
+  }
+
+  void enter_stage(const StagePlace& place) {
+    if (place.index != stage_.place().index || place.first_step != stage_.place().first_step) stage_.enter(place);
+    progress_.place = place;
+    progress_.samples_per_step = stage_.samples_per_step();
+    states_ = stage_.states();
+    states_["progress"] = &progress_;
+    states_["identity"] = &identity_;
+    states_.insert(context_.states.begin(), context_.states.end());
+  }
+
+  void tell_start() {
+    observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, num_steps(stages_)); });
+    stage_.start_consumed_log(progress_.num_steps_done);
   }
 
   // As rank 0 sees it, so that all ranks do the same.
   bool stops_early() {
-    return early_stop_ && any_rank(communicator_, communicator_.rank() == 0 && early_stop_->is_reached());
+    const EarlyStop* stop = stage_.early_stop();
+    return stop != nullptr && any_rank(communicator_, communicator_.rank() == 0 && stop->is_reached());
   }
 
   void tell_early_stop() {
     observe([&](TrainingObserver& o) {
-      o.on_notice(base::concat("stopped early after ", progress_.num_steps_done, " of ", config_.train.num_steps,
-                               " steps (train.early_stop): ", early_stop_->reason()));
+      const std::string title = stage_.title();
+      o.on_notice(base::concat(title.empty() ? "" : title + " ", "stopped early after ", progress_.num_steps_of_stage(),
+                               " of ", stage_.config().train.num_steps,
+                               " steps (train.early_stop): ", stage_.early_stop()->reason()));
     });
   }
 
@@ -159,22 +163,11 @@ class Run {
 
   std::string optimizer_memory_text() const {
     const bool sharded = config_.parallel.sharded_optimizer && communicator_.world_size() > 1;
-    const auto kib = static_cast<double>(trainer_.optimizer_bytes()) / 1024.0;
+    const auto kib = static_cast<double>(stage_.trainer().optimizer_bytes()) / 1024.0;
     const std::string where = sharded ? base::concat("on rank 0, sharded over ", communicator_.world_size(), " ranks")
                                       : std::string("on every rank");
     return base::concat(
         "optimiser state: ", kib < 1024 ? base::concat(kib, " KiB ") : base::concat(kib / 1024, " MiB "), where);
-  }
-
-  // Puts the log between the trainer and its data, where the configuration asks for it.
-  ConsumedLog* log_consumed_samples() {
-    if (!config_.logging.consumed_samples) return nullptr;
-    auto log =
-        std::make_unique<ConsumedLog>(std::move(objects_.training_data), fs::path(config_.run.folder) / "consumed",
-                                      config_.train.micro_batches * config_.train.micro_batch_sequences);
-    ConsumedLog* result = log.get();
-    objects_.training_data = std::move(log);
-    return result;
   }
 
   static std::string advice(const RunConfig& config) {
@@ -187,10 +180,7 @@ class Run {
 
   // Read before anything of the run's folder is touched, and the same on every rank.
   IdentityFields identity_of_run() const {
-    const bool from_scratch = objective_ == Objective::pretrain && config_.model.from_scratch;
-    auto fields =
-        identity_fields(config_, from_scratch, *objects_.model, *objects_.training_data, *objects_.held_out_data);
-    if (objective_ == Objective::distill) fields.values.erase(kDecayOfBase);
+    IdentityFields fields = stage_.identity(stages_, objective_);
     std::string text;
     for (const auto& [name, value] : fields.values) text += base::concat(name, ": ", value, "\n");
     parallel::compare_across_ranks(communicator_, "data and model", text);
@@ -238,7 +228,8 @@ class Run {
     // First of all: what changed is named before a shape fails to fit.
     if (context_.read_recipe) identity_.set_known(context_.read_recipe(checkpoint.folder() / "config.yaml"));
     checkpoint.load({{"identity", &identity_}});
-    if (identity_.accepts_other_tensors()) trainer_.accept_other_tensors();
+    enter_stage(place_of(checkpoint.state("progress")));
+    if (identity_.accepts_other_tensors()) stage_.trainer().accept_other_tensors();
     checkpoint.load(states_in(checkpoint));
     observe([&](TrainingObserver& o) {
       for (const std::string& change : identity_.accepted_changes()) o.on_notice("accepted a change: " + change);
@@ -247,7 +238,8 @@ class Run {
         if (!states_.contains(name)) o.on_notice("the checkpoint's state '" + name + "' is not used by this run");
       }
       o.on_notice(base::concat("resumed from ", checkpoint.folder().string(), " (run ", point.record.run_id, ") after ",
-                               progress_.num_steps_done, " of ", config_.train.num_steps, " steps"));
+                               progress_.num_steps_done, " of ", num_steps(stages_), " steps"));
+      if (!stage_.title().empty()) o.on_notice(stage_.title());
     });
     go_on_from(resume_request(), point);
   }
@@ -289,19 +281,19 @@ class Run {
   }
 
   void evaluate() {
-    EvaluationMetrics evaluation = trainer_.evaluate(progress_.num_steps_done);
+    EvaluationMetrics evaluation = stage_.trainer().evaluate(progress_.num_steps_done);
     if (suite_is_due()) {
       const base::PhaseScope phase(base::Phase::evaluation);
-      context_.run_suite(objects_.parts(communicator_), evaluation);
+      context_.run_suite(stage_.config(), stage_.parts(), evaluation);
     }
     if (config_.evaluation.samples > 0) {
       const base::PhaseScope phase(base::Phase::evaluation);
-      for (const ContinuedText& text : continue_held_out_texts(config_, objects_.parts(communicator_))) {
+      for (const ContinuedText& text : continue_held_out_texts(stage_.config(), stage_.parts())) {
         evaluation.samples.push_back({text_of(text.prompt), text_of(text.continuation), text_of(text.reference)});
       }
     }
     note_best(evaluation);
-    if (early_stop_) early_stop_->note(evaluation);
+    if (stage_.early_stop() != nullptr) stage_.early_stop()->note(evaluation);
     observe([&](TrainingObserver& o) { o.on_evaluation(evaluation); });
   }
 
@@ -347,7 +339,7 @@ class Run {
   }
 
   void compare_replicas() {
-    parallel::compare_replicas(communicator_, trainer_.trained(),
+    parallel::compare_replicas(communicator_, stage_.trainer().trained(),
                                base::concat("after step ", progress_.num_steps_done - 1));
   }
 
@@ -359,20 +351,22 @@ class Run {
     ResumePoint point = find_resume_point(request, communicator_);
     base::require<base::NumericError>(point.checkpoint.has_value(), "step ", progress_.num_steps_done,
                                       " is not finite and there is no checkpoint to go back to");
-    trainer_.step_guard().roll_back([&] { point.checkpoint->load(states_in(*point.checkpoint)); });
+    const StagePlace place = place_of(point.checkpoint->state("progress"));
+    const bool is_border = place.index != stage_.place().index;  // the end of the stage before, whose guard counts on
+    if (is_border) enter_stage(place);
+    stage_.trainer().step_guard().roll_back([&] { point.checkpoint->load(states_in(*point.checkpoint)); });
     observe([&](TrainingObserver& o) { o.on_notice("rolled back to " + point.checkpoint->folder().string()); });
     go_on_from(request, point);
     record_ = point.record;
     writer_->set_parent(parent_);
-    observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, config_.train.num_steps); });
-    if (consumed_log_ != nullptr) consumed_log_->start(progress_.num_steps_done, communicator_);
+    tell_start();
   }
 
   // Begins the save of this step; training may go on. A save that is still under way is waited for.
   void begin_save() {
     if (saved_step_ == progress_.num_steps_done) return;
     const base::PhaseScope phase(base::Phase::saving);
-    trainer_.require_finite_weights();
+    stage_.trainer().require_finite_weights();
     if (config_.failures.drift_every > 0) compare_replicas();
     settle_save(writer_->finish());
     require_all_registered();
@@ -429,13 +423,13 @@ class Run {
   }
 
   const base::StatefulWatch watch_;  // first: it sees what the members below make
-  const RunConfig& config_;
+  const Stages& stages_;
+  const RunConfig& config_;  // of the first stage, and in what is not a stage's own of all
   Objective objective_;
   const RunContext& context_;
   parallel::Communicator& communicator_;
   RunObjects objects_;
-  ConsumedLog* consumed_log_;  // null without one; owned by objects_
-  Trainer trainer_;
+  CurrentStage stage_;
   Progress progress_;
   RunIdentity identity_;
   States states_;
@@ -445,7 +439,6 @@ class Run {
   int64_t saved_step_ = -1;                 // of the newest checkpoint that stands or is under way
   int64_t num_failed_saves_ = 0;
   std::string last_save_error_;
-  std::optional<EarlyStop> early_stop_;
   std::pair<int64_t, double> last_evaluation_{-1, 0.0};  // step, loss
   CollapseWarning collapse_warning_;
   std::unique_ptr<CheckpointWriter> writer_;  // last: its thread uses the others
@@ -453,23 +446,26 @@ class Run {
 
 }  // namespace
 
-RunOutcome train_run(const RunConfig& config, Objective objective, const RunContext& context) {
+RunOutcome train_run(const Stages& stages, Objective objective, const RunContext& context) {
+  const RunConfig& config = stages.front().config;
   base::require<base::ConfigError>(!config.run.folder.empty(), "run.folder is empty: name where the run is kept");
-  if (config.train.num_epochs > 0) {
-    base::require_good(config);
-    RunConfig in_steps = config;
-    set_num_steps(in_steps, length_of_epochs(config));
-    return train_run(in_steps, objective, context);
-  }
   const base::PhaseScope phase(base::Phase::starting);
   parallel::compare_across_ranks(context.communicator, "configuration", context.resolved_config);
   parallel::compare_across_ranks(context.communicator, "program version", ROSA_VERSION);
   parallel::compare_across_ranks(context.communicator, "CPU capability", at::get_cpu_capability());
-  for (const std::string& warning :
-       check_before_training(config, objective, context.communicator.world_size(), context.origin)) {
+  for (const std::string& warning : check_stages(stages, objective, context.communicator.world_size())) {
     if (context.communicator.rank() == 0) base::log_warning(warning);
   }
-  return Run(config, objective, context).run();
+  return Run(stages, objective, context).run();
+}
+
+RunOutcome train_run(const RunConfig& config, Objective objective, const RunContext& context) {
+  RunConfig in_steps = config;
+  if (config.train.num_epochs > 0) {
+    base::require_good(config);
+    set_num_steps(in_steps, length_of_epochs(config));
+  }
+  return train_run(Stages{{.name = {}, .config = in_steps, .origin = {}}}, objective, context);
 }
 
 }  // namespace rosa::training

@@ -12,6 +12,7 @@
 #include "training/metrics.h"
 #include "training/run_identity.h"
 #include "training/run_objects.h"
+#include "training/stages.h"
 
 namespace rosa::training {
 
@@ -20,11 +21,10 @@ struct RunContext {
   TrainingObserver& observer;            // told on rank 0 only
   std::function<bool()> stop_requested;  // asked on every rank between steps; one yes stops all
   std::string resolved_config;           // saved as config.yaml in run folder and checkpoints; compared across ranks
-  base::ConfigOrigin origin = {};        // where the configuration was read, for messages
   std::set<std::string> accept_changed = {};           // what may differ from the checkpoint (run_identity.h)
   std::map<std::string, base::Stateful*> states = {};  // the caller's own, saved with the run's; values are rank 0's
   // Runs evaluation.suite and adds its figures; needed where the configuration names one. Collective.
-  std::function<void(const RunParts& parts, EvaluationMetrics& metrics)> run_suite = {};
+  std::function<void(const RunConfig& config, const RunParts& parts, EvaluationMetrics& metrics)> run_suite = {};
   // What the model's token ids say, for evaluation.samples; empty: they are written as numbers.
   std::function<std::string(std::span<const int64_t> ids)> decode = {};
   RecipeReader read_recipe = {};  // for checkpoints of earlier versions, which record less than their configuration
@@ -37,6 +37,8 @@ enum class RunOutcome { finished, stopped };
 // a stop request it saves and returns `stopped`. A periodic save that fails is a warning, until
 // checkpoint.max_failed_saves in a row; the last one must succeed (CheckpointError on every rank). A pretraining run
 // ends with the model exported to <run folder>/model. Collective: every rank calls it.
+RunOutcome train_run(const Stages& stages, Objective objective, const RunContext& context);
+// A run without stages.
 RunOutcome train_run(const RunConfig& config, Objective objective, const RunContext& context);
 
 }  // namespace rosa::training

@@ -27,10 +27,15 @@ namespace rosa::training {
 namespace fs = std::filesystem;
 
 RunParts RunObjects::parts(parallel::Communicator& communicator) const {
+  return parts(communicator, *training_data, *held_out_data);
+}
+
+RunParts RunObjects::parts(parallel::Communicator& communicator, const DataSource& training,
+                           const DataSource& held_out) const {
   return {.model = *model,
           .adapters = adapters.get(),
-          .training_data = *training_data,
-          .held_out_data = *held_out_data,
+          .training_data = training,
+          .held_out_data = held_out,
           .communicator = device_communicator ? *device_communicator : communicator,
           .executor = *executor,
           .device = device,
@@ -95,6 +100,14 @@ void compare_identity(const Checkpoint& checkpoint, IdentityFields fields, const
 
 DataNeeds needs_of_training(const RunConfig& config) {
   return {.training = true, .held_out = config.evaluation.every > 0, .teacher = true};
+}
+
+RunData open_data(const RunConfig& config, const models::CausalModel& model, const DataNeeds& needs) {
+  TokenizerRules tokenizer(config, /*has_folder=*/true, model.config().vocab_size);
+  RunData data;
+  data.training = read_data(config, DataSplit::train, needs.training, model, tokenizer);
+  data.held_out = read_data(config, DataSplit::held_out, needs.held_out, model, tokenizer);
+  return data;
 }
 
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator) {
@@ -235,12 +248,15 @@ void load_trained_base(const RunConfig& config, const Checkpoint& checkpoint, mo
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison) {
   const std::string& named = config.checkpoint.resume;
   const CheckpointStore store(fs::path(config.run.folder) / "checkpoints");
-  IdentityFields fields = fields_of_weights(config, *objects.held_out_data, comparison.held_out_data);
+  // The identity of a run tells the first stage's values, and what others have otherwise.
+  IdentityFields fields = fields_of_weights(comparison.stages != nullptr ? comparison.stages->front().config : config,
+                                            *objects.held_out_data, comparison.held_out_data);
+  if (comparison.stages != nullptr) fields.values["stages"] = stages_text(*comparison.stages);
   if (objects.own_teacher && !config.teacher.folder.empty())
     fields.values["teacher"] = model_contents(config.teacher.folder).at("model");
   if (fs::is_regular_file(named)) {
     const auto newest = store.newest_complete();
-    base::require<base::ConfigError>(config.train.trainable_base.empty(), "'", named,
+    base::require<base::ConfigError>(!trains_base(config.train), "'", named,
                                      "' holds adapters alone, but the run has trained weights of the base model, too "
                                      "(train.trainable_base); name a checkpoint");
     if (newest) compare_identity(*newest, std::move(fields), comparison);

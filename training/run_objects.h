@@ -16,6 +16,7 @@
 #include "training/evaluation.h"
 #include "training/run_identity.h"
 #include "training/run_rules.h"
+#include "training/stages.h"
 
 namespace rosa::training {
 
@@ -30,6 +31,8 @@ struct RunObjects {
   std::unique_ptr<HostExecutor> executor;
 
   RunParts parts(parallel::Communicator& communicator) const;
+  // ... with other data.
+  RunParts parts(parallel::Communicator& communicator, const DataSource& training, const DataSource& held_out) const;
 };
 
 // Which data a use of a run reads. What it does not, need not be there.
@@ -38,6 +41,13 @@ struct DataNeeds {
   bool held_out = true;
   bool teacher = true;  // one of its own, where the run has one
 };
+
+struct RunData {
+  std::unique_ptr<DataSource> training, held_out;
+};
+
+// The data of a distilled run, or of a stage of it, checked against the model. Throws ConfigError and DataError.
+RunData open_data(const RunConfig& config, const models::CausalModel& model, const DataNeeds& needs);
 
 // Training evaluates only where evaluation.every says so.
 DataNeeds needs_of_training(const RunConfig& config);
@@ -59,6 +69,7 @@ void load_start_weights(const RunConfig& config, models::AdapterSet& adapters);
 struct WeightsComparison {
   std::set<std::string> accepted = {};  // what may differ (run_identity.h)
   bool held_out_data = true;            // false: it is meant to be another
+  const Stages* stages = nullptr;       // of the run; null: it has none
   RecipeReader read_recipe = {};
 };
 

@@ -400,4 +400,22 @@ std::vector<std::string> check_before_training(const RunConfig& config, Objectiv
   return run_warnings(config, objective, *model, *training_data);
 }
 
+std::vector<std::string> check_stages(const Stages& stages, Objective objective, int world_size) {
+  std::vector<std::string> warnings;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = stages[i];
+    const std::string title = stage_title(stages, i);
+    try {
+      for (const std::string& warning : check_before_training(stage.config, objective, world_size, stage.origin)) {
+        // What holds of the whole run is told once.
+        if (std::find(warnings.begin(), warnings.end(), warning) != warnings.end()) continue;
+        warnings.push_back(i == 0 ? warning : base::concat(title, ": ", warning));
+      }
+    } catch (const base::ConfigError& error) {
+      throw base::ConfigError(base::concat(title.empty() ? "" : title + ": ", error.what()));
+    }
+  }
+  return warnings;
+}
+
 }  // namespace rosa::training

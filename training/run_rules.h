@@ -14,6 +14,7 @@
 #include "models/model_config.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
+#include "training/stages.h"
 
 namespace rosa::training {
 
@@ -62,5 +63,8 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
 // can't be used, its FileError or DataError, with the key that names the file. `origin` tells where keys were read.
 std::vector<std::string> check_before_training(const RunConfig& config, Objective objective, int world_size,
                                                const base::ConfigOrigin& origin = {});
+
+// The same of every stage of a run; errors and warnings name the stage.
+std::vector<std::string> check_stages(const Stages& stages, Objective objective, int world_size);
 
 }  // namespace rosa::training

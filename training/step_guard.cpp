@@ -167,6 +167,12 @@ base::StateDict StepGuard::save_state() const {
   return state;
 }
 
+void StepGuard::follow(const base::StateDict& state) {
+  load_state(state);
+  log_losses_.clear();
+  in_a_row_ = 0;
+}
+
 void StepGuard::load_state(const base::StateDict& state) {
   log_losses_ = from_tensor<double>(state, "log_losses", "F64");
   const auto failed = from_tensor<int64_t>(state, "failed_steps", "I64");

@@ -49,6 +49,10 @@ class StepGuard : public base::Stateful {
   // since: which steps failed (they are skipped when they come again) and the counts.
   void roll_back(const std::function<void()>& load);
 
+  // The guard of the stage before left this state: its counts and failed steps go on; losses are another stage's, and
+  // are not compared.
+  void follow(const base::StateDict& state);
+
   // Since the start of the run, in all its processes.
   int64_t num_skipped() const { return num_skipped_; }
   int64_t num_spikes() const { return num_spikes_; }

@@ -2,11 +2,13 @@
 
 namespace rosa::training {
 
+bool trains_base(const TrainSection& train) { return !train.trainable_base.empty() || !train.base_of_run.empty(); }
+
 std::vector<std::string> trained_base_names(const TrainSection& train, const models::ModelConfig& model) {
   std::vector<std::string> names;
-  if (train.trainable_base.empty()) return names;
+  if (!trains_base(train)) return names;
   for (const auto& [name, shape] : models::parameter_shapes(model)) {
-    if (matches_any(name, train.trainable_base)) names.push_back(name);
+    if (matches_any(name, train.trainable_base) || matches_any(name, train.base_of_run)) names.push_back(name);
   }
   return names;
 }
@@ -21,8 +23,9 @@ NamedTensors trained_base(const TrainSection& train, const models::CausalModel& 
 
 std::vector<std::string> trained_patterns(const TrainSection& train, const models::ModelConfig& model) {
   std::vector<std::string> patterns = train.trainable;
-  const std::vector<std::string> of_base = trained_base_names(train, model);
-  patterns.insert(patterns.end(), of_base.begin(), of_base.end());
+  for (const std::string& name : trained_base_names(train, model)) {
+    if (matches_any(name, train.trainable_base)) patterns.push_back(name);
+  }
   return patterns;
 }
 

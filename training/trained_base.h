@@ -13,13 +13,16 @@ namespace rosa::training {
 // Under this name a checkpoint keeps them: float32, by full name.
 inline constexpr const char* kBaseState = "base";
 
-// Their names, in order; empty: the base is frozen.
+// Whether any stage of the run trains some.
+bool trains_base(const TrainSection& train);
+
+// The names of those that any stage of the run trains, in order; empty: the base is frozen.
 std::vector<std::string> trained_base_names(const TrainSection& train, const models::ModelConfig& model);
 
 // The same with their tensors.
 NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model);
 
-// Patterns that select the adapters' weights of train.trainable, and exactly these of the base.
+// Patterns that select the adapters' weights of train.trainable, and exactly those of the base that are trained now.
 std::vector<std::string> trained_patterns(const TrainSection& train, const models::ModelConfig& model);
 
 // A model of the same weights, of which those named are copies: what `model` was before they are trained.

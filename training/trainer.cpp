@@ -68,8 +68,8 @@ StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int6
           .attn_tau = schedule_value(schedules.attn_tau, step, num_steps)};
 }
 
-Trainer::Trainer(const RunConfig& config, RunParts parts)
-    : config_(config), parts_(parts), step_guard_(config.failures.step_guard) {
+Trainer::Trainer(const RunConfig& config, RunParts parts, StepSpan span)
+    : config_(config), parts_(parts), span_(std::move(span)), step_guard_(config.failures.step_guard) {
   if (config_.evaluation.every > 0) check_held_out_data(config_, parts_.held_out_data);
   NamedTensors all = parts_.adapters ? parts_.adapters->parameters() : parts_.model.parameters();
   weights_ = std::make_unique<WeightState>(all);
@@ -110,7 +110,7 @@ StepMetrics Trainer::step(int64_t step) {
   base::begin_trace_step(step);
   const base::TraceSpan span("step", "step");
   StepMetrics metrics = begin_step(step);
-  const StepSettings settings = step_settings(config_.schedules, step, config_.train.num_steps);
+  const StepSettings settings = step_settings(config_.schedules, step - span_.first_step, config_.train.num_steps);
   const std::vector<Batch> batches = load_micro_batches(step);
   const LossSums counts = global_counts(batches);
 
@@ -203,8 +203,13 @@ StepMetrics Trainer::begin_step(int64_t step) {
   communication_ms_ = 0.0;
   StepMetrics metrics;
   metrics.step = step;
-  metrics.num_steps = config_.train.num_steps;
+  metrics.num_steps = num_steps_of_run();
+  metrics.stage = span_.stage;
   return metrics;
+}
+
+int64_t Trainer::num_steps_of_run() const {
+  return span_.num_steps_of_run > 0 ? span_.num_steps_of_run : config_.train.num_steps;
 }
 
 // What a step cost.

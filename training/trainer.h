@@ -34,16 +34,24 @@ struct StepSettings {
 };
 StepSettings step_settings(const SchedulesSection& schedules, int64_t step, int64_t num_steps);
 
+// Where the steps of a trainer are in its run: of a run without stages, all of it.
+struct StepSpan {
+  std::string stage = {};        // for metrics
+  int64_t first_step = 0;        // of the run; schedules count from it
+  int64_t num_steps_of_run = 0;  // 0: as many as the configuration has
+};
+
 class Trainer {
  public:
   // Broadcasts the trained weights from rank 0. Collective: every rank calls it. Throws ConfigError where
   // train.micro_batches does not divide over the ranks or patterns select nothing, and what check_held_out_data does
   // where the run evaluates.
-  Trainer(const RunConfig& config, RunParts parts);
+  Trainer(const RunConfig& config, RunParts parts, StepSpan span = {});
   ~Trainer();
 
-  // Step `step` (from 0): forward, backward, reduce, clip, update. Whether the weights are updated is the step guard's
-  // decision, alike on every rank. Collective: every rank calls it. Throws NumericError where the guard does.
+  // Step `step` of the run (from 0): forward, backward, reduce, clip, update. Whether the weights are updated is the
+  // step guard's decision, alike on every rank. Collective: every rank calls it. Throws NumericError where the guard
+  // does.
   StepMetrics step(int64_t step);
 
   // Cross-entropy of the student with the hard operator on held-out sequences. Collective: every rank calls it.
@@ -91,8 +99,11 @@ class Trainer {
   void update_weights(at::Tensor& gradient, double norm, const StepSettings& settings);
   LossSums sum_over_micro_batches(const std::vector<LossSums>& own);
 
+  int64_t num_steps_of_run() const;
+
   RunConfig config_;
   RunParts parts_;
+  StepSpan span_;
   NamedTensors trained_;
   std::unique_ptr<parallel::GradientReducer> reducer_;
   std::unique_ptr<AdamW> optimizer_;

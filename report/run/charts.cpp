@@ -105,6 +105,8 @@ std::vector<Hover> hovers_of(const std::vector<Line>& lines, Interval steps) {
 
 const char* class_of(EventKind kind) {
   switch (kind) {
+    case EventKind::stage:
+      return "stage";
     case EventKind::resume:
       return "resume";
     case EventKind::roll_back:

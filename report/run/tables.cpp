@@ -21,6 +21,8 @@ constexpr std::size_t kMaxValueCharacters = 300;  // of a setting
 
 const char* name_of(EventKind kind) {
   switch (kind) {
+    case EventKind::stage:
+      return "stage";
     case EventKind::resume:
       return "resumed";
     case EventKind::roll_back:

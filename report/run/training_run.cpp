@@ -61,6 +61,10 @@ class MetricsReader {
       if (kind == "samples") read_samples(fields);
     });
     for (auto& [number, layer] : layers_) run_.layers.push_back(std::move(layer));
+    for (std::size_t i = 1; i < stages_.size(); ++i) {
+      const auto& [step, stage] = stages_[i];
+      run_.events.push_back({EventKind::stage, step, base::concat("stage ", stage, " begins")});
+    }
   }
 
  private:
@@ -68,10 +72,14 @@ class MetricsReader {
     return static_cast<double>(fields.required_integer("step", 0, int64_t{1} << 53));
   }
 
+  static bool is_text(const std::string& name) {
+    return name == "kind" || name == "name" || name == "divergence" || name == "stage";
+  }
+
   // Every number of a line, and what is null in it.
   static void add_figures(const JsonFields& fields, double step, FigureSamples& figures) {
     for (const auto& [name, value] : fields.value().items()) {
-      if (value.is_string() && name != "kind" && name != "name") fields.fail(name, "is a text; expected a number");
+      if (value.is_string() && !is_text(name)) fields.fail(name, "is a text; expected a number");
       if (name == "step" || !(value.is_number() || value.is_null())) continue;
       if (!figures.contains(name)) {
         if (figures.size() >= kMaxFigures) fields.fail(name, base::concat("is figure number ", kMaxFigures + 1));
@@ -86,12 +94,21 @@ class MetricsReader {
       cut(run_.steps, step);
       for (auto& [number, layer] : layers_) cut(layer, step);
       for (SourceSteps& source : run_.sources) cut(source.figures, step);
+      std::erase_if(stages_, [step](const auto& stage) { return stage.first >= step; });
     }
     last_step_ = step;
     add_figures(fields, step, run_.steps);
+    read_stage(fields, step);
     for (const JsonFields& layer : fields.objects("layers")) read_layer(layer, step);
     for (const JsonFields& source : fields.objects("sources")) read_source(source, step);
     ++run_.num_step_lines;
+  }
+
+  // Where each stage begins.
+  void read_stage(const JsonFields& fields, double step) {
+    if (!fields.value().contains("stage")) return;
+    const std::string stage = fields.required_text("stage");
+    if (stages_.empty() || stages_.back().second != stage) stages_.emplace_back(step, stage);
   }
 
   void read_evaluation(const JsonFields& fields) {
@@ -161,6 +178,7 @@ class MetricsReader {
 
   TrainingRun& run_;
   double last_step_ = -1;
+  std::vector<std::pair<double, std::string>> stages_;  // by the first step that is logged of each
   std::map<int64_t, LayerSteps> layers_;
 };
 
@@ -239,7 +257,8 @@ TrainingRun read_training_run(const fs::path& folder) {
     if (run.last_saved_step && *run.last_saved_step < 0) run.last_saved_step.reset();  // none was
   }
   if (fs::exists(folder / "metrics.jsonl")) MetricsReader(run).read(folder / "metrics.jsonl");
-  run.events = read_run_logs(folder);
+  const std::vector<Event> logged = read_run_logs(folder);
+  run.events.insert(run.events.end(), logged.begin(), logged.end());
   add_growth(run, "num_skipped", EventKind::skipped, " skipped since the line before");
   add_growth(run, "num_spikes", EventKind::spike, " spikes of the loss since the line before");
   sort_events(run.events);

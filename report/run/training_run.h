@@ -50,7 +50,7 @@ struct TextSamples {
   std::vector<TextSample> texts;
 };
 
-enum class EventKind { resume, roll_back, skipped, spike, warning, failure };
+enum class EventKind { stage, resume, roll_back, skipped, spike, warning, failure };
 
 struct Event {
   EventKind kind = EventKind::warning;

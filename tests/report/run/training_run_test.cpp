@@ -87,6 +87,27 @@ TEST(TrainingRun, ReadsStepsEvaluationsLayersAndSources) {
   EXPECT_FALSE(run.sources[1].figures.contains("loss"));
 }
 
+TEST(TrainingRun, BordersOfStagesAreEventsAndOtherTextsNoDamage) {
+  RunFolder folder;
+  std::vector<RunFolder::Json> lines;
+  const auto add = [&lines](int64_t step, const char* stage) {
+    lines.push_back(RunFolder::step(step, 4));
+    lines.back()["stage"] = stage;
+    lines.back()["divergence"] = "reverse_kl";
+  };
+  add(0, "align");
+  add(10, "align");
+  add(20, "distil");
+  add(30, "distil");
+  add(15, "align");  // the run went back
+  add(20, "distil");
+  add(30, "finish");
+  folder.write_metrics(lines);
+  const TrainingRun run = read_training_run(folder.path());
+  EXPECT_THAT(places(run), ElementsAre(std::pair(EventKind::stage, 20.0), std::pair(EventKind::stage, 30.0)));
+  EXPECT_EQ(run.events[1].text, "stage finish begins");
+}
+
 TEST(TrainingRun, AStepThatComesAgainTakesThePlaceOfAllBehindIt) {
   RunFolder folder;
   std::vector<RunFolder::Json> lines;

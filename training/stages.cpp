@@ -1,0 +1,105 @@
+#include "training/stages.h"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "training/field_values.h"
+#include "training/run_identity.h"
+
+namespace rosa::training {
+namespace {
+
+using base::concat;
+
+constexpr const char* kSections[] = {"loss.", "schedules.", "optimizer.", "student.", "train.", "data."};
+constexpr const char* kKeys[] = {
+    "adapter.estimator",     "adapter.proxy_kernel",  "adapter.proxy_mask",           "adapter.flip_scale",
+    "adapter.sufa_head_dim", "adapter.position_bias", "adapter.exact_value_gradient", "adapter.query_key_gradient"};
+// Of those sections: what the run begins with, and what it is judged by.
+constexpr const char* kOfTheRun[] = {"train.init_from",      "data.kind",          "data.held_out_path",
+                                     "data.vocabulary_size", "data.alphabet_size", "data.accept_other_tokenizer"};
+
+std::map<std::string, std::string> all_values(RunConfig config) {
+  return field_values([&config](base::FieldVisitor& visitor) { describe(visitor, config); },
+                      {base::Role::recipe, base::Role::place, base::Role::free});
+}
+
+}  // namespace
+
+bool is_key_of_stage(const std::string& key) {
+  if (std::find(std::begin(kOfTheRun), std::end(kOfTheRun), key) != std::end(kOfTheRun)) return false;
+  if (std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys)) return true;
+  return std::any_of(std::begin(kSections), std::end(kSections),
+                     [&key](const char* section) { return key.starts_with(section); });
+}
+
+std::string keys_of_stages() {
+  std::string text;
+  for (const char* section : kSections) text += concat(text.empty() ? "" : ", ", section, "*");
+  text += " (but not ";
+  for (const char* key : kOfTheRun) text += concat(key == kOfTheRun[0] ? "" : ", ", key);
+  text += ")";
+  for (const char* key : kKeys) text += concat(key == *std::prev(std::end(kKeys)) ? " and " : ", ", key);
+  return text;
+}
+
+void check_keys_of_stage(const Stage& stage, const RunConfig& run) {
+  const auto common = all_values(run), own = all_values(stage.config);
+  for (const auto& [key, value] : own) {
+    if (value == common.at(key) || is_key_of_stage(key)) continue;
+    const auto source = stage.origin.sources.find(key);
+    throw base::ConfigError(concat(source == stage.origin.sources.end() ? "" : source->second + ": ", key,
+                                   ": is the same in the whole run, and stage '", stage.name,
+                                   "' overrides it; a stage may override ", keys_of_stages()));
+  }
+}
+
+void note_trained_base(Stages& stages) {
+  std::vector<std::string> patterns;
+  for (const Stage& stage : stages) {
+    const auto& own = stage.config.train.trainable_base;
+    patterns.insert(patterns.end(), own.begin(), own.end());
+  }
+  for (Stage& stage : stages) stage.config.train.base_of_run = patterns;
+}
+
+int64_t num_steps(const Stages& stages) {
+  int64_t sum = 0;
+  for (const Stage& stage : stages) sum += stage.config.train.num_steps;
+  return sum;
+}
+
+std::string stages_text(const Stages& stages) {
+  if (stages.size() == 1 && stages.front().name.empty()) return "none";
+  const auto first = recipe_values(stages.front().config);
+  std::string text;
+  for (const Stage& stage : stages) {
+    text += concat(text.empty() ? "" : "; ", stage.name, ":");
+    for (const auto& [key, value] : recipe_values(stage.config)) {
+      if (value != first.at(key)) text += concat(" ", key, "=", value);
+    }
+  }
+  return text;
+}
+
+std::string stage_title(const Stages& stages, std::size_t index) {
+  const std::string& name = stages[index].name;
+  return name.empty() ? "" : concat("stage ", name, " (", index + 1, " of ", stages.size(), ")");
+}
+
+bool go_on_in_data(const RunConfig& before, const RunConfig& after) {
+  const TrainSection &first = before.train, &second = after.train;
+  if (first.micro_batches * first.micro_batch_sequences != second.micro_batches * second.micro_batch_sequences) {
+    return false;
+  }
+  const auto values = [](DataConfig config) {
+    return field_values([&config](base::FieldVisitor& visitor) { describe(visitor, config); },
+                        {base::Role::recipe, base::Role::place});
+  };
+  return values(before.data) == values(after.data);
+}
+
+}  // namespace rosa::training

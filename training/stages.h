@@ -1,0 +1,51 @@
+// The stages of a run (`stages` in the configuration): parts in order, each with a loss, schedules, data, student and
+// trained weights of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/config_problems.h"
+#include "training/config.h"
+
+namespace rosa::training {
+
+struct Stage {
+  std::string name = {};           // empty: the run has no stages, and this is the whole of it
+  RunConfig config = {};           // the run's, with what the stage overrides
+  base::ConfigOrigin origin = {};  // where that was read
+};
+
+// Of a run, in order; never empty.
+using Stages = std::vector<Stage>;
+
+// Whether a stage may give the key "loss.temperature" a value of its own. What a run is or where it is kept is the same
+// in all of them: model, tensors of the adapters, ranks, folder, checkpoints, evaluation.
+bool is_key_of_stage(const std::string& key);
+
+// The keys that stages may override, for documents and messages.
+std::string keys_of_stages();
+
+// Throws ConfigError, naming stage and key, where a stage has another value than the run for a key that is not its own.
+void check_keys_of_stage(const Stage& stage, const RunConfig& run);
+
+// Tells each stage's config which weights of the base any of them trains: all of them keep those (base_of_run).
+void note_trained_base(Stages& stages);
+
+// Steps of the whole run, where no stage ends early.
+int64_t num_steps(const Stages& stages);
+
+// What the later stages have otherwise than the first, as one text: "distil: loss.distill_alpha=1 train.num_steps=200;
+// finish: ...", after the names. "none" for a run without stages.
+std::string stages_text(const Stages& stages);
+
+// "stage align (1 of 3)"; empty for a run without stages.
+std::string stage_title(const Stages& stages, std::size_t index);
+
+// Whether two stages take the same samples in the same order: the second goes on in the data where the first ended.
+bool go_on_in_data(const RunConfig& before, const RunConfig& after);
+
+}  // namespace rosa::training
