@@ -16,11 +16,14 @@ struct RunFigure {
 namespace step_figure {
 
 inline constexpr RunFigure kLoss = {"loss", "Loss", "nats a token",
-                                    "what is minimised: distillation and cross-entropy by their weights"};
+                                    "what is minimised: distillation, cross-entropy and alignment by their weights"};
 inline constexpr RunFigure kKl = {"kl", "Divergence from the teacher", "nats a token",
                                   "divergence from the teacher (loss.divergence, by default KL); 0 without its term"};
 inline constexpr RunFigure kCe = {"ce", "Cross-entropy in training", "nats a token",
                                   "cross-entropy of the data's tokens; 0 without its term"};
+inline constexpr RunFigure kAlignment = {"alignment", "Alignment of layers", "",
+                                         "distance of the student's layers from the teacher's (loss.alignment); left "
+                                         "out without its term"};
 inline constexpr RunFigure kGradientNorm = {"gradient_norm", "Gradient norm", "",
                                             "global norm of the gradient before clipping"};
 inline constexpr RunFigure kLearningRate = {"learning_rate", "Learning rate", "",

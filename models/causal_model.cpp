@@ -204,8 +204,11 @@ at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const Forward
   const at::Tensor& documents = options.documents;
   require(!documents.defined() || documents.sizes() == input_ids.sizes(), "documents and input_ids differ in shape");
   check_spans(options, config_.num_hidden_layers);
+  require(!options.watch_attention || !options.activation_checkpointing,
+          "watch_attention does not go with activation_checkpointing");
 
   LayerContext context;
+  context.watch_attention = options.watch_attention;
   set_rotary_tables(
       documents.defined() ? positions_in_documents(documents) : at::arange(length, input_ids.options()).unsqueeze(0),
       context);
@@ -216,11 +219,20 @@ at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const Forward
     context.adapter_place = options.adapters->config().place;
   }
 
+  const auto input = [&](int64_t index) {
+    return options.replace_layer_input ? options.replace_layer_input(index, hidden) : hidden;
+  };
+  const auto tell = [&](int64_t index) {
+    if (options.watch_layer_output) options.watch_layer_output(index, hidden);
+  };
   for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
-    hidden = options.activation_checkpointing ? checkpointed_layer(index, hidden, context, options, first)
-                                              : layer(index, hidden, context);
+    hidden = options.activation_checkpointing ? checkpointed_layer(index, input(index), context, options, first)
+                                              : layer(index, input(index), context);
+    tell(index);
   }
-  return finish(hidden, context);
+  hidden = finish(input(config_.num_hidden_layers), context);
+  tell(config_.num_hidden_layers);
+  return hidden;
 }
 
 std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_function(
@@ -307,6 +319,7 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
   at::Tensor mixed = self_attention(index, normed, context);
   const bool joins_attention = finish_adapter && context.adapter_place == AdapterPlace::attention;
   if (joins_attention) mixed = mixed + finish_adapter(normed).to(mixed.scalar_type());
+  if (context.watch_attention) context.watch_attention(index, mixed);
   const at::Tensor middle = hidden + mixed;
 
   const LayerWeights& weights = layers_[index];

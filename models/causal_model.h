@@ -33,6 +33,12 @@ struct ForwardOptions {
   HostExecutor* executor = nullptr;  // runs the automata; needed with adapters
   // Keeps only each layer's input and the automata's results, and runs each layer again in the backward.
   bool activation_checkpointing = false;
+  // Where they are set: what layer `layer` gets in place of `hidden`, [B,T,hidden]; and told what a layer's attention
+  // adds, with the adapter beside it, and what the layer gives. The number of layers stands for the final norm, with
+  // the adapter before it. What the attention adds is not to be had with activation checkpointing.
+  std::function<at::Tensor(int64_t layer, const at::Tensor& hidden)> replace_layer_input = {};
+  std::function<void(int64_t layer, const at::Tensor& attention)> watch_attention = {};
+  std::function<void(int64_t layer, const at::Tensor& output)> watch_layer_output = {};
   // Where it is set: told what each adapter gets as its input, before it begins, and AdapterCall::first_input.
   std::function<void(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input)> watch_adapter_inputs = {};
 
@@ -59,6 +65,7 @@ struct LayerContext {
   // output. Either function may be empty: nothing is added.
   std::function<FinishAdapter(int64_t layer, const at::Tensor& normed)> begin_adapter;
   AdapterPlace adapter_place = AdapterPlace::attention;
+  std::function<void(int64_t layer, const at::Tensor& attention)> watch_attention = {};  // see ForwardOptions
 };
 
 // The weights of one layer, in the model's parameters().

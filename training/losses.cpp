@@ -128,6 +128,7 @@ ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head
   if (c.ce != 0.0) result.token_ce = at::empty({num_tokens}, float_options);
   if (need_hidden) result.grad_hidden = at::empty_like(hidden);
   if (need_lm_head) result.grad_lm_head = at::zeros(lm_head.sizes(), float_options);
+  if (c.kl == 0.0 && c.ce == 0.0) return result;
   for (int64_t first = 0; first < num_tokens; first += c.chunk_tokens) {
     const int64_t count = std::min(c.chunk_tokens, num_tokens - first);
     const at::Tensor logits = chunk_logits(hidden, lm_head, first, count);
@@ -202,6 +203,9 @@ class KnownGradient : public torch::autograd::Function<KnownGradient> {
 }  // namespace
 
 void describe(base::FieldVisitor& visitor, LossConfig& config) {
+  visitor.field("output", config.output, Role::recipe,
+                "weight of the loss on what the model gives (KL and cross-entropy); 0: none, where layers are aligned",
+                {0.0, 1e6});
   visitor.field("distill_alpha", config.distill_alpha, Role::recipe,
                 "weight of the KL to the teacher (of `divergence`); the rest weighs the cross-entropy", {0.0, 1.0});
   visitor.field("temperature", config.temperature, Role::recipe, "softmax temperature of the KL", {1e-3, 1e3});
@@ -222,12 +226,33 @@ void describe(base::FieldVisitor& visitor, LossConfig& config) {
   visitor.field("chunk_tokens", config.chunk_tokens, Role::recipe,
                 "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss",
                 {1, int64_t{1} << 24});
+  visitor.field("alignment", config.alignment, Role::recipe,
+                "weight of the alignment: what the student's layers give against what the teacher's give; 0: none",
+                {0.0, 1e9});
+  visitor.choice(
+      "alignment_of", config.alignment_of, Role::recipe,
+      {{"attention", AlignmentOf::attention}, {"hidden", AlignmentOf::hidden}},
+      "what is compared: what a layer's attention adds, with the adapter beside it, or the hidden state that "
+      "the layer gives");
+  visitor.choice("alignment_by", config.alignment_by, Role::recipe,
+                 {{"mse", AlignmentBy::mse}, {"cosine", AlignmentBy::cosine}},
+                 "mse: mean of the squared differences over the width; cosine: 1 - cosine of the angle");
+  visitor.choice("alignment_input", config.alignment_input, Role::recipe,
+                 {{"teacher", AlignmentInput::teacher}, {"student", AlignmentInput::student}},
+                 "what a compared layer gets: what the teacher's layer gets, so that each learns apart and no error "
+                 "travels, or what comes through the student");
+  visitor.field("alignment_layers", config.alignment_layers, Role::recipe,
+                "weight of each layer in the alignment, and if given of the final norm's output; empty: those with an "
+                "adapter count alike",
+                {0.0, 1e9});
 }
 
 void check(base::ConfigProblems& problems, const LossConfig& config) {
   problems.require(config.top_k != 1, {"top_k"},
                    "is 1: renormalised over one token both distributions are 1, and nothing is taught; take 2 or more, "
                    "or 0 for the whole vocabulary");
+  problems.require(config.output > 0 || config.alignment > 0, {"output", "alignment"}, "is 0, and so is ",
+                   problems.full_key("alignment"), ": there is nothing to learn");
 }
 
 std::string divergence_text(const LossConfig& config) {
@@ -256,6 +281,8 @@ LossSums count_tokens(const LossInput& input, int64_t vocabulary_size) {
   sums.ce_count = sum_by_sequence(targets.ce_weights, labels.size(0));
   sums.kl_count = targets.kl_weights.defined() ? sum_by_sequence(targets.kl_weights, labels.size(0))
                                                : static_cast<double>(labels.numel());
+  sums.alignment_count =
+      static_cast<double>(labels.numel() - (input.padding.defined() ? input.padding.sum().item<int64_t>() : 0));
   return sums;
 }
 
@@ -264,8 +291,8 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
   const int64_t num_sequences = input.labels.size(0);
   const int64_t width = input.student_hidden.size(-1);
   Coefficients c;
-  c.kl = global_kl_count > 0 ? config.distill_alpha / global_kl_count : 0.0;
-  c.ce = global_ce_count > 0 ? (1.0 - config.distill_alpha) / global_ce_count : 0.0;
+  c.kl = global_kl_count > 0 ? config.output * config.distill_alpha / global_kl_count : 0.0;
+  c.ce = global_ce_count > 0 ? config.output * (1.0 - config.distill_alpha) / global_ce_count : 0.0;
   c.temperature = config.temperature;
   c.divergence = config.divergence;
   c.beta = config.beta;
@@ -274,8 +301,9 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
   base::require(c.kl == 0.0 || input.teacher_hidden.defined(), "distill_alpha is ", config.distill_alpha,
                 " but there is no teacher");
   const at::Tensor hidden = input.student_hidden.reshape({-1, width});
-  const bool need_hidden = at::GradMode::is_enabled() && hidden.requires_grad();
-  const bool need_lm_head = at::GradMode::is_enabled() && input.student_lm_head.requires_grad();
+  const bool has_term = c.kl != 0.0 || c.ce != 0.0;
+  const bool need_hidden = has_term && at::GradMode::is_enabled() && hidden.requires_grad();
+  const bool need_lm_head = has_term && at::GradMode::is_enabled() && input.student_lm_head.requires_grad();
   ForwardResult result;
   Loss loss;
   {
@@ -289,6 +317,9 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
     if (result.token_kl.defined()) loss.sums.kl = sum_by_sequence(result.token_kl, num_sequences);
     if (result.token_ce.defined()) loss.sums.ce = sum_by_sequence(result.token_ce, num_sequences);
     loss.sequences = sequence_sums(targets, result, num_sequences);
+    const at::Tensor is_counted = input.padding.defined() ? input.padding.logical_not() : at::ones_like(input.labels);
+    const std::vector<double> counts = sums_by_sequence(is_counted, num_sequences);
+    for (size_t i = 0; i < counts.size(); ++i) loss.sequences[i].alignment_count = counts[i];
     loss.value = at::scalar_tensor(c.kl * loss.sums.kl + c.ce * loss.sums.ce, hidden.options().dtype(at::kFloat));
   }
   if (need_hidden || need_lm_head) {

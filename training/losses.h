@@ -21,7 +21,14 @@ enum class KlPositions {
   masked,  // where the next token counts
 };
 
+// What the alignment compares: what a layer's attention adds (with the adapter beside it), or what the layer gives.
+enum class AlignmentOf { attention, hidden };
+enum class AlignmentBy { mse, cosine };  // mean of squared differences over the width; 1 - cosine
+// What a layer gets that is compared: the teacher's own input of it, or what comes through the student.
+enum class AlignmentInput { teacher, student };
+
 struct LossConfig {
+  double output = 1.0;         // weight of the loss on what the model gives: KL term and cross-entropy
   double distill_alpha = 1.0;  // weight of the KL term; 1 - distill_alpha weighs the cross-entropy
   double temperature = 1.0;    // T of both softmaxes of the KL term, which is multiplied by T^2
   Divergence divergence = Divergence::forward_kl;
@@ -31,6 +38,17 @@ struct LossConfig {
   int64_t top_k = 0;
   KlPositions kl_on = KlPositions::masked;
   int64_t chunk_tokens = 1024;  // tokens whose logits exist at one time
+  double alignment = 0.0;       // weight of the loss on what the layers give; see alignment.h
+  AlignmentOf alignment_of = AlignmentOf::hidden;
+  AlignmentBy alignment_by = AlignmentBy::mse;
+  AlignmentInput alignment_input = AlignmentInput::teacher;
+  std::vector<double> alignment_layers = {};  // weight of each layer; empty: those with an adapter alike
+
+  // Whether the teacher is needed.
+  bool has_teacher() const { return (output > 0 && distill_alpha > 0) || alignment > 0; }
+  // The forwards of the student in a step: one whose layers are fed what the teacher's get, and one as it is used.
+  bool has_fed_forward() const { return alignment > 0 && alignment_input == AlignmentInput::teacher; }
+  bool has_own_forward() const { return output > 0 || !has_fed_forward(); }
 };
 
 void describe(base::FieldVisitor& visitor, LossConfig& config);
@@ -45,6 +63,7 @@ struct LossSums {
   double ce = 0.0;
   double kl_count = 0.0;  // positions of the KL term
   double ce_count = 0.0;  // sum of the loss weights of counted labels (their number where all weights are 1)
+  double alignment = 0.0, alignment_count = 0.0;  // positions that are no padding
 };
 
 // One micro-batch. N = B * T tokens; `hidden` tensors are [B,T,hidden] after the final norm, lm_head is
@@ -66,9 +85,9 @@ struct LossInput {
 LossSums count_tokens(const LossInput& input, int64_t vocabulary_size);
 
 struct Loss {
-  at::Tensor
-      value;      // scalar: distill_alpha * kl / kl_count + (1 - distill_alpha) * ce / ce_count, with the counts given
-  LossSums sums;  // of this micro-batch, detached
+  at::Tensor value;  // scalar: output * (distill_alpha * kl / kl_count + (1 - distill_alpha) * ce / ce_count), with the
+                     // counts given
+  LossSums sums;     // of this micro-batch, detached
   std::vector<LossSums> sequences;  // the same of each of its sequences
 };
 

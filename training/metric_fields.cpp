@@ -14,6 +14,7 @@ constexpr MetricField<StepMetrics> kStepFields[] = {
     {step_figure::kLoss, &StepMetrics::loss},
     {step_figure::kKl, &StepMetrics::kl},
     {step_figure::kCe, &StepMetrics::ce},
+    {step_figure::kAlignment, &StepMetrics::alignment},
     {step_figure::kGradientNorm, &StepMetrics::gradient_norm},
     {step_figure::kLearningRate, &StepMetrics::learning_rate},
     {step_figure::kAlpha, &StepMetrics::alpha},

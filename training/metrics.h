@@ -31,6 +31,7 @@ struct StepMetrics {
   std::string stage = {};                 // its name, in a run of several
   double loss = 0.0, kl = 0.0, ce = 0.0;  // kl, ce: means over their tokens; 0 where the term has no weight
   std::string divergence = {};            // what kl is where it is not forward KL over the vocabulary: divergence_text
+  std::optional<double> alignment = {};   // the alignment loss, where it has a weight
   double gradient_norm = 0.0;             // before clipping
   double learning_rate = 0.0, alpha = 0.0, bits_tau = 0.0, attn_tau = 0.0;
   StepDecision decision = StepDecision::update;  // what was done with the gradient

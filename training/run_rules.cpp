@@ -20,6 +20,7 @@
 #include "models/causal_model.h"
 #include "parallel/micro_batch_tree.h"
 #include "text/tokenizer.h"
+#include "training/alignment.h"
 #include "training/optimizer.h"
 #include "training/tokenizer_rules.h"
 #include "training/trained_base.h"
@@ -177,6 +178,8 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    ", but weights that are trained must be float32");
   problems.require(config.loss.distill_alpha == 0.0, {"loss.distill_alpha"}, "is ", config.loss.distill_alpha,
                    ", but pretraining has no teacher: set it to 0");
+  problems.require(config.loss.alignment == 0.0, {"loss.alignment"},
+                   "compares with a teacher's layers, but pretraining has no teacher; remove it");
   problems.require(config.train.trainable_base.empty(), {"train.trainable_base"},
                    "is for training beside adapters; pretraining trains what train.trainable names");
   problems.require(config.teacher.folder.empty(), {"teacher.folder"}, "is ", base::printable(config.teacher.folder),
@@ -204,6 +207,7 @@ void check_teacher(base::ConfigProblems& problems, const RunConfig& config, cons
                    base::printable(config.teacher.folder), " has a vocabulary of ", teacher.vocab_size,
                    " tokens, the base model in ", base::printable(config.model.folder), " one of ", model.vocab_size,
                    "; a student learns token by token, so both must be equal");
+  check_alignment_with(problems, config, model, teacher);
   const auto has_tokenizer = [](const std::string& folder) {
     std::error_code error;
     return fs::exists(fs::path(folder) / "tokenizer.json", error);
@@ -245,6 +249,7 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   problems.require(config.loss.top_k <= model.vocab_size, {"loss.top_k"}, "is ", config.loss.top_k,
                    ", but the model knows only ", model.vocab_size, " tokens");
   const bool distills = objective == Objective::distill;
+  if (distills) check_alignment(problems, config, model);
   if (distills) check_base_patterns(problems, config.train, model);
   check_patterns(problems, trainable_names(config, objective, model),
                  distills ? trained_patterns(config.train, model) : config.train.trainable, config.optimizer);

@@ -43,6 +43,10 @@ at::Tensor kl_mask_of(const Batch& batch, const LossConfig& config) {
   return config.kl_on == KlPositions::masked ? batch.loss_mask : at::Tensor();
 }
 
+double total_loss(const LossConfig& config, double kl, double ce, double alignment) {
+  return config.output * (config.distill_alpha * kl + (1.0 - config.distill_alpha) * ce) + config.alignment * alignment;
+}
+
 // For tests: a loss that is not finite in its sums and its gradient, in the gradient alone, or far too high.
 void inject_loss_fault(Loss& loss, int64_t step) {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -117,9 +121,7 @@ StepMetrics Trainer::step(int64_t step) {
   std::vector<LossSums> sums;
   std::vector<std::vector<LossSums>> sequences;
   for (const Batch& batch : batches) {
-    LossInput input = loss_input(batch);
-    input.student_hidden = student_hidden(batch, settings);
-    Loss loss = distillation_loss(input, config_.loss, counts.kl_count, counts.ce_count);
+    Loss loss = micro_batch_loss(batch, settings, counts);
     inject_loss_fault(loss, step);
     run_backward(loss);
     sums.push_back(loss.sums);
@@ -138,6 +140,7 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.kl = loss.kl;
   metrics.divergence = divergence_text(config_.loss);
   metrics.ce = loss.ce;
+  if (config_.loss.alignment > 0) metrics.alignment = loss.alignment;
   metrics.gradient_norm = norm;
   metrics.learning_rate = settings.learning_rate;
   metrics.alpha = settings.alpha;
@@ -159,7 +162,7 @@ std::vector<SourceMetrics> Trainer::source_metrics(int64_t step, const std::vect
                                                    const std::vector<std::vector<LossSums>>& sequences) {
   const std::vector<std::string> names = parts_.training_data.source_names();
   if (names.empty()) return {};
-  constexpr size_t kNumbers = 5;
+  constexpr size_t kNumbers = 7;
   std::vector<std::vector<double>> values;
   for (size_t i = 0; i < batches.size(); ++i) {
     std::vector<double>& own = values.emplace_back(names.size() * kNumbers, 0.0);
@@ -171,6 +174,8 @@ std::vector<SourceMetrics> Trainer::source_metrics(int64_t step, const std::vect
       numbers[2] += sums.kl_count;
       numbers[3] += sums.ce_count;
       numbers[4] += 1;
+      numbers[5] += sums.alignment;
+      numbers[6] += sums.alignment_count;
     }
   }
   const auto total = parallel::sum_in_micro_batch_order(parts_.communicator, config_.train.micro_batches, values);
@@ -184,7 +189,8 @@ std::vector<SourceMetrics> Trainer::source_metrics(int64_t step, const std::vect
     source.num_sequences = static_cast<int64_t>(numbers[4]);
     source.kl = numbers[2] > 0 ? numbers[0] / numbers[2] : 0.0;
     source.ce = numbers[3] > 0 ? numbers[1] / numbers[3] : 0.0;
-    source.loss = config_.loss.distill_alpha * source.kl + (1.0 - config_.loss.distill_alpha) * source.ce;
+    const double alignment = numbers[6] > 0 ? numbers[5] / numbers[6] : 0.0;
+    source.loss = total_loss(config_.loss, source.kl, source.ce, alignment);
   }
   return metrics;
 }
@@ -244,7 +250,8 @@ double Trainer::flops_per_token(int64_t sequence_length) const {
     input.sliding_window = config_.student.sliding_window;
     input.layer_windows = windows_of_layers(config_.student, parts_.model.config().num_hidden_layers);
     input.sink_tokens = config_.student.sink_tokens;
-    if (config_.loss.distill_alpha > 0.0) input.teacher = &parts_.teacher().config();
+    if (config_.loss.has_teacher()) input.teacher = &parts_.teacher().config();
+    set_passes(input, config_.loss);
   }
   input.sequence_length = sequence_length;
   for (const auto& [name, tensor] : trained_) input.trained.insert(name);
@@ -289,7 +296,7 @@ void Trainer::update_weights(at::Tensor& gradient, double norm, const StepSettin
 std::string Trainer::blame(const std::vector<LossSums>& sums, const at::Tensor& gradient) const {
   std::string text;
   for (std::size_t i = 0; i < sums.size(); ++i) {
-    if (std::isfinite(sums[i].kl) && std::isfinite(sums[i].ce)) continue;
+    if (std::isfinite(sums[i].kl) && std::isfinite(sums[i].ce) && std::isfinite(sums[i].alignment)) continue;
     text += base::concat(text.empty() ? "" : ", ", "the loss of micro-batch ",
                          reducer_->owned().first + static_cast<int64_t>(i));
   }
@@ -337,7 +344,7 @@ std::vector<Batch> Trainer::load_micro_batches(int64_t step) const {
 }
 
 // Everything of a micro-batch's loss but the student: labels, weights and the teacher's hidden states.
-LossInput Trainer::loss_input(const Batch& batch) const {
+LossInput Trainer::loss_input(const Batch& batch, Alignment* alignment) const {
   LossInput input;
   input.labels = batch.labels.to(parts_.device);
   if (batch.loss_weights.defined()) input.loss_weights = batch.loss_weights.to(parts_.device);
@@ -345,17 +352,18 @@ LossInput Trainer::loss_input(const Batch& batch) const {
   const at::Tensor kl_mask = kl_mask_of(batch, config_.loss);
   if (kl_mask.defined()) input.kl_mask = kl_mask.to(parts_.device);
   input.student_lm_head = parts_.model.lm_head_weight();
-  if (parts_.adapters && config_.loss.distill_alpha > 0.0) {
+  if (parts_.adapters && config_.loss.has_teacher()) {
     const at::Tensor documents = batch.documents.defined() ? batch.documents.to(parts_.device) : at::Tensor();
+    const at::Tensor input_ids = batch.input_ids.to(parts_.device);
     const base::PhaseScope phase(base::Phase::teacher_forward);
-    input.teacher_hidden = parts_.teacher().teacher_hidden_states(batch.input_ids.to(parts_.device), documents);
+    input.teacher_hidden = alignment != nullptr ? alignment->run_teacher(input_ids, documents)
+                                                : parts_.teacher().teacher_hidden_states(input_ids, documents);
     input.teacher_lm_head = parts_.teacher().lm_head_weight();
   }
   return input;
 }
 
-at::Tensor Trainer::student_hidden(const Batch& batch, const StepSettings& settings) const {
-  const base::PhaseScope phase(base::Phase::student_forward);
+models::ForwardOptions Trainer::training_options(const Batch& batch, const StepSettings& settings) const {
   models::ForwardOptions options;
   if (parts_.adapters) {
     options = student_options(config_, parts_.model, parts_.adapters, parts_.executor);
@@ -366,17 +374,42 @@ at::Tensor Trainer::student_hidden(const Batch& batch, const StepSettings& setti
   }
   options.activation_checkpointing = config_.train.activation_checkpointing;
   if (batch.documents.defined()) options.documents = batch.documents.to(parts_.device);
-  return parts_.model.hidden_states(batch.input_ids.to(parts_.device), options);
+  return options;
+}
+
+Loss Trainer::micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts) const {
+  std::optional<Alignment> alignment;
+  if (config_.loss.alignment > 0) alignment.emplace(config_, parts_.model, parts_.teacher());
+  LossInput input = loss_input(batch, alignment ? &*alignment : nullptr);
+  {
+    const base::PhaseScope phase(base::Phase::student_forward);
+    const at::Tensor input_ids = batch.input_ids.to(parts_.device);
+    models::ForwardOptions options = training_options(batch, settings);
+    // Fed with the teacher's states a forward says nothing of what the student gives.
+    const bool is_fed = config_.loss.has_fed_forward();
+    if (alignment && !is_fed) alignment->watch(options);
+    if (config_.loss.has_own_forward()) input.student_hidden = parts_.model.hidden_states(input_ids, options);
+    if (is_fed) {
+      alignment->feed(options);
+      const at::Tensor fed = parts_.model.hidden_states(input_ids, options);
+      if (!input.student_hidden.defined()) input.student_hidden = fed;
+    }
+  }
+  Loss loss = distillation_loss(input, config_.loss, counts.kl_count, counts.ce_count);
+  if (alignment) alignment->add_to(loss, input.padding, counts.alignment_count);
+  return loss;
 }
 
 // The sum over the global batch, with the same bits for any number of ranks.
 LossSums Trainer::sum_over_micro_batches(const std::vector<LossSums>& own) {
   std::vector<std::vector<double>> values;
-  for (const LossSums& sums : own) values.push_back({sums.kl, sums.ce, sums.kl_count, sums.ce_count});
+  for (const LossSums& sums : own) {
+    values.push_back({sums.kl, sums.ce, sums.kl_count, sums.ce_count, sums.alignment, sums.alignment_count});
+  }
   const auto start = Clock::now();
   const auto total = parallel::sum_in_micro_batch_order(parts_.communicator, config_.train.micro_batches, values);
   communication_ms_ += milliseconds_since(start);
-  return {total[0], total[1], total[2], total[3]};
+  return {total[0], total[1], total[2], total[3], total[4], total[5]};
 }
 
 LossSums Trainer::global_counts(const std::vector<Batch>& batches) {
@@ -397,7 +430,8 @@ Trainer::GlobalLoss Trainer::global_loss(const std::vector<LossSums>& sums, cons
   GlobalLoss loss;
   loss.kl = counts.kl_count > 0 ? total.kl / counts.kl_count : 0.0;
   loss.ce = counts.ce_count > 0 ? total.ce / counts.ce_count : 0.0;
-  loss.loss = config_.loss.distill_alpha * loss.kl + (1.0 - config_.loss.distill_alpha) * loss.ce;
+  loss.alignment = counts.alignment_count > 0 ? total.alignment / counts.alignment_count : 0.0;
+  loss.loss = total_loss(config_.loss, loss.kl, loss.ce, loss.alignment);
   return loss;
 }
 

@@ -17,6 +17,7 @@
 #include "parallel/communicator.h"
 #include "parallel/gradient_reducer.h"
 #include "rosa/operator/host_executor.h"
+#include "training/alignment.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
 #include "training/evaluation.h"
@@ -77,7 +78,7 @@ class Trainer {
  private:
   // Means over the global batch, from every micro-batch's float64 sums in order.
   struct GlobalLoss {
-    double loss = 0.0, kl = 0.0, ce = 0.0;
+    double loss = 0.0, kl = 0.0, ce = 0.0, alignment = 0.0;
   };
 
   std::vector<LayerMetrics> layer_metrics();
@@ -89,11 +90,12 @@ class Trainer {
   at::Tensor finish_reduction();
   bool is_sharded() const { return config_.parallel.sharded_optimizer && parts_.communicator.world_size() > 1; }
   std::vector<Batch> load_micro_batches(int64_t step) const;
-  LossInput loss_input(const Batch& batch) const;
+  Loss micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts) const;
+  LossInput loss_input(const Batch& batch, Alignment* alignment) const;
   std::vector<SourceMetrics> source_metrics(int64_t step, const std::vector<Batch>& batches,
                                             const std::vector<std::vector<LossSums>>& sequences);
   LossSums global_counts(const std::vector<Batch>& batches);
-  at::Tensor student_hidden(const Batch& batch, const StepSettings& settings) const;
+  models::ForwardOptions training_options(const Batch& batch, const StepSettings& settings) const;
   GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);
   std::string blame(const std::vector<LossSums>& sums, const at::Tensor& gradient) const;
   void update_weights(at::Tensor& gradient, double norm, const StepSettings& settings);

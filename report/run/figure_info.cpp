@@ -35,7 +35,8 @@ const std::vector<FigureSection>& step_sections() {
   static const std::vector<FigureSection> kSections = {
       {"Loss",
        "Over the whole batch of a step.",
-       {info_of(kLoss, kNoisyLowest), info_of(kKl, kNoisyLowest), info_of(kCe, kNoisyLowest)},
+       {info_of(kLoss, kNoisyLowest), info_of(kKl, kNoisyLowest), info_of(kCe, kNoisyLowest),
+        info_of(kAlignment, kNoisyLowest)},
        true},
       {"Gradient",
        "The norm before clipping. A skipped step has not changed the weights.",

@@ -65,6 +65,19 @@ TEST(PlanMemory, AStepOfTheDemosModel) {
   EXPECT_LT(checkpointed.counted, longer.counted);
 }
 
+TEST(PlanMemory, AlignedLayers) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 4;
+  config.loss.alignment = 1.0;
+  config.loss.chunk_tokens = 64;
+  for (const double output : {0.0, 1.0}) {
+    config.loss.output = output;
+    EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << output;
+  }
+  config.loss.alignment_input = AlignmentInput::student;
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance);
+}
+
 TEST(PlanMemory, Estimators) {
   RunConfig config = demo_config();
   config.train.micro_batch_sequences = 4;

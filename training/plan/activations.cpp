@@ -25,8 +25,10 @@ class Planner {
 
   ActivationBytes count() {
     ActivationBytes bytes;
-    bytes.after_loss = loss_rest();
-    bytes.loss = loss_rest() + loss_chunk();
+    bytes.after_loss = tokens(model_.hidden_size * element_);
+    // What the teacher's layers give is there to the end of the loss; the differences from it, for the backward.
+    const int64_t aligned = input_.num_aligned_layers * tokens(model_.hidden_size);
+    bytes.loss = loss_rest() + (input_.has_logits ? loss_chunk() : 0) + aligned * element_;
     bytes.kept = tables() + tokens(model_.hidden_size * element_ + kFloat);  // of the final norm
     std::set<int64_t> windows;
     for (size_t i = 0; i < input_.flow.layers.size(); ++i) {
@@ -35,6 +37,7 @@ class Planner {
       if (windows.insert(window_).second) bytes.kept += mask();
       bytes.kept += input_.checkpointing ? kept_by_checkpoint(layer) : kept_by_layer(layer);
     }
+    bytes.kept += aligned * kFloat;
     bytes.backward = std::max(backward_of_norm(), backward_of_last_layer());
     return bytes;
   }

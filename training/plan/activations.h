@@ -25,13 +25,15 @@ struct ActivationInput {
   bool checkpointing = false;
   int64_t element_bytes = 4;  // of the compute dtype
   int64_t chunk_tokens = 0;
+  bool has_logits = true;          // else there is no loss on what the model gives
+  int64_t num_aligned_layers = 0;  // of the alignment loss
 };
 
 struct ActivationBytes {
   int64_t kept = 0;        // by the whole forward of the student, for its backward
   int64_t loss = 0;        // on top, at the fullest moment of the loss
   int64_t backward = 0;    // on top of `kept` and of the loss's gradient, at the fullest moment of the backward
-  int64_t after_loss = 0;  // what the loss leaves for the backward: hidden states and their gradient
+  int64_t after_loss = 0;  // what the loss leaves for the backward: the gradient of the hidden states
 };
 
 ActivationBytes activation_bytes(const ActivationInput& input);

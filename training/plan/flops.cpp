@@ -88,27 +88,51 @@ double forward_cost(const models::ModelConfig& model, int64_t sequence_length) {
 
 }  // namespace
 
-TokenFlops token_flops(const FlopsInput& input) {
-  const models::ModelConfig& model = input.model;
-  const GradientFlow flow = gradient_flow(model, input.adapter, input.trained);
-  TokenFlops flops;
+void set_passes(FlopsInput& input, const LossConfig& loss) {
+  input.has_own_forward = loss.has_own_forward();
+  input.has_fed_forward = loss.has_fed_forward();
+  input.has_logits = loss.output > 0;
+}
+
+namespace {
+
+// Of the student's layers, and what their activation checkpointing costs besides.
+Cost layers_cost(const FlopsInput& input, const GradientFlow& flow, double& recomputation) {
   Cost student;
   for (size_t i = 0; i < flow.layers.size(); ++i) {
     const LayerFlow& layer = flow.layers[i];
     const int64_t window = input.layer_windows.empty() ? input.sliding_window : input.layer_windows.at(i);
     const double seen_by_student = mean_visible_positions(input.sequence_length, window, input.sink_tokens);
-    Cost cost = base_cost(model, layer);
-    cost.add(attention_cost(model, layer, seen_by_student));
-    if (layer.has_adapter) cost.add(adapter_cost(model, *input.adapter, layer));
-    if (layer.output) flops.recomputation += cost.forward;
+    Cost cost = base_cost(input.model, layer);
+    cost.add(attention_cost(input.model, layer, seen_by_student));
+    if (layer.has_adapter) cost.add(adapter_cost(input.model, *input.adapter, layer));
+    if (layer.output) recomputation += cost.forward;
     student.add(cost);
   }
+  return student;
+}
+
+}  // namespace
+
+TokenFlops token_flops(const FlopsInput& input) {
+  const models::ModelConfig& model = input.model;
+  const GradientFlow flow = gradient_flow(model, input.adapter, input.trained);
+  TokenFlops flops;
+  Cost student;
+  if (input.has_own_forward) student.add(layers_cost(input, flow, flops.recomputation));
+  if (input.has_fed_forward) {
+    const GradientFlow fed = gradient_flow(model, input.adapter, input.trained, /*is_fed=*/true);
+    student.add(layers_cost(input, fed, flops.recomputation));
+  }
   Cost logits;
-  logits.add_linear(flow.logits, model.hidden_size, model.vocab_size);
+  if (input.has_logits) logits.add_linear(flow.logits, model.hidden_size, model.vocab_size);
   student.add(logits);
   flops.student_forward = student.forward;
   flops.student_backward = student.backward;
-  if (input.teacher != nullptr) flops.teacher_forward = forward_cost(*input.teacher, input.sequence_length);
+  if (input.teacher != nullptr) {
+    flops.teacher_forward = forward_cost(*input.teacher, input.sequence_length);
+    if (!input.has_logits) flops.teacher_forward -= product(input.teacher->hidden_size, input.teacher->vocab_size);
+  }
   return flops;
 }
 

@@ -14,6 +14,7 @@
 
 #include "models/adapter.h"
 #include "models/model_config.h"
+#include "training/losses.h"
 
 namespace rosa::training {
 
@@ -28,6 +29,9 @@ struct FlopsInput {
   std::vector<int64_t> layer_windows = {};  // of each of its layers; empty: sliding_window
   int64_t sink_tokens = 0;
   const models::ModelConfig* teacher = nullptr;  // null: none
+  // The alignment loss may run the student's layers once more, fed by the teacher's, and may be all the loss there is:
+  // no logits then.
+  bool has_own_forward = true, has_fed_forward = false, has_logits = true;
   std::set<std::string> trained = {};  // names of the parameters with a gradient, as Trainer::trained() has them
 };
 
@@ -41,6 +45,9 @@ struct TokenFlops {
 
   double total() const { return teacher_forward + student_forward + student_backward; }
 };
+
+// What loss.output and loss.alignment make of it.
+void set_passes(FlopsInput& input, const LossConfig& loss);
 
 // Throws ArgumentError where sequence_length is below 1 or sliding_window below 0.
 TokenFlops token_flops(const FlopsInput& input);

@@ -80,13 +80,13 @@ class Layer {
 }  // namespace
 
 GradientFlow gradient_flow(const models::ModelConfig& model, const models::AdapterConfig* adapter,
-                           const std::set<std::string>& trained) {
+                           const std::set<std::string>& trained, bool is_fed) {
   constexpr const char* kEmbedding = "model.embed_tokens.weight";
   GradientFlow flow;
-  bool hidden = trained.contains(kEmbedding);
+  bool hidden = !is_fed && trained.contains(kEmbedding);
   for (int64_t layer = 0; layer < model.num_hidden_layers; ++layer) {
     flow.layers.push_back(Layer(layer, adapter, trained).flow(hidden));
-    hidden = flow.layers.back().output;
+    hidden = !is_fed && flow.layers.back().output;
   }
   flow.last_hidden = hidden;
   flow.logits = {hidden || trained.contains("model.norm.weight"),

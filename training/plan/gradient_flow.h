@@ -44,8 +44,9 @@ struct GradientFlow {
   LinearFlow logits;
 };
 
-// `adapter`: resolved; null: none. `trained`: names of parameters.
+// `adapter`: resolved; null: none. `trained`: names of parameters. `is_fed`: each layer gets the teacher's input, which
+// depends on nothing trained (training/alignment.h).
 GradientFlow gradient_flow(const models::ModelConfig& model, const models::AdapterConfig* adapter,
-                           const std::set<std::string>& trained);
+                           const std::set<std::string>& trained, bool is_fed = false);
 
 }  // namespace rosa::training

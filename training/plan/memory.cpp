@@ -10,6 +10,7 @@
 #include "models/causal_model.h"
 #include "parallel/flat_layout.h"
 #include "parallel/micro_batch_tree.h"
+#include "training/alignment.h"
 #include "training/backward_order.h"
 #include "training/optimizer.h"
 #include "training/plan/activations.h"
@@ -142,8 +143,20 @@ class MemoryPlanner {
   }
 
   ActivationBytes of_micro_batch() const {
+    const LossConfig& loss = config_.loss;
+    ActivationBytes all;
+    if (loss.has_own_forward()) all = of_forward(/*is_fed=*/false, loss.has_fed_forward() ? 0 : num_aligned_layers());
+    if (!loss.has_fed_forward()) return all;
+    const ActivationBytes fed = of_forward(/*is_fed=*/true, num_aligned_layers());
+    return {.kept = all.kept + fed.kept,
+            .loss = std::max(all.loss, fed.loss),
+            .backward = std::max(all.backward, fed.backward),
+            .after_loss = std::max(all.after_loss, fed.after_loss)};
+  }
+
+  ActivationBytes of_forward(bool is_fed, int64_t num_aligned) const {
     const bool distills = input_.objective == Objective::distill;
-    const GradientFlow flow = gradient_flow(input_.model, sizes_.adapter(), sizes_.trained());
+    const GradientFlow flow = gradient_flow(input_.model, sizes_.adapter(), sizes_.trained(), is_fed);
     return activation_bytes(
         {.model = input_.model,
          .adapter = sizes_.adapter(),
@@ -155,12 +168,20 @@ class MemoryPlanner {
              distills ? windows_of_layers(config_.student, input_.model.num_hidden_layers) : std::vector<int64_t>(),
          .sink_tokens = distills ? config_.student.sink_tokens : 0,
          .has_documents = config_.data.kind == DataKind::token_file && config_.data.packed_documents,
-         .has_teacher = distills && config_.loss.distill_alpha > 0,
+         .has_teacher = distills && config_.loss.has_teacher(),
          .teacher_state_bytes =
              input_.own_teacher == nullptr ? 0 : input_.own_teacher->hidden_size * element_bytes_of_teacher(config_),
          .checkpointing = config_.train.activation_checkpointing,
          .element_bytes = config_.model.compute_dtype == "bfloat16" ? 2 : 4,
-         .chunk_tokens = config_.loss.chunk_tokens});
+         .chunk_tokens = config_.loss.chunk_tokens,
+         .has_logits = config_.loss.output > 0,
+         .num_aligned_layers = num_aligned});
+  }
+
+  int64_t num_aligned_layers() const {
+    if (config_.loss.alignment == 0) return 0;
+    const std::vector<double> weights = alignment_weights(config_, input_.model.num_hidden_layers);
+    return std::count_if(weights.begin(), weights.end(), [](double weight) { return weight > 0; });
   }
 
   const MemoryInput& input_;

@@ -76,15 +76,17 @@ RunPlan plan_run(const PlanInput& input) {
   plan.num_trained = sizes.num_trained();
   plan.sequences_per_step = config.train.micro_batches * config.train.micro_batch_sequences;
   plan.tokens_per_step = plan.sequences_per_step * config.data.sequence_length;
-  plan.flops = token_flops({.model = input.model,
-                            .adapter = sizes.adapter(),
-                            .sequence_length = config.data.sequence_length,
-                            .sliding_window = distills ? config.student.sliding_window : 0,
-                            .layer_windows = distills ? windows_of_layers(config.student, input.model.num_hidden_layers)
-                                                      : std::vector<int64_t>(),
-                            .sink_tokens = config.student.sink_tokens,
-                            .teacher = distills && config.loss.distill_alpha > 0 ? teacher : nullptr,
-                            .trained = sizes.trained()});
+  FlopsInput flops{.model = input.model,
+                   .adapter = sizes.adapter(),
+                   .sequence_length = config.data.sequence_length,
+                   .sliding_window = distills ? config.student.sliding_window : 0,
+                   .layer_windows = distills ? windows_of_layers(config.student, input.model.num_hidden_layers)
+                                             : std::vector<int64_t>(),
+                   .sink_tokens = config.student.sink_tokens,
+                   .teacher = distills && config.loss.has_teacher() ? teacher : nullptr,
+                   .trained = sizes.trained()};
+  set_passes(flops, config.loss);
+  plan.flops = token_flops(flops);
   plan.memory = memory_of(input);
   const parallel::FlatLayout layout = sizes.layout(input.num_ranks);
   plan.wire = wire_bytes({.layout = layout,
