@@ -243,9 +243,9 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_fu
   call.documents = options.documents;
   call.executor = options.executor;
   call.recorded = recorded.get();
-  return [call, recorded, windows = options.layer_windows, adapters = options.adapters,
+  return [call, recorded, windows = options.layer_windows, adapters = options.adapters, left_out = options.left_out,
           watch = options.watch_adapter_inputs](int64_t index, const at::Tensor& normed) {
-    if (!adapters->has_layer(index)) return FinishAdapter();
+    if (!adapters->has_layer(index) || left_out.contains(index)) return FinishAdapter();
     if (watch) watch(index, normed, call.first_input);
     AdapterCall own = call;
     // The controls keep to what the layer's attention sees; where that is all, to the window of the others.

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct ForwardOptions {
   int64_t sink_tokens = 0;                  // AttentionSpan::sinks of layers with a window
   at::Tensor documents;  // undefined, or int64 [B,T]: packed documents; positions restart at 0 in each
   const AdapterSet* adapters = nullptr;
+  std::set<int64_t> left_out = {};  // layers whose adapters add nothing
   // What changes while training runs (alpha, temperatures, training, control); the adapter's configuration decides the
   // rest (AdapterSet::operator_options).
   OperatorOptions operator_options;

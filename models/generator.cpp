@@ -28,6 +28,7 @@ Generator::State::State(const CausalModel& of_model, const ForwardOptions& of_op
       max_rewind(rewind),
       step(of_model, of_options.adapters, of_options.executor) {
   require(!options.documents.defined(), "generation takes no documents: each row is one text");
+  require(options.left_out.empty(), "generation takes all adapters or none");
   require(options.operator_options.control == OperatorControl::none, "generation takes no operator control");
   require<base::ConfigError>(
       options.adapters == nullptr || !options.adapters->config().limit_to_window,

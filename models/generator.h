@@ -31,8 +31,9 @@ class Generator {
   static constexpr int64_t kMaxTogether = 16;
   static constexpr int64_t kDefaultMaxRewind = 64;
 
-  // Of the options, sliding_window, adapters and executor count; documents and controls are refused (ArgumentError).
-  // `max_rewind`: how many tokens of a text can be taken back at any time; each keeps a key and a value of every layer.
+  // Of the options, sliding_window, adapters and executor count; documents, controls and left_out are refused
+  // (ArgumentError). `max_rewind`: how many tokens of a text can be taken back at any time; each keeps a key and a
+  // value of every layer.
   Generator(const CausalModel& model, const ForwardOptions& options, int64_t batch,
             int64_t max_rewind = kDefaultMaxRewind);
   ~Generator();
