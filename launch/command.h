@@ -21,6 +21,7 @@ void add_pretrain_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);
 void add_plan_command(CLI::App& program, Action& action);
 void add_headroom_command(CLI::App& program, Action& action);
+void add_select_command(CLI::App& program, Action& action);
 void add_generate_command(CLI::App& program, Action& action);
 void add_export_command(CLI::App& program, Action& action);
 void add_experiment_command(CLI::App& program, Action& action);

@@ -45,6 +45,7 @@ const Meanings& command_meanings() {
       {{"eval", "config check"}, {"validate", "validation"}},
       {{"plan"}, {"estimate", "memory", "vram", "ram", "flops", "cost", "budget", "fit-memory", "calculator"}},
       {{"headroom"}, {"potential", "oracle", "upper-bound", "ceiling", "gap"}},
+      {{"select"}, {"layers", "placement", "place", "allocate", "choose", "hybrid", "global-layers"}},
       {{"generate"},
        {"sample", "infer", "inference", "predict", "complete", "completion", "chat", "prompt", "generation"}},
       {{"export"}, {"huggingface", "hf", "transformers", "publish", "upload", "save_pretrained", "save"}},
@@ -398,6 +399,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_eval_command(*program, action);
   add_plan_command(*program, action);
   add_headroom_command(*program, action);
+  add_select_command(*program, action);
   add_generate_command(*program, action);
   add_export_command(*program, action);
   add_checkpoint_command(*program, action);

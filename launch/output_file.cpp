@@ -77,6 +77,8 @@ bool is_of_kind(OutputKind kind, const fs::path& path) {
       return start.starts_with("ROSASESS");
     case OutputKind::metrics:
       return start.starts_with("step,") || start.starts_with("metrics of ");
+    case OutputKind::layers:
+      return start.starts_with("# rosa select");
     case OutputKind::adapter:
       break;
   }
@@ -103,6 +105,8 @@ const char* name_of(OutputKind kind) {
       return "session of rosa generate";
     case OutputKind::metrics:
       return "file of rosa metrics";
+    case OutputKind::layers:
+      return "file of rosa select";
   }
   return "";
 }

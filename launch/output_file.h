@@ -10,7 +10,18 @@
 namespace rosa::launch {
 
 // What a file is known by that a command may replace: one it could have made itself.
-enum class OutputKind { token_file, scores, report_page, picture, adapter, trace, continuations, session, metrics };
+enum class OutputKind {
+  token_file,
+  scores,
+  report_page,
+  picture,
+  adapter,
+  trace,
+  continuations,
+  session,
+  metrics,
+  layers
+};
 
 struct Output {
   std::string option;          // as the user knows it: "-o", "--trace"
