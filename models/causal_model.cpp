@@ -90,20 +90,15 @@ CausalModel::CausalModel(ModelConfig config, std::map<std::string, at::Tensor> p
       const auto found = parameters_.find(layer_name(layer, name));
       return found == parameters_.end() ? nullptr : &found->second;
     };
-    layers_.push_back({.input_norm = weight("input_layernorm.weight"),
-                       .q_proj = weight("self_attn.q_proj.weight"),
-                       .k_proj = weight("self_attn.k_proj.weight"),
-                       .v_proj = weight("self_attn.v_proj.weight"),
-                       .o_proj = weight("self_attn.o_proj.weight"),
-                       .q_bias = weight("self_attn.q_proj.bias"),
-                       .k_bias = weight("self_attn.k_proj.bias"),
-                       .v_bias = weight("self_attn.v_proj.bias"),
-                       .q_norm = weight("self_attn.q_norm.weight"),
-                       .k_norm = weight("self_attn.k_norm.weight"),
-                       .post_attention_norm = weight("post_attention_layernorm.weight"),
-                       .gate_proj = weight("mlp.gate_proj.weight"),
-                       .up_proj = weight("mlp.up_proj.weight"),
-                       .down_proj = weight("mlp.down_proj.weight")});
+    LayerWeights& weights = layers_.emplace_back();
+    weights.input_norm = weight("input_layernorm.weight");
+    weights.q_norm = weight("self_attn.q_norm.weight");
+    weights.k_norm = weight("self_attn.k_norm.weight");
+    weights.post_attention_norm = weight("post_attention_layernorm.weight");
+    for (size_t i = 0; i < kNumProjections; ++i) {
+      const std::string name = kProjectionNames[i];
+      weights.projections[i] = {weight((name + ".weight").c_str()), weight((name + ".bias").c_str())};
+    }
   }
 }
 
@@ -322,11 +317,10 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
   if (context.watch_attention) context.watch_attention(index, mixed);
   const at::Tensor middle = hidden + mixed;
 
-  const LayerWeights& weights = layers_[index];
-  const at::Tensor input = norm(middle, *weights.post_attention_norm);
-  const at::Tensor gate = at::silu(linear(input, weights.gate_proj));
-  const at::Tensor up = linear(input, weights.up_proj);
-  at::Tensor output = middle + linear(gate * up, weights.down_proj);
+  const at::Tensor input = norm(middle, *layers_[index].post_attention_norm);
+  const at::Tensor gate = at::silu(project(index, Projection::gate, input));
+  const at::Tensor up = project(index, Projection::up, input);
+  at::Tensor output = middle + project(index, Projection::down, gate * up);
   if (!finish_adapter || joins_attention) return output;
   return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
 }
@@ -334,17 +328,17 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
 at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
   const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
   const LayerWeights& weights = layers_[index];
-  const auto heads = [&](const at::Tensor* weight, const at::Tensor* bias, const at::Tensor* of_heads, int64_t number) {
+  const auto heads = [&](Projection projection, const at::Tensor* of_heads, int64_t number) {
     const at::Tensor by_head =
-        linear(normed, weight, bias).view({normed.size(0), normed.size(1), number, config_.head_dim});
+        project(index, projection, normed).view({normed.size(0), normed.size(1), number, config_.head_dim});
     return of_heads != nullptr ? norm(by_head, *of_heads) : by_head;
   };
-  const at::Tensor query = heads(weights.q_proj, weights.q_bias, weights.q_norm, config_.num_attention_heads);
-  const at::Tensor key = heads(weights.k_proj, weights.k_bias, weights.k_norm, config_.num_key_value_heads);
-  const at::Tensor value = heads(weights.v_proj, weights.v_bias, nullptr, config_.num_key_value_heads);
+  const at::Tensor query = heads(Projection::query, weights.q_norm, config_.num_attention_heads);
+  const at::Tensor key = heads(Projection::key, weights.k_norm, config_.num_key_value_heads);
+  const at::Tensor value = heads(Projection::value, nullptr, config_.num_key_value_heads);
   const at::Tensor attended =
       context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
-  return linear(attended, weights.o_proj);
+  return project(index, Projection::output, attended);
 }
 
 at::Tensor CausalModel::final_norm(const at::Tensor& hidden) const {
@@ -381,7 +375,8 @@ at::Tensor CausalModel::in_compute_dtype(const at::Tensor& weight) const {
   return weight.to(compute_options_.dtype().toScalarType());
 }
 
-at::Tensor CausalModel::linear(const at::Tensor& input, const at::Tensor* weight, const at::Tensor* bias) const {
+at::Tensor CausalModel::project(int64_t index, Projection projection, const at::Tensor& input) const {
+  const auto& [weight, bias] = layers_[index][projection];
   if (bias == nullptr) return at::linear(input, in_compute_dtype(*weight));
   return at::linear(input, in_compute_dtype(*weight), in_compute_dtype(*bias));
 }

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -72,13 +73,16 @@ struct LayerContext {
 
 // The weights of one layer, in the model's parameters().
 struct LayerWeights {
+  struct Linear {
+    const at::Tensor* weight = nullptr;
+    const at::Tensor* bias = nullptr;  // null where the family has none: traits(ModelFamily)
+  };
+  const Linear& operator[](Projection projection) const { return projections[static_cast<size_t>(projection)]; }
+
   const at::Tensor* input_norm = nullptr;
-  const at::Tensor *q_proj = nullptr, *k_proj = nullptr, *v_proj = nullptr, *o_proj = nullptr;
-  // Null where the family has none: traits(ModelFamily).
-  const at::Tensor *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
-  const at::Tensor *q_norm = nullptr, *k_norm = nullptr;
+  std::array<Linear, kNumProjections> projections = {};
+  const at::Tensor *q_norm = nullptr, *k_norm = nullptr;  // null where the family has none
   const at::Tensor* post_attention_norm = nullptr;
-  const at::Tensor *gate_proj = nullptr, *up_proj = nullptr, *down_proj = nullptr;
 };
 
 class CausalModel {
@@ -142,7 +146,7 @@ class CausalModel {
  private:
   // In the compute dtype.
   at::Tensor in_compute_dtype(const at::Tensor& weight) const;
-  at::Tensor linear(const at::Tensor& input, const at::Tensor* weight, const at::Tensor* bias = nullptr) const;
+  at::Tensor project(int64_t index, Projection projection, const at::Tensor& input) const;
   at::Tensor norm(const at::Tensor& input, const at::Tensor& weight) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.

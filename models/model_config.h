@@ -2,6 +2,7 @@
 // What the forward does not implement is refused with the key's name, never ignored.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -32,6 +33,16 @@ struct FamilyTraits {
 };
 
 const FamilyTraits& traits(ModelFamily family);
+
+// The linear projections of a layer, in the order of its forward.
+enum class Projection { query, key, value, output, gate, up, down };
+
+inline constexpr size_t kNumProjections = 7;
+
+// Their names in a layer: "model.layers.0." before them, ".weight" or ".bias" behind.
+inline constexpr const char* kProjectionNames[kNumProjections] = {
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
 
 struct ModelConfig {
   ModelFamily family = ModelFamily::qwen3;

@@ -133,12 +133,13 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
     const LayerWeights& weights = model_.layer_weights(layer);
     normalize(x, *weights.post_attention_norm, config.rms_norm_eps, count, normed.get());
     multiply(normed.get(), count,
-             std::array{Product{weights.gate_proj, gate.get()}, Product{weights.up_proj, up.get()}});
+             std::array{Product{weights[Projection::gate].weight, gate.get()},
+                        Product{weights[Projection::up].weight, up.get()}});
     for (int64_t row = 0; row < count; ++row) {
       float* own = gate.get() + row * inner;
       token_rows().gated(own, up.get() + row * inner, inner, own);
     }
-    multiply(gate.get(), count, std::array{Product{weights.down_proj, mixed.get()}});
+    multiply(gate.get(), count, std::array{Product{weights[Projection::down].weight, mixed.get()}});
     add(x, mixed.get(), count * width);
     if (retrieved && after_mlp) {
       normalize(x, model_.input_norm_weight(layer + 1), config.rms_norm_eps, count, normed.get());
@@ -169,16 +170,17 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
   const auto query = numbers(count * heads * d), attended = numbers(count * heads * d);
   at::Tensor key = at::empty({count, groups, d}, at::kFloat), value = at::empty({count, groups, d}, at::kFloat);
   multiply(normed, count,
-           std::array{Product{weights.q_proj, query.get()}, Product{weights.k_proj, key.mutable_data_ptr<float>()},
-                      Product{weights.v_proj, value.mutable_data_ptr<float>()}});
+           std::array{Product{weights[Projection::query].weight, query.get()},
+                      Product{weights[Projection::key].weight, key.mutable_data_ptr<float>()},
+                      Product{weights[Projection::value].weight, value.mutable_data_ptr<float>()}});
   const auto add_bias = [&](float* rows, int64_t row_size, const at::Tensor* bias) {
     if (bias == nullptr) return;
     const FloatWeights values(*bias);
     for (int64_t row = 0; row < count; ++row) add(rows + row * row_size, values.data(), row_size);
   };
-  add_bias(query.get(), heads * d, weights.q_bias);
-  add_bias(key.mutable_data_ptr<float>(), groups * d, weights.k_bias);
-  add_bias(value.mutable_data_ptr<float>(), groups * d, weights.v_bias);
+  add_bias(query.get(), heads * d, weights[Projection::query].bias);
+  add_bias(key.mutable_data_ptr<float>(), groups * d, weights[Projection::key].bias);
+  add_bias(value.mutable_data_ptr<float>(), groups * d, weights[Projection::value].bias);
   const auto rotate = [&](float* rows, int64_t num_heads, const at::Tensor* norm) {
     if (norm != nullptr) normalize(rows, *norm, config.rms_norm_eps, count * num_heads, rows);
     for (int64_t token = 0; token < count; ++token) {
@@ -238,7 +240,7 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
                                .output = attended.get() + (token * heads + kv_head * group) * d});
         }
       });
-  multiply(attended.get(), count, std::array{Product{weights.o_proj, output}});
+  multiply(attended.get(), count, std::array{Product{weights[Projection::output].weight, output}});
 }
 
 at::Tensor TokenStep::logits(const at::Tensor& hidden) const {
