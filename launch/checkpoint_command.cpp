@@ -27,6 +27,7 @@
 #include "launch/run_config_file.h"
 #include "rosa/operator/tensor_bytes.h"
 #include "training/checkpoint_store.h"
+#include "training/lora.h"
 #include "training/metrics.h"
 #include "training/run_identity.h"
 #include "training/trained_base.h"
@@ -237,6 +238,9 @@ int run_average(const AverageOptions& options) {
     base::require<base::CheckpointError>(!checkpoint.contains(training::kBaseState), "'", path.string(),
                                          "' holds trained weights of the base model beside the adapters "
                                          "(train.trainable_base): there is no mean of these");
+    base::require<base::CheckpointError>(!checkpoint.contains(training::kLoraState), "'", path.string(),
+                                         "' holds a low-rank adaptation beside the adapters (lora.rank): the mean of "
+                                         "its factors is not that of their products");
     if (first) require_same_recipe(checkpoint, *first, accepted);
     add_weights(checkpoint, sums, dtypes);
     if (!first) first = std::move(checkpoint);

@@ -31,6 +31,7 @@
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
 #include "training/current_stage.h"
+#include "training/lora.h"
 #include "training/plan/run_plan.h"
 #include "training/progress.h"
 #include "training/resume.h"
@@ -236,9 +237,10 @@ class DryRun {
   std::vector<Finding> optimizer_groups() const {
     training::NamedTensors all = objects_->adapters ? objects_->adapters->parameters() : objects_->model->parameters();
     if (objects_->adapters) all.merge(training::trained_base(config_.train, *objects_->model));
+    all.merge(training::lora_weights(objects_->adapters.get()));
     std::vector<Finding> findings;
     for (const training::GroupSummary& group : training::group_summaries(
-             all, training::trained_patterns(config_.train, objects_->model->config()), config_.optimizer)) {
+             all, training::trained_patterns(config_, objects_->model->config()), config_.optimizer)) {
       const std::string title =
           group.pattern.empty() ? "optimiser" : concat("optimiser, ", base::excerpt(group.pattern));
       const std::string rate =

@@ -57,8 +57,12 @@ constexpr std::array kBaseFiles = {"tokenizer.json",
                                    "chat_template.json",
                                    "generation_config.json"};
 
+// What --lora says: added to the base's weights, or beside them in a folder of its own.
+constexpr const char *kMerged = "merged", *kApart = "apart";
+constexpr const char* kLoraFolder = "lora";
+
 struct ExportOptions {
-  std::string folder, output, checkpoint, accept_changed, dtype, scores;
+  std::string folder, output, checkpoint, accept_changed, dtype, scores, lora = kMerged;
   uint64_t max_shard_bytes = kDefaultShardBytes;
   bool adapter_only = false, evaluate = false, with_library = false;
   std::vector<std::string> overrides;
@@ -68,6 +72,10 @@ bool is_exported_name(const std::string& name) {
   static const std::vector<std::string> others = {
       "config.json", "adapter.safetensors", "model.safetensors.index.json", models::kAdapterConfigFile,
       kCardFile,     kLibraryFile};
+  const std::string lora = concat(kLoraFolder, "/");
+  if (name == lora || name == lora + models::kAdapterConfigFile || name == lora + "adapter_model.safetensors") {
+    return true;
+  }
   return std::count(kBaseFiles.begin(), kBaseFiles.end(), name) + std::count(others.begin(), others.end(), name) > 0 ||
          name.ends_with("_rosa.py") || (name.starts_with("model") && name.ends_with(".safetensors"));
 }
@@ -152,15 +160,23 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
   settings.dtype = options.dtype.empty() ? run.objects.model->config().dtype : options.dtype;
   settings.max_shard_bytes = static_cast<int64_t>(options.max_shard_bytes);
   settings.base_folder = run.config.model.folder;
+  settings.merge_low_rank = options.lora == kMerged;
+  const models::LowRank* low_rank = run.objects.adapters->low_rank();
+  require<ConfigError>(settings.merge_low_rank || low_rank != nullptr,
+                       "--lora apart: this run has no low-rank adaptation (lora.rank is 0); leave the option out");
   bool has_tokenizer = false;
   if (options.adapter_only) {
     require<ConfigError>(!training::trains_base(run.config.train),
                          "--adapter-only: this run has trained weights of the base model, too "
                          "(train.trainable_base): its adapters belong to these; leave the option out");
+    require<ConfigError>(low_rank == nullptr,
+                         "--adapter-only: this run has a low-rank adaptation of the base model, too (lora.rank): its "
+                         "adapters belong to that; leave the option out, or take --lora apart");
     settings.base_folder = fs::absolute(settings.base_folder);
     models::export_adapter(run.objects.model->config().family, *run.objects.adapters, settings, folder);
   } else {
     models::export_student(*run.objects.model, *run.objects.adapters, settings, folder);
+    if (!settings.merge_low_rank) models::export_low_rank(*low_rank, folder / kLoraFolder);
     has_tokenizer = copy_base_files(settings.base_folder, folder);
   }
   if (options.with_library) copy_plain_file(c_library(), folder / kLibraryFile);
@@ -171,6 +187,7 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
                                           .num_steps_done = run.num_steps_done,
                                           .adapter_only = options.adapter_only,
                                           .has_tokenizer = has_tokenizer,
+                                          .lora_apart = !settings.merge_low_rank,
                                           .dtype = settings.dtype,
                                           .scores = scores}));
 }
@@ -178,6 +195,8 @@ void write_folder(const ExportOptions& options, const TrainedRun& run, const nlo
 int run_export(const ExportOptions& options) {
   require<ConfigError>(!options.adapter_only || options.dtype.empty(),
                        "--dtype has no effect with --adapter-only: adapters are float32; leave one out");
+  require<ConfigError>(!options.adapter_only || options.lora == kMerged,
+                       "--lora apart lies beside a whole model, which --adapter-only does not write; leave one out");
   require<ConfigError>(options.max_shard_bytes >= 1 && options.max_shard_bytes <= uint64_t{1} << 50,
                        "--max-shard-size: expected 1 byte to 1 PiB");
   OutputFolder output(output_request(options));
@@ -219,6 +238,11 @@ void add_export_command(CLI::App& program, Action& action) {
       ->add_option("--max-shard-size", options->max_shard_bytes, "of one file of weights: 5GB (default), 500MB, 2GiB")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
   command->add_flag("--adapter-only", options->adapter_only, "the adapters without the base, and their loader");
+  command
+      ->add_option(
+          "--lora", options->lora,
+          "the low-rank adaptation of the base: merged into its weights (default), or apart, for PEFT, in lora/")
+      ->check(CLI::IsMember({kMerged, kApart}));
   CLI::Option* evaluate =
       command->add_flag("--evaluate", options->evaluate, "scores the run as `rosa eval` does, for the model card");
   command->add_option("--scores", options->scores, "what `rosa eval -o` wrote, for the model card")->excludes(evaluate);

@@ -106,6 +106,11 @@ void write_usage(std::ostream& out, const ModelCard& card) {
           << "print(bytes(output[0].tolist()).decode(errors=\"replace\"))\n";
     }
     out << "```\n\n";
+    if (card.lora_apart) {
+      out << "The weights here are the base model's. What was trained is they with the low-rank adaptation:\n\n"
+          << "```python\nfrom peft import PeftModel\nmodel = PeftModel.from_pretrained(model, \"FOLDER/lora\")\n"
+          << "```\n\n";
+    }
     if (!card.has_tokenizer) {
       out << "The base model's folder has no tokenizer. A model of 256 tokens or a few more takes the bytes of the "
              "text as "
@@ -132,6 +137,24 @@ std::string windows_text(const training::StudentSection& student) {
 
 }  // namespace
 
+namespace {
+
+std::string what_was_trained(const ModelCard& card) {
+  if (card.lora_apart) {
+    return "The adapters, and a low-rank adaptation of the base model, which is in `lora/`, were distilled from it by "
+           "`rosa` ";
+  }
+  if (card.config.lora.rank > 0) {
+    return "The adapters, and a low-rank adaptation of the base model, which is part of the weights here, were "
+           "distilled from it by `rosa` ";
+  }
+  return !training::trains_base(card.config.train)
+             ? "The base model's weights are unchanged; the adapters were distilled from it by `rosa` "
+             : "The adapters, and some weights of the base model with them, were distilled from it by `rosa` ";
+}
+
+}  // namespace
+
 std::string model_card(const ModelCard& card) {
   const training::RunConfig& config = card.config;
   const std::string name = std::filesystem::path(config.model.folder).filename().string();
@@ -146,10 +169,7 @@ std::string model_card(const ModelCard& card) {
          "earlier "
          "occurrence of the latest symbols, exactly and at any distance, and adds what stood after it (ROSA, from "
          "RWKV-8).\n\n"
-      << (!training::trains_base(config.train)
-              ? "The base model's weights are unchanged; the adapters were distilled from it by `rosa` "
-              : "The adapters, and some weights of the base model with them, were distilled from it by `rosa` ")
-      << kBuildVersion
+      << what_was_trained(card) << kBuildVersion
       << (card.num_steps_done > 0 ? base::concat(", in ", card.num_steps_done, " steps") : std::string()) << ". ";
   out << (card.adapter_only ? "This folder holds the adapters alone, in float32.\n\n"
                             : base::concat("Weights: ", card.dtype, ", adapters float32.\n\n"));

@@ -19,6 +19,7 @@ struct ModelCard {
   int64_t num_steps_done = 0;  // 0: the adapter is a file, whose steps nobody knows
   bool adapter_only = false;
   bool has_tokenizer = false;
+  bool lora_apart = false;  // the low-rank adaptation is in lora/, for PEFT
   std::string dtype;
   const nlohmann::ordered_json* scores = nullptr;  // as `rosa eval -o` writes them; null: none were made
 };

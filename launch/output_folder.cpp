@@ -67,11 +67,12 @@ void OutputFolder::check_existing() const {
   const std::string shown = base::concat(request_.option, " ", request_.path.string());
   require<ConfigError>(fs::is_directory(target_, error), shown, ": is there and is no folder; name another");
   bool is_empty = true;
-  for (const auto& entry : fs::directory_iterator(target_)) {
+  for (const auto& entry : fs::recursive_directory_iterator(target_)) {
     is_empty = false;
-    const std::string name = entry.path().filename().string();
-    require<ConfigError>(entry.is_regular_file() && !entry.is_symlink() && request_.is_own_name(name), shown,
-                         ": is there and holds '", base::excerpt(name),
+    const bool is_folder = entry.is_directory() && !entry.is_symlink();
+    const std::string name = entry.path().lexically_relative(target_).string() + (is_folder ? "/" : "");
+    const bool is_plain = is_folder || (entry.is_regular_file() && !entry.is_symlink());
+    require<ConfigError>(is_plain && request_.is_own_name(name), shown, ": is there and holds '", base::excerpt(name),
                          "', which this command did not write; name another folder, or move that file");
   }
   require<ConfigError>(is_empty || request_.is_own(target_), shown,
@@ -95,7 +96,13 @@ const fs::path& OutputFolder::begin() {
 }
 
 void OutputFolder::commit() {
-  for (const auto& entry : fs::directory_iterator(temporary_)) base::sync_file(entry.path());
+  for (const auto& entry : fs::recursive_directory_iterator(temporary_)) {
+    if (entry.is_directory()) {
+      base::sync_folder(entry.path());
+    } else {
+      base::sync_file(entry.path());
+    }
+  }
   base::sync_folder(temporary_);
   check_existing();  // much time may have passed
   std::error_code ignored;

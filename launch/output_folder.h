@@ -12,7 +12,7 @@ struct OutputFolderRequest {
   std::string option;                              // as the user knows it: "-o"
   std::filesystem::path path;                      // what is there and made by the command is replaced
   std::vector<std::filesystem::path> inputs = {};  // folders that are read: nothing is written to or into them
-  std::function<bool(const std::string& name)> is_own_name = {};         // what the command calls its files
+  std::function<bool(const std::string& name)> is_own_name = {};  // what the command calls its files; "lora/", "lora/a"
   std::function<bool(const std::filesystem::path& folder)> is_own = {};  // whether a folder of such names is its work
 };
 

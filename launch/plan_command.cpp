@@ -171,7 +171,11 @@ class Display {
     return {{"ranks", input_.num_ranks},
             {"hosts", input_.num_hosts},
             {"device", input_.on_gpu ? "gpu" : "cpu"},
-            {"weights", {{"base", plan_.num_base}, {"adapters", plan_.num_adapter}, {"trained", plan_.num_trained}}},
+            {"weights",
+             {{"base", plan_.num_base},
+              {"adapters", plan_.num_adapter},
+              {"lora", plan_.num_lora},
+              {"trained", plan_.num_trained}}},
             {"step",
              {{"sequences", plan_.sequences_per_step},
               {"tokens", plan_.tokens_per_step},
@@ -231,6 +235,9 @@ class Display {
     std::string weights = concat(quantity_text(static_cast<double>(plan_.num_base)), " of the base");
     if (plan_.num_adapter > 0) {
       weights += concat(", ", quantity_text(static_cast<double>(plan_.num_adapter)), " of the adapters");
+    }
+    if (plan_.num_lora > 0) {
+      weights += concat(", ", quantity_text(static_cast<double>(plan_.num_lora)), " of the low-rank adaptation");
     }
     findings.push_back(
         {"weights", concat(weights, "; ", quantity_text(static_cast<double>(plan_.num_trained)), " trained"), ""});

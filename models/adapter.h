@@ -26,10 +26,13 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/adapter_config.h"
+#include "models/low_rank.h"
 #include "rosa/operator/rosa_operator.h"
 #include "rosa/operator/rosa_state.h"
 
@@ -85,6 +88,12 @@ class AdapterSet {
                        HostExecutor& executor) const;
   RosaState make_state(int64_t batch) const;
 
+  // The same student's low-rank adaptation of the base's projections; null: none. It acts in every forward that has
+  // these adapters, and in no other. Its weights are its own: none of the functions below concerns them.
+  void set_low_rank(LowRank low_rank) { low_rank_ = std::move(low_rank); }
+  LowRank* low_rank() { return low_rank_ ? &*low_rank_ : nullptr; }
+  const LowRank* low_rank() const { return low_rank_ ? &*low_rank_ : nullptr; }
+
   // By the names under which rosa_soft saves them; ordered. Replace or move them, but keep the shapes.
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
@@ -120,6 +129,7 @@ class AdapterSet {
 
   AdapterConfig config_;
   std::map<std::string, at::Tensor> parameters_;
+  std::optional<LowRank> low_rank_;
 };
 
 }  // namespace rosa::models

@@ -212,6 +212,7 @@ at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const Forward
   if (options.adapters != nullptr) {
     context.begin_adapter = adapter_function(options, first, nullptr);
     context.adapter_place = options.adapters->config().place;
+    context.low_rank = options.adapters->low_rank();
   }
 
   const auto input = [&](int64_t index) {
@@ -264,6 +265,9 @@ at::Tensor CausalModel::checkpointed_layer(int64_t index, const at::Tensor& hidd
   if (options.adapters != nullptr) {
     own.begin_adapter = adapter_function(options, first_input, std::make_shared<HardResult>());
     for (const at::Tensor& parameter : options.adapters->layer_parameters(index)) candidates.push_back(parameter);
+    if (own.low_rank != nullptr) {
+      for (const at::Tensor& parameter : own.low_rank->layer_parameters(index)) candidates.push_back(parameter);
+    }
     candidates.push_back(input_norm_weight(index + 1));
     if (first_input.defined()) candidates.push_back(first_input);
   }
@@ -318,9 +322,9 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
   const at::Tensor middle = hidden + mixed;
 
   const at::Tensor input = norm(middle, *layers_[index].post_attention_norm);
-  const at::Tensor gate = at::silu(project(index, Projection::gate, input));
-  const at::Tensor up = project(index, Projection::up, input);
-  at::Tensor output = middle + project(index, Projection::down, gate * up);
+  const at::Tensor gate = at::silu(project(index, Projection::gate, input, context.low_rank));
+  const at::Tensor up = project(index, Projection::up, input, context.low_rank);
+  at::Tensor output = middle + project(index, Projection::down, gate * up, context.low_rank);
   if (!finish_adapter || joins_attention) return output;
   return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
 }
@@ -329,8 +333,8 @@ at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, 
   const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
   const LayerWeights& weights = layers_[index];
   const auto heads = [&](Projection projection, const at::Tensor* of_heads, int64_t number) {
-    const at::Tensor by_head =
-        project(index, projection, normed).view({normed.size(0), normed.size(1), number, config_.head_dim});
+    const at::Tensor by_head = project(index, projection, normed, context.low_rank)
+                                   .view({normed.size(0), normed.size(1), number, config_.head_dim});
     return of_heads != nullptr ? norm(by_head, *of_heads) : by_head;
   };
   const at::Tensor query = heads(Projection::query, weights.q_norm, config_.num_attention_heads);
@@ -338,7 +342,7 @@ at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, 
   const at::Tensor value = heads(Projection::value, nullptr, config_.num_key_value_heads);
   const at::Tensor attended =
       context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
-  return project(index, Projection::output, attended);
+  return project(index, Projection::output, attended, context.low_rank);
 }
 
 at::Tensor CausalModel::final_norm(const at::Tensor& hidden) const {
@@ -375,10 +379,15 @@ at::Tensor CausalModel::in_compute_dtype(const at::Tensor& weight) const {
   return weight.to(compute_options_.dtype().toScalarType());
 }
 
-at::Tensor CausalModel::project(int64_t index, Projection projection, const at::Tensor& input) const {
+at::Tensor CausalModel::project(int64_t index, Projection projection, const at::Tensor& input,
+                                const LowRank* low_rank) const {
   const auto& [weight, bias] = layers_[index][projection];
-  if (bias == nullptr) return at::linear(input, in_compute_dtype(*weight));
-  return at::linear(input, in_compute_dtype(*weight), in_compute_dtype(*bias));
+  const at::Tensor output = bias == nullptr ? at::linear(input, in_compute_dtype(*weight))
+                                            : at::linear(input, in_compute_dtype(*weight), in_compute_dtype(*bias));
+  const auto pair = low_rank == nullptr ? std::nullopt : low_rank->pair(index, projection);
+  if (!pair) return output;
+  const at::Tensor inner = at::linear(input, in_compute_dtype(*pair->a));
+  return at::add(output, at::linear(inner, in_compute_dtype(*pair->b)), low_rank->scale());
 }
 
 at::Tensor CausalModel::norm(const at::Tensor& input, const at::Tensor& weight) const {

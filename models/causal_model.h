@@ -69,6 +69,7 @@ struct LayerContext {
   std::function<FinishAdapter(int64_t layer, const at::Tensor& normed)> begin_adapter;
   AdapterPlace adapter_place = AdapterPlace::attention;
   std::function<void(int64_t layer, const at::Tensor& attention)> watch_attention = {};  // see ForwardOptions
+  const LowRank* low_rank = nullptr;  // of the projections; null: none
 };
 
 // The weights of one layer, in the model's parameters().
@@ -146,7 +147,7 @@ class CausalModel {
  private:
   // In the compute dtype.
   at::Tensor in_compute_dtype(const at::Tensor& weight) const;
-  at::Tensor project(int64_t index, Projection projection, const at::Tensor& input) const;
+  at::Tensor project(int64_t index, Projection projection, const at::Tensor& input, const LowRank* low_rank) const;
   at::Tensor norm(const at::Tensor& input, const at::Tensor& weight) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.

@@ -66,7 +66,9 @@ std::string shard_name(size_t number, size_t count) {
   return name;
 }
 
-void write_weights(const std::map<std::string, Weight>& weights, int64_t max_bytes, const fs::path& folder) {
+// `low_rank`: what is added to the weights it is for; null: nothing.
+void write_weights(const std::map<std::string, Weight>& weights, const LowRank* low_rank, int64_t max_bytes,
+                   const fs::path& folder) {
   const std::vector<Shard> shards = into_shards(weights, max_bytes);
   Json places = Json::object();
   int64_t num_bytes = 0;
@@ -75,7 +77,9 @@ void write_weights(const std::map<std::string, Weight>& weights, int64_t max_byt
     TensorMap tensors;
     for (const std::string& name : shards[number].names) {
       const Weight& weight = weights.at(name);
-      tensors[name] = weight.tensor.detach().to(at::kCPU).to(weight.dtype);
+      const at::Tensor values =
+          low_rank != nullptr ? low_rank->merged(name, weight.tensor) : weight.tensor.detach().to(at::kCPU);
+      tensors[name] = values.to(weight.dtype);
       places[name] = file;
     }
     write_tensors(folder / file, tensors);
@@ -176,7 +180,7 @@ void export_student(const CausalModel& model, const AdapterSet& adapters, const 
   std::map<std::string, Weight> weights;
   for (const auto& [name, tensor] : model.parameters()) weights[name] = {tensor, dtype};
   for (const auto& [name, tensor] : adapters.parameters()) weights[name] = {tensor, at::kFloat};
-  write_weights(weights, settings.max_shard_bytes, folder);
+  write_weights(weights, settings.merge_low_rank ? adapters.low_rank() : nullptr, settings.max_shard_bytes, folder);
   write_python_files(model.config().family, folder);
   base::write_file_atomically(folder / "config.json", student_config(model.config(), adapters.config(), settings));
 }
@@ -189,6 +193,25 @@ void export_adapter(ModelFamily family, const AdapterSet& adapters, const Studen
   json["rosa_adapter"] = 1;
   json["base_model_name_or_path"] = settings.base_folder.string();
   put_adapter_settings(json, adapters.config(), settings);
+  base::write_file_atomically(folder / kAdapterConfigFile, json.dump(2) + "\n");
+}
+
+void export_low_rank(const LowRank& low_rank, const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  base::require<base::FileError>(!error, "can't make folder ", folder.string(), ": ", error.message());
+  TensorMap tensors;
+  Json modules = Json::array();
+  for (const auto& [name, tensor] : low_rank.parameters()) {
+    tensors["base_model.model." + name + ".weight"] = tensor.detach().to(at::kCPU);
+    if (name.ends_with(".lora_A")) modules.push_back(name.substr(0, name.rfind('.')));
+  }
+  write_tensors(folder / "adapter_model.safetensors", tensors);
+  // Whole names of modules: the ROSA adapters have projections that are called the same.
+  const Json json = {{"peft_type", "LORA"},      {"task_type", "CAUSAL_LM"}, {"base_model_name_or_path", nullptr},
+                     {"inference_mode", true},   {"r", low_rank.rank()},     {"lora_alpha", low_rank.alpha()},
+                     {"lora_dropout", 0.0},      {"bias", "none"},           {"fan_in_fan_out", false},
+                     {"target_modules", modules}};
   base::write_file_atomically(folder / kAdapterConfigFile, json.dump(2) + "\n");
 }
 

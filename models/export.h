@@ -23,13 +23,16 @@ struct StudentExport {
   int64_t sink_tokens = 0;
   std::string dtype;                        // of the base's weights: "float32", "bfloat16" or "float16"
   int64_t max_shard_bytes = 5'000'000'000;  // a tensor that is larger gets a file of its own
+  bool merge_low_rank = true;               // of the adapters into the base's weights; else these stay as they are
   std::filesystem::path base_folder;        // whose config.json has token ids that ModelConfig does not know
 };
 
 // Writes into an existing folder what AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True) needs:
 // config.json, the two Python files, and the weights of base and adapters as model.safetensors or, where they do not
 // fit into one file, as shards with model.safetensors.index.json. Adapters stay float32: a symbol is made of signs.
-// One shard at a time is in memory. Throws FileError, DataError and ConfigError (dtype).
+// A low-rank adaptation is added to the weights in float32, which
+// are rounded once, to the file's dtype. One shard at a time is in memory. Throws FileError, DataError and ConfigError
+// (dtype).
 void export_student(const CausalModel& model, const AdapterSet& adapters, const StudentExport& settings,
                     const std::filesystem::path& folder);
 
@@ -37,6 +40,11 @@ void export_student(const CausalModel& model, const AdapterSet& adapters, const 
 // whose load_adapter() puts both together.
 void export_adapter(ModelFamily family, const AdapterSet& adapters, const StudentExport& settings,
                     const std::filesystem::path& folder);
+
+// Writes a low-rank adaptation as PEFT's LoRA: adapter_config.json and adapter_model.safetensors, which
+// PeftModel.from_pretrained(model, folder) adds to a model with the base's weights. Makes the folder if need be. Throws
+// FileError.
+void export_low_rank(const LowRank& low_rank, const std::filesystem::path& folder);
 
 // The name of an exported Python file, "modeling_qwen3_rosa.py". `part`: "configuration" or "modeling".
 std::string python_file(std::string_view part, const FamilyTraits& family);

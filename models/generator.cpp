@@ -60,7 +60,10 @@ at::Tensor Generator::State::append_chunk(TextState& text, const at::Tensor& ids
     std::optional<RosaState>& state = text.rosa_states[layer];
     return state ? adapters->append(layer, normed, first, *state, *executor) : FinishAdapter();
   };
-  if (adapters != nullptr) context.adapter_place = adapters->config().place;
+  if (adapters != nullptr) {
+    context.adapter_place = adapters->config().place;
+    context.low_rank = adapters->low_rank();
+  }
   const int64_t count = ids.size(1);
   model->set_rotary_tables(at::arange(text.size, text.size + count, ids.options()).unsqueeze(0), context,
                            rotary_length);

@@ -75,6 +75,11 @@ uint64_t adapter_fingerprint(const AdapterSet* adapters) {
                                         ' ', config.value_bits, ' ', adapter_form(config));
   stream.update(std::as_bytes(std::span(text)));
   add_weights(stream, adapters->parameters());
+  if (const LowRank* low_rank = adapters->low_rank()) {
+    const double scale = low_rank->scale();
+    stream.update(std::as_bytes(std::span(&scale, 1)));
+    add_weights(stream, low_rank->parameters());
+  }
   return stream.value();
 }
 

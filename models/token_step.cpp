@@ -71,10 +71,13 @@ bool TokenStep::is_possible() const {
     if (!is_served(tensor)) return false;
   }
   if (adapters_ == nullptr) return true;
-  for (const auto& [name, tensor] : adapters_->parameters()) {
-    if (!is_served(tensor) || tensor.scalar_type() != at::kFloat) return false;
-  }
-  return true;
+  const auto are_served = [](const std::map<std::string, at::Tensor>& weights) {
+    return std::all_of(weights.begin(), weights.end(), [](const auto& entry) {
+      return is_served(entry.second) && entry.second.scalar_type() == at::kFloat;
+    });
+  };
+  return are_served(adapters_->parameters()) &&
+         (adapters_->low_rank() == nullptr || are_served(adapters_->low_rank()->parameters()));
 }
 
 at::Tensor TokenStep::embed(std::span<const Tokens> tokens, int64_t count) const {
@@ -135,11 +138,14 @@ at::Tensor TokenStep::run(std::span<const Tokens> tokens) const {
     multiply(normed.get(), count,
              std::array{Product{weights[Projection::gate].weight, gate.get()},
                         Product{weights[Projection::up].weight, up.get()}});
+    add_low_rank(layer, Projection::gate, normed.get(), count, gate.get());
+    add_low_rank(layer, Projection::up, normed.get(), count, up.get());
     for (int64_t row = 0; row < count; ++row) {
       float* own = gate.get() + row * inner;
       token_rows().gated(own, up.get() + row * inner, inner, own);
     }
     multiply(gate.get(), count, std::array{Product{weights[Projection::down].weight, mixed.get()}});
+    add_low_rank(layer, Projection::down, gate.get(), count, mixed.get());
     add(x, mixed.get(), count * width);
     if (retrieved && after_mlp) {
       normalize(x, model_.input_norm_weight(layer + 1), config.rms_norm_eps, count, normed.get());
@@ -173,6 +179,9 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
            std::array{Product{weights[Projection::query].weight, query.get()},
                       Product{weights[Projection::key].weight, key.mutable_data_ptr<float>()},
                       Product{weights[Projection::value].weight, value.mutable_data_ptr<float>()}});
+  add_low_rank(layer, Projection::query, normed, count, query.get());
+  add_low_rank(layer, Projection::key, normed, count, key.mutable_data_ptr<float>());
+  add_low_rank(layer, Projection::value, normed, count, value.mutable_data_ptr<float>());
   const auto add_bias = [&](float* rows, int64_t row_size, const at::Tensor* bias) {
     if (bias == nullptr) return;
     const FloatWeights values(*bias);
@@ -241,6 +250,7 @@ void TokenStep::attention(int64_t layer, std::span<const Tokens> tokens, const P
         }
       });
   multiply(attended.get(), count, std::array{Product{weights[Projection::output].weight, output}});
+  add_low_rank(layer, Projection::output, attended.get(), count, output);
 }
 
 at::Tensor TokenStep::logits(const at::Tensor& hidden) const {

@@ -55,6 +55,8 @@ class TokenStep {
   void adapter_output(int64_t layer, const Retrieved& retrieved, const float* gate_input, int64_t count,
                       float* output) const;
   void add_bias(int64_t layer, const char* name, at::Tensor& rows) const;
+  // What the low-rank adaptation of the projection, if it has one, adds to its output [count, outputs].
+  void add_low_rank(int64_t layer, Projection projection, const float* input, int64_t count, float* output) const;
   // [count, heads]
   std::vector<float> gates(int64_t layer, const Retrieved& retrieved, const float* input, int64_t count) const;
   const float* of_adapter(int64_t layer, const char* name) const;

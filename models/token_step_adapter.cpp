@@ -97,6 +97,19 @@ void TokenStep::add_bias(int64_t layer, const char* name, at::Tensor& rows) cons
   }
 }
 
+void TokenStep::add_low_rank(int64_t layer, Projection projection, const float* input, int64_t count,
+                             float* output) const {
+  if (adapters_ == nullptr || adapters_->low_rank() == nullptr) return;
+  const auto pair = adapters_->low_rank()->pair(layer, projection);
+  if (!pair) return;
+  const int64_t size = count * pair->b->size(0);
+  const auto inner = numbers(count * pair->a->size(0)), added = numbers(size);
+  multiply(input, count, std::array{Product{pair->a, inner.get()}});
+  multiply(inner.get(), count, std::array{Product{pair->b, added.get()}});
+  const auto scale = static_cast<float>(adapters_->low_rank()->scale());
+  for (int64_t i = 0; i < size; ++i) output[i] += scale * added[i];
+}
+
 // See adapter.h.
 std::vector<float> TokenStep::gates(int64_t layer, const Retrieved& retrieved, const float* input,
                                     int64_t count) const {

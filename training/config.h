@@ -61,6 +61,15 @@ struct EarlyStopSection {
 };
 void describe(base::FieldVisitor& visitor, EarlyStopSection& config);
 
+// Low-rank adaptation of the base model's projections, in the student only; see lora.h.
+struct LoraSection {
+  int64_t rank = 0;  // 0: off
+  double alpha = 16.0;
+  std::vector<std::string> patterns = {};  // of the weights that get a pair
+};
+void describe(base::FieldVisitor& visitor, LoraSection& config);
+void check(base::ConfigProblems& problems, const LoraSection& config);
+
 struct TrainSection {
   double num_epochs = 0.0;  // in the place of num_steps, which is 0 then; see run_length.h
   int64_t num_steps = 2000;
@@ -141,6 +150,7 @@ struct RunConfig {
   models::AdapterConfig adapter;
   DataConfig data;
   TrainSection train;
+  LoraSection lora;
   LossConfig loss;
   OptimizerConfig optimizer;
   SchedulesSection schedules;

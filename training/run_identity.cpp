@@ -184,6 +184,7 @@ bool RunIdentity::accepts_other_tensors() const {
                                                "adapter.bias",
                                                "adapter.no_match_embedding",
                                                "train.trainable",
+                                               "lora.patterns",
                                                "optimizer.groups",
                                                "optimizer.rate_patterns",
                                                "optimizer.rate_factors",

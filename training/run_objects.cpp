@@ -18,6 +18,7 @@
 #include "parallel/nccl_communicator.h"
 #include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
+#include "training/lora.h"
 #include "training/tokenizer_rules.h"
 #include "training/trained_base.h"
 #include "training/weight_state.h"
@@ -80,7 +81,8 @@ IdentityFields fields_of_weights(const RunConfig& config, const DataSource& held
   IdentityFields fields;
   fields.values = model_contents(config.model.folder);
   for (const auto& [key, value] : recipe_values(config)) {
-    const bool decides = key.starts_with("adapter.") || key.starts_with("student.") || key.starts_with("model.");
+    const bool decides = key.starts_with("adapter.") || key.starts_with("student.") || key.starts_with("model.") ||
+                         key.starts_with("lora.");
     if (decides) fields.values[key] = value;
   }
   if (!compare_held_out || held_out_data.content().empty()) return fields;
@@ -156,9 +158,12 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       make_trainable(*objects.model, trained);
     }
     objects.adapters = std::make_unique<models::AdapterSet>(config.adapter, objects.model->config(), seed);
-    for (auto& [name, tensor] : objects.adapters->parameters()) {
-      tensor = tensor.detach().to(objects.device).set_requires_grad(true);
-    }
+    add_lora(config, objects.model->config(), *objects.adapters);
+    const auto move = [&](std::map<std::string, at::Tensor>& weights) {
+      for (auto& [name, tensor] : weights) tensor = tensor.detach().to(objects.device).set_requires_grad(true);
+    };
+    move(objects.adapters->parameters());
+    if (models::LowRank* low_rank = objects.adapters->low_rank()) move(low_rank->parameters());
   }
   TokenizerRules tokenizer(config, !from_scratch, objects.model->config().vocab_size);
   objects.training_data = read_data(config, DataSplit::train, needs.training, *objects.model, tokenizer);
@@ -243,6 +248,18 @@ void load_trained_base(const RunConfig& config, const Checkpoint& checkpoint, mo
   }
 }
 
+void load_lora(const Checkpoint& checkpoint, models::AdapterSet& adapters) {
+  const NamedTensors weights = lora_weights(&adapters);
+  base::require<base::CheckpointError>(checkpoint.contains(kLoraState) == !weights.empty(), "'",
+                                       checkpoint.folder().string(), "' holds ",
+                                       weights.empty() ? "a low-rank adaptation beside the adapters" : "adapters alone",
+                                       ", and lora.rank says something else");
+  if (weights.empty()) return;
+  WeightState state(weights);
+  checkpoint.load({{kLoraState, &state}});
+  require_finite(weights, checkpoint.folder().string());
+}
+
 }  // namespace
 
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison) {
@@ -259,6 +276,9 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const
     base::require<base::ConfigError>(!trains_base(config.train), "'", named,
                                      "' holds adapters alone, but the run has trained weights of the base model, too "
                                      "(train.trainable_base); name a checkpoint");
+    base::require<base::ConfigError>(config.lora.rank == 0, "'", named,
+                                     "' holds adapters alone, but the run has a low-rank adaptation of the base model, "
+                                     "too (lora.rank); name a checkpoint");
     if (newest) compare_identity(*newest, std::move(fields), comparison);
     objects.adapters->load(named);
     require_finite(objects.adapters->parameters(), named);
@@ -275,6 +295,7 @@ int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const
   compare_identity(*checkpoint, std::move(fields), comparison);
   objects.adapters->load(checkpoint->folder() / kAdapterFile);
   load_trained_base(config, *checkpoint, *objects.model);
+  load_lora(*checkpoint, *objects.adapters);
   // A sign hides a NaN: the scores would look right.
   require_finite(objects.adapters->parameters(), (checkpoint->folder() / kAdapterFile).string());
   return checkpoint->manifest().info.step;

@@ -21,6 +21,7 @@
 #include "parallel/micro_batch_tree.h"
 #include "text/tokenizer.h"
 #include "training/alignment.h"
+#include "training/lora.h"
 #include "training/optimizer.h"
 #include "training/tokenizer_rules.h"
 #include "training/trained_base.h"
@@ -182,6 +183,8 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    "compares with a teacher's layers, but pretraining has no teacher; remove it");
   problems.require(config.train.trainable_base.empty(), {"train.trainable_base"},
                    "is for training beside adapters; pretraining trains what train.trainable names");
+  problems.require(config.lora.rank == 0, {"lora.rank"}, "is ", config.lora.rank,
+                   ", but pretraining trains the weights themselves: set it to 0");
   problems.require(config.teacher.folder.empty(), {"teacher.folder"}, "is ", base::printable(config.teacher.folder),
                    ", but pretraining has no teacher; remove it");
   problems.require(config.train.init_from.empty(), {"train.init_from"}, "is ", config.train.init_from,
@@ -230,6 +233,7 @@ std::vector<std::string> trainable_names(const RunConfig& config, Objective obje
   for (const auto& [name, shape] : shapes) names.push_back(name);
   if (objective == Objective::distill) {
     for (const std::string& name : trained_base_names(config.train, model)) names.push_back(name);
+    for (const auto& [name, shape] : lora_shapes(config.lora, model)) names.push_back(name);
   }
   return names;
 }
@@ -251,8 +255,9 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   const bool distills = objective == Objective::distill;
   if (distills) check_alignment(problems, config, model);
   if (distills) check_base_patterns(problems, config.train, model);
+  if (distills) check_lora(problems, config, model);
   check_patterns(problems, trainable_names(config, objective, model),
-                 distills ? trained_patterns(config.train, model) : config.train.trainable, config.optimizer);
+                 distills ? trained_patterns(config, model) : config.train.trainable, config.optimizer);
 }
 
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
@@ -262,7 +267,9 @@ void check_with_model(base::ConfigProblems& problems, const RunConfig& config, O
   if (objective == Objective::distill) {
     base::ConfigProblems told;
     if (!adapters_fit(told, config, model)) return;
-    num_adapter_weights = num_elements(models::adapter_parameter_shapes(models::resolve(config.adapter, model), model));
+    num_adapter_weights =
+        num_elements(models::adapter_parameter_shapes(models::resolve(config.adapter, model), model)) +
+        num_elements(lora_shapes(config.lora, model));
   }
   check_memory(problems, config, objective, model, num_adapter_weights);
 }

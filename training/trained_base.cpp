@@ -1,5 +1,7 @@
 #include "training/trained_base.h"
 
+#include "training/lora.h"
+
 namespace rosa::training {
 
 bool trains_base(const TrainSection& train) { return !train.trainable_base.empty() || !train.base_of_run.empty(); }
@@ -21,11 +23,12 @@ NamedTensors trained_base(const TrainSection& train, const models::CausalModel& 
   return weights;
 }
 
-std::vector<std::string> trained_patterns(const TrainSection& train, const models::ModelConfig& model) {
-  std::vector<std::string> patterns = train.trainable;
-  for (const std::string& name : trained_base_names(train, model)) {
-    if (matches_any(name, train.trainable_base)) patterns.push_back(name);
+std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model) {
+  std::vector<std::string> patterns = config.train.trainable;
+  for (const std::string& name : trained_base_names(config.train, model)) {
+    if (matches_any(name, config.train.trainable_base)) patterns.push_back(name);
   }
+  for (const auto& [name, shape] : lora_shapes(config.lora, model)) patterns.push_back(name);
   return patterns;
 }
 

@@ -22,8 +22,9 @@ std::vector<std::string> trained_base_names(const TrainSection& train, const mod
 // The same with their tensors.
 NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model);
 
-// Patterns that select the adapters' weights of train.trainable, and exactly those of the base that are trained now.
-std::vector<std::string> trained_patterns(const TrainSection& train, const models::ModelConfig& model);
+// Patterns that select the adapters' weights of train.trainable, exactly those of the base that are trained now, and
+// the pairs of lora.h.
+std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model);
 
 // A model of the same weights, of which those named are copies: what `model` was before they are trained.
 models::CausalModel frozen_copy(const models::CausalModel& model, const std::vector<std::string>& names);

@@ -16,6 +16,7 @@
 #include "training/backward_order.h"
 #include "training/device_memory.h"
 #include "training/fault_injection.h"
+#include "training/lora.h"
 #include "training/losses.h"
 #include "training/plan/flops.h"
 #include "training/trained_base.h"
@@ -80,7 +81,10 @@ Trainer::Trainer(const RunConfig& config, RunParts parts, StepSpan span)
   const NamedTensors of_base = parts_.adapters ? trained_base(config_.train, parts_.model) : NamedTensors();
   if (!of_base.empty()) base_weights_ = std::make_unique<WeightState>(of_base);
   all.insert(of_base.begin(), of_base.end());
-  trained_ = select_trained(all, trained_patterns(config_.train, parts_.model.config()), config_.optimizer);
+  const NamedTensors of_lora = lora_weights(parts_.adapters);
+  if (!of_lora.empty()) lora_weights_ = std::make_unique<WeightState>(of_lora);
+  all.insert(of_lora.begin(), of_lora.end());
+  trained_ = select_trained(all, trained_patterns(config_, parts_.model.config()), config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
   NamedTensors values;
   for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());
@@ -99,6 +103,7 @@ void Trainer::accept_other_tensors() {
   };
   weights_->accept_other_tensors(tell);
   if (base_weights_) base_weights_->accept_other_tensors(tell);
+  if (lora_weights_) lora_weights_->accept_other_tensors(tell);
   optimizer_->accept_other_tensors(tell);
 }
 
@@ -107,6 +112,7 @@ std::map<std::string, base::Stateful*> Trainer::state() {
                                                    {"optimizer", optimizer_.get()},
                                                    {"step_guard", &step_guard_}};
   if (base_weights_) states[kBaseState] = base_weights_.get();
+  if (lora_weights_) states[kLoraState] = lora_weights_.get();
   return states;
 }
 
@@ -250,6 +256,7 @@ double Trainer::flops_per_token(int64_t sequence_length) const {
     input.sliding_window = config_.student.sliding_window;
     input.layer_windows = windows_of_layers(config_.student, parts_.model.config().num_hidden_layers);
     input.sink_tokens = config_.student.sink_tokens;
+    input.low_rank = lora_shapes(config_.lora, parts_.model.config());
     if (config_.loss.has_teacher()) input.teacher = &parts_.teacher().config();
     set_passes(input, config_.loss);
   }

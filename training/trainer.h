@@ -112,6 +112,7 @@ class Trainer {
   StepGuard step_guard_;
   std::unique_ptr<WeightState> weights_;
   std::unique_ptr<WeightState> base_weights_;  // trained beside adapters; null: none
+  std::unique_ptr<WeightState> lora_weights_;  // the same
   // Of the step under way.
   std::chrono::steady_clock::time_point step_start_;
   double waited_before_ms_ = 0.0;

@@ -21,8 +21,21 @@ enum class Kind { teacher, window, sinks, student, gated_student, fully_gated_st
 class GeneratorTest : public ::testing::TestWithParam<Kind> {
  protected:
   GeneratorTest() {
+    if (GetParam() == Kind::gated_student) adapt_base();
     if (GetParam() != Kind::bfloat16_student) return;
     for (auto& [name, tensor] : model_.parameters()) tensor = tensor.to(at::kBFloat16);
+  }
+
+  // A low-rank pair on every projection of two layers.
+  void adapt_base() {
+    const at::NoGradGuard no_gradient;
+    std::vector<std::string> names;
+    for (const auto& [name, weight] : model_.parameters()) {
+      if (is_projection(name) && !name.starts_with("model.layers.1.")) names.push_back(name);
+    }
+    adapters_.set_low_rank(LowRank(tiny_config(), names, 3, 6, 9));
+    at::manual_seed(31);
+    for (auto& [name, tensor] : adapters_.low_rank()->parameters()) tensor.add_(at::randn_like(tensor), 0.05);
   }
 
   ForwardOptions options() const {

@@ -153,7 +153,7 @@ class Planner {
 
   // The input of the attention and of the adapter: one tensor where both are float32.
   int64_t kept_normed(const LayerFlow& layer) const {
-    const bool by_base = layer.q_proj.weight || layer.k_proj.weight || layer.v_proj.weight;
+    const bool by_base = layer.q_proj.keeps_input() || layer.k_proj.keeps_input() || layer.v_proj.keeps_input();
     const bool by_adapter = layer.adapter_q.weight || layer.adapter_k.weight || layer.adapter_v.weight;
     int64_t bytes = by_base || (by_adapter && element_ == kFloat) ? tokens(model_.hidden_size * element_) : 0;
     if (by_adapter && element_ != kFloat) bytes += tokens(model_.hidden_size * kFloat);
@@ -164,8 +164,8 @@ class Planner {
     if (!layer.gate.output()) return 0;
     const int64_t inner = tokens(model_.intermediate_size * element_);
     int64_t bytes = 3 * inner + tokens(model_.hidden_size * element_ + kFloat);
-    if (layer.gate.weight || layer.up.weight) bytes += tokens(model_.hidden_size * element_);
-    if (layer.down.weight) bytes += inner;
+    if (layer.gate.keeps_input() || layer.up.keeps_input()) bytes += tokens(model_.hidden_size * element_);
+    if (layer.down.keeps_input()) bytes += inner;
     return bytes;
   }
 

@@ -1,6 +1,7 @@
 #include "training/plan/flops.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "training/plan/gradient_flow.h"
@@ -47,6 +48,24 @@ Cost base_cost(const models::ModelConfig& model, const LayerFlow& flow) {
   cost.add_linear(flow.gate, hidden, model.intermediate_size);
   cost.add_linear(flow.up, hidden, model.intermediate_size);
   cost.add_linear(flow.down, model.intermediate_size, hidden);
+  return cost;
+}
+
+// Of the pairs beside them.
+Cost low_rank_cost(const FlopsInput& input, int64_t layer, const LayerFlow& flow) {
+  const LinearFlow* const flows[] = {&flow.q_proj, &flow.k_proj, &flow.v_proj, &flow.o_proj,
+                                     &flow.gate,   &flow.up,     &flow.down};
+  static_assert(std::size(flows) == models::kNumProjections);
+  Cost cost;
+  for (size_t i = 0; i < models::kNumProjections; ++i) {
+    const std::string name = base::concat("model.layers.", layer, ".", models::kProjectionNames[i]);
+    const auto a = input.low_rank.find(name + ".lora_A");
+    if (a == input.low_rank.end()) continue;
+    const LinearFlow of_a{flows[i]->input, input.trained.contains(name + ".lora_A")};
+    const LinearFlow of_b{of_a.output(), input.trained.contains(name + ".lora_B")};
+    cost.add_linear(of_a, a->second[1], a->second[0]);
+    cost.add_linear(of_b, a->second[0], input.low_rank.at(name + ".lora_B")[0]);
+  }
   return cost;
 }
 
@@ -104,6 +123,7 @@ Cost layers_cost(const FlopsInput& input, const GradientFlow& flow, double& reco
     const int64_t window = input.layer_windows.empty() ? input.sliding_window : input.layer_windows.at(i);
     const double seen_by_student = mean_visible_positions(input.sequence_length, window, input.sink_tokens);
     Cost cost = base_cost(input.model, layer);
+    cost.add(low_rank_cost(input, static_cast<int64_t>(i), layer));
     cost.add(attention_cost(input.model, layer, seen_by_student));
     if (layer.has_adapter) cost.add(adapter_cost(input.model, *input.adapter, layer));
     if (layer.output) recomputation += cost.forward;

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "models/adapter.h"
 #include "models/model_config.h"
@@ -32,6 +34,7 @@ struct FlopsInput {
   // The alignment loss may run the student's layers once more, fed by the teacher's, and may be all the loss there is:
   // no logits then.
   bool has_own_forward = true, has_fed_forward = false, has_logits = true;
+  std::map<std::string, std::vector<int64_t>> low_rank = {};  // shapes of the student's pairs (models/low_rank.h)
   std::set<std::string> trained = {};  // names of the parameters with a gradient, as Trainer::trained() has them
 };
 

@@ -16,21 +16,21 @@ class Layer {
     LayerFlow flow;
     flow.hidden = hidden;
     flow.normed = hidden || is_trained("input_layernorm.weight");
-    flow.q_proj = linear("self_attn.q_proj.weight", flow.normed);
-    flow.k_proj = linear("self_attn.k_proj.weight", flow.normed);
-    flow.v_proj = linear("self_attn.v_proj.weight", flow.normed);
+    flow.q_proj = projection("self_attn.q_proj", flow.normed);
+    flow.k_proj = projection("self_attn.k_proj", flow.normed);
+    flow.v_proj = projection("self_attn.v_proj", flow.normed);
     flow.query = flow.q_proj.output() || is_trained("self_attn.q_norm.weight") || is_trained("self_attn.q_proj.bias");
     flow.key = flow.k_proj.output() || is_trained("self_attn.k_norm.weight") || is_trained("self_attn.k_proj.bias");
     flow.value = flow.v_proj.output() || is_trained("self_attn.v_proj.bias");
-    flow.o_proj = linear("self_attn.o_proj.weight", flow.has_attention_gradient());
+    flow.o_proj = projection("self_attn.o_proj", flow.has_attention_gradient());
     const bool after_mlp = adapter_ != nullptr && adapter_->place == models::AdapterPlace::mlp;
     add_adapter_input(flow);
     if (!after_mlp) add_adapter_output(flow, flow.normed);
     flow.middle = hidden || flow.o_proj.output() || flow.adapter_o.output();
     const bool input = flow.middle || is_trained("post_attention_layernorm.weight");
-    flow.gate = linear("mlp.gate_proj.weight", input);
-    flow.up = linear("mlp.up_proj.weight", input);
-    flow.down = linear("mlp.down_proj.weight", flow.gate.output() || flow.up.output());
+    flow.gate = projection("mlp.gate_proj", input);
+    flow.up = projection("mlp.up_proj", input);
+    flow.down = projection("mlp.down_proj", flow.gate.output() || flow.up.output());
     flow.output = flow.middle || flow.down.output();
     if (after_mlp) add_adapter_output(flow, flow.output);
     flow.output = flow.output || flow.adapter_o.output();
@@ -42,6 +42,10 @@ class Layer {
     return trained_.contains(base::concat("model.layers.", index_, ".", name));
   }
   LinearFlow linear(const std::string& name, bool input) const { return {input, is_trained(name)}; }
+  // Of the base.
+  LinearFlow projection(const std::string& name, bool input) const {
+    return {input, is_trained(name + ".weight"), is_trained(name + ".lora_A") || is_trained(name + ".lora_B")};
+  }
 
   // Every estimator gives all logits a gradient, but where the configuration keeps it from queries and keys.
   void add_adapter_input(LayerFlow& flow) const {

@@ -17,7 +17,9 @@ namespace rosa::training {
 // taken.
 struct LinearFlow {
   bool input = false, weight = false;
-  bool output() const { return input || weight; }
+  bool low_rank = false;  // a low-rank pair beside it is trained
+  bool output() const { return input || weight || low_rank; }
+  bool keeps_input() const { return weight || low_rank; }
 };
 
 struct LayerFlow {

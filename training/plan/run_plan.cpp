@@ -6,6 +6,7 @@
 #include <string>
 #include <system_error>
 
+#include "training/lora.h"
 #include "training/plan/sizes.h"
 
 namespace rosa::training {
@@ -73,18 +74,21 @@ RunPlan plan_run(const PlanInput& input) {
   RunPlan plan;
   plan.num_base = sizes.num_base();
   plan.num_adapter = sizes.num_adapter();
+  plan.num_lora = sizes.num_lora();
   plan.num_trained = sizes.num_trained();
   plan.sequences_per_step = config.train.micro_batches * config.train.micro_batch_sequences;
   plan.tokens_per_step = plan.sequences_per_step * config.data.sequence_length;
-  FlopsInput flops{.model = input.model,
-                   .adapter = sizes.adapter(),
-                   .sequence_length = config.data.sequence_length,
-                   .sliding_window = distills ? config.student.sliding_window : 0,
-                   .layer_windows = distills ? windows_of_layers(config.student, input.model.num_hidden_layers)
-                                             : std::vector<int64_t>(),
-                   .sink_tokens = config.student.sink_tokens,
-                   .teacher = distills && config.loss.has_teacher() ? teacher : nullptr,
-                   .trained = sizes.trained()};
+  FlopsInput flops{
+      .model = input.model,
+      .adapter = sizes.adapter(),
+      .sequence_length = config.data.sequence_length,
+      .sliding_window = distills ? config.student.sliding_window : 0,
+      .layer_windows =
+          distills ? windows_of_layers(config.student, input.model.num_hidden_layers) : std::vector<int64_t>(),
+      .sink_tokens = config.student.sink_tokens,
+      .teacher = distills && config.loss.has_teacher() ? teacher : nullptr,
+      .low_rank = distills ? lora_shapes(config.lora, input.model) : std::map<std::string, std::vector<int64_t>>(),
+      .trained = sizes.trained()};
   set_passes(flops, config.loss);
   plan.flops = token_flops(flops);
   plan.memory = memory_of(input);

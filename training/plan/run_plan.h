@@ -26,9 +26,9 @@ struct PlanInput {
 };
 
 struct RunPlan {
-  int64_t num_base = 0, num_adapter = 0, num_trained = 0;  // weights
-  int64_t sequences_per_step = 0, tokens_per_step = 0;     // of the last stage of a curriculum
-  TokenFlops flops;                                        // of a token
+  int64_t num_base = 0, num_adapter = 0, num_lora = 0, num_trained = 0;  // weights
+  int64_t sequences_per_step = 0, tokens_per_step = 0;                   // of the last stage of a curriculum
+  TokenFlops flops;                                                      // of a token
   MemoryPlan memory;
   WireBytes wire;  // of a step
   int64_t checkpoint_bytes = 0;

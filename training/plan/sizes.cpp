@@ -8,6 +8,7 @@
 #include "parallel/reduction_config.h"
 #include "training/backward_order.h"
 #include "training/data/data_config.h"
+#include "training/lora.h"
 #include "training/optimizer.h"
 #include "training/trained_base.h"
 
@@ -40,12 +41,15 @@ RunSizes::RunSizes(const RunConfig& config, Objective objective, const models::M
       shapes[name] = of_base.at(name);
       num_trained_base_ += num_elements(of_base.at(name));
     }
+    Shapes of_lora = lora_shapes(config.lora, model);
+    num_lora_ = num_elements(of_lora);
+    shapes.merge(of_lora);
   }
   NamedTensors all;  // without tensors: the names decide
   for (const auto& [name, shape] : shapes) all[name];
-  for (const auto& [name, tensor] : select_trained(
-           all, objective == Objective::distill ? trained_patterns(config.train, model) : config.train.trainable,
-           config.optimizer)) {
+  for (const auto& [name, tensor] :
+       select_trained(all, objective == Objective::distill ? trained_patterns(config, model) : config.train.trainable,
+                      config.optimizer)) {
     trained_.insert(name);
     trained_names_.push_back(name);
     trained_sizes_.push_back(num_elements(shapes.at(name)));
@@ -63,7 +67,7 @@ int64_t RunSizes::base_bytes() const {
   return num_base_ * element + num_trained_base_ * (static_cast<int64_t>(sizeof(float)) - element + of_teacher);
 }
 
-int64_t RunSizes::adapter_bytes() const { return num_adapter_ * static_cast<int64_t>(sizeof(float)); }
+int64_t RunSizes::adapter_bytes() const { return (num_adapter_ + num_lora_) * static_cast<int64_t>(sizeof(float)); }
 
 int64_t RunSizes::longest_sequence() const {
   int64_t longest = 0;

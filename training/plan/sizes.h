@@ -31,8 +31,9 @@ class RunSizes {
   int64_t num_base() const { return num_base_; }                  // elements of the base model's weights
   int64_t num_adapter() const { return num_adapter_; }            // elements of the adapters' weights
   int64_t num_trained_base() const { return num_trained_base_; }  // of the base, beside adapters
+  int64_t num_lora() const { return num_lora_; }                  // of its low-rank adaptation
   int64_t base_bytes() const;
-  int64_t adapter_bytes() const;
+  int64_t adapter_bytes() const;  // with the low-rank adaptation
 
   // Of a sequence at any stage of the curriculum.
   int64_t longest_sequence() const;
@@ -46,7 +47,7 @@ class RunSizes {
   std::set<std::string> trained_;
   std::vector<std::string> trained_names_;
   std::vector<int64_t> trained_sizes_;
-  int64_t num_base_ = 0, num_adapter_ = 0, num_trained_base_ = 0;
+  int64_t num_base_ = 0, num_adapter_ = 0, num_trained_base_ = 0, num_lora_ = 0;
 };
 
 }  // namespace rosa::training

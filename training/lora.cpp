@@ -1,0 +1,68 @@
+#include "training/lora.h"
+
+#include <algorithm>
+
+#include "base/printable.h"
+#include "models/causal_model.h"
+#include "models/low_rank.h"
+#include "training/trained_base.h"
+
+namespace rosa::training {
+
+std::vector<std::string> lora_targets(const LoraSection& lora, const models::ModelConfig& model) {
+  std::vector<std::string> names;
+  if (lora.rank == 0) return names;
+  for (const auto& [name, shape] : models::parameter_shapes(model)) {
+    if (models::is_projection(name) && matches_any(name, lora.patterns)) names.push_back(name);
+  }
+  return names;
+}
+
+std::map<std::string, std::vector<int64_t>> lora_shapes(const LoraSection& lora, const models::ModelConfig& model) {
+  if (lora.rank == 0) return {};
+  return models::low_rank_shapes(model, lora_targets(lora, model), lora.rank);
+}
+
+NamedTensors lora_weights(models::AdapterSet* adapters) {
+  if (adapters == nullptr || adapters->low_rank() == nullptr) return {};
+  return adapters->low_rank()->parameters();
+}
+
+void add_lora(const RunConfig& config, const models::ModelConfig& model, models::AdapterSet& adapters) {
+  const std::vector<std::string> targets = lora_targets(config.lora, model);
+  if (targets.empty()) return;
+  adapters.set_low_rank(
+      models::LowRank(model, targets, config.lora.rank, config.lora.alpha, static_cast<uint64_t>(config.run.seed)));
+}
+
+void check_lora(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model) {
+  if (config.lora.rank == 0) return;
+  const auto shapes = models::parameter_shapes(model);
+  for (const std::string& pattern : config.lora.patterns) {
+    const auto matches = [&](const auto& entry) { return matches_pattern(entry.first, pattern); };
+    const auto first = std::find_if(shapes.begin(), shapes.end(), matches);
+    problems.require(first != shapes.end(), {"lora.patterns"}, "'", base::printable(pattern),
+                     "' matches no weight of the base model; projections are called such as "
+                     "model.layers.0.self_attn.q_proj.weight");
+    const auto other = std::find_if(shapes.begin(), shapes.end(), [&](const auto& entry) {
+      return matches(entry) && !models::is_projection(entry.first);
+    });
+    if (other == shapes.end()) continue;
+    problems.add({"lora.patterns"}, base::concat("'", base::printable(pattern), "' matches ", other->first,
+                                                 ", which is no linear projection of a layer; name these, as in ",
+                                                 "*.q_proj.weight or *.mlp.*_proj.weight"));
+  }
+  const std::vector<std::string> whole = trained_base_names(config.train, model);
+  for (const std::string& name : lora_targets(config.lora, model)) {
+    const std::vector<int64_t>& shape = shapes.at(name);
+    const bool fits = config.lora.rank <= std::min(shape[0], shape[1]);
+    problems.require(fits, {"lora.rank"}, "is ", config.lora.rank, ", but ", name, " is a matrix of ", shape[0], " x ",
+                     shape[1], ", of rank ", std::min(shape[0], shape[1]), " at most");
+    const bool is_twice = std::find(whole.begin(), whole.end(), name) != whole.end();
+    problems.require(!is_twice, {"lora.patterns", "train.trainable_base"}, "names ", name,
+                     ", which train.trainable_base trains at full rank: take it out of one of the two");
+    if (!fits || is_twice) return;  // the first is enough
+  }
+}
+
+}  // namespace rosa::training
