@@ -218,6 +218,15 @@ void load_start_weights(const RunConfig& config, models::AdapterSet& adapters) {
                                        own.at(key));
     }
   }
+  if (fs::exists(path.parent_path() / kManifestFile)) {
+    const Checkpoint source(path.parent_path());
+    for (const auto& [state, what] : {std::pair{kBaseState, "trained weights of the base model (train.trainable_base)"},
+                                      {kLoraState, "a low-rank adaptation of the base model (lora.rank)"}}) {
+      if (!source.contains(state)) continue;
+      base::log_warning(base::concat("train.init_from: ", base::printable(source.folder().string()), " holds ", what,
+                                     " beside the adapters, which is not taken: only these start from it"));
+    }
+  }
   check_exported_adapters(config, fs::is_directory(path) ? path : path.parent_path());
   const std::vector<std::string> unused = adapters.load_from_student(path);
   if (unused.empty()) return;

@@ -140,6 +140,34 @@ TEST_F(Export, AnAdapterAloneNamesItsBase) {
   EXPECT_THAT(text_of_file(work_ / "out/README.md"), HasSubstr("load_adapter"));
 }
 
+TEST_F(Export, ALowRankAdaptationIsMergedOrLiesApart) {
+  const TinyRun tiny(work_ / "lora", 2, "lora: {rank: 2, patterns: ['*.q_proj.weight']}\n");
+  const JobResult trained = run_job(tiny.train_command({"schedules.learning_rate.start=0.05"}));
+  ASSERT_EQ(trained.exit_code, 0) << trained.output;
+  ASSERT_EQ(exported({"-o", "merged"}, tiny.folder()).exit_code, 0);
+  for (int time = 0; time < 2; ++time) {  // the second replaces the first
+    const JobResult result = exported({"-o", "apart", "--lora", "apart"}, tiny.folder());
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+  }
+  EXPECT_EQ(names_in(work_ / "apart/lora"),
+            (std::set<std::string>{"adapter_config.json", "adapter_model.safetensors"}));
+  EXPECT_FALSE(fs::exists(work_ / "merged/lora"));
+  const std::string merged = tensor_bytes(work_ / "merged/model.safetensors");
+  const std::string apart = tensor_bytes(work_ / "apart/model.safetensors");
+  EXPECT_EQ(merged.size(), apart.size());
+  EXPECT_FALSE(merged == apart);
+  EXPECT_THAT(text_of_file(work_ / "apart/README.md"), HasSubstr("FOLDER/lora"));
+  const JobResult half = exported({"-o", "out", "--adapter-only"}, tiny.folder());
+  EXPECT_EQ(half.exit_code, 2);
+  EXPECT_THAT(half.output, HasSubstr("lora.rank"));
+  expect_refused({"-o", "out", "--lora", "apart"}, "has no low-rank adaptation");
+  // A folder in it that is somebody's own is not replaced.
+  fs::create_directory(work_ / "apart/notes");
+  const JobResult kept = exported({"-o", "apart"}, tiny.folder());
+  EXPECT_EQ(kept.exit_code, 2);
+  EXPECT_THAT(kept.output, HasSubstr("holds 'notes"));
+}
+
 TEST_F(Export, NothingOfOthersIsReplaced) {
   fs::create_directory(work_ / "mine");
   write_text(work_ / "mine/notes.txt", "mine");

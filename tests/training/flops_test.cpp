@@ -93,6 +93,23 @@ TEST(Flops, GradientsBelowAnAdapterAreNotCounted) {
   EXPECT_DOUBLE_EQ(token_flops(input).student_backward, own + above + kLogits - 2.0 * 8 * (12 + 6));
 }
 
+TEST(Flops, LowRankPairs) {
+  const models::ModelConfig model = one_layer();
+  FlopsInput input{.model = model, .sequence_length = 4};
+  const TokenFlops plain = token_flops(input);
+  EXPECT_EQ(plain.student_backward, 0);
+  const std::vector<std::string> weights = {"model.layers.0.self_attn.o_proj.weight",
+                                            "model.layers.0.mlp.down_proj.weight"};
+  input.low_rank = models::low_rank_shapes(model, weights, 2);
+  for (const auto& [name, shape] : input.low_rank) input.trained.insert(name);
+  const TokenFlops with = token_flops(input);
+  const double of_o = 2.0 * (24 * 2 + 2 * 8), of_down = 2.0 * (13 * 2 + 2 * 8);
+  EXPECT_EQ(with.student_forward, plain.student_forward + of_o + of_down);
+  // The first thing trained is o_proj's pair: no gradient goes to its input. B passes one on to A.
+  const double pairs = of_o + 2.0 * 2 * 8 + 2 * of_down;
+  EXPECT_EQ(with.student_backward, pairs + kMlp + kLogits);
+}
+
 // All of the base trained: twice the forward, less the gradient of what no weight stands before.
 TEST(Flops, PretrainingIsThreeForwards) {
   models::ModelConfig model = one_layer();

@@ -138,6 +138,19 @@ TEST(PlanMemory, WeightsOfTheBaseBesideAdapters) {
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "sums of micro-batches";
 }
 
+TEST(PlanMemory, LowRankPairsBesideAdapters) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 3;
+  const double without = peaks_of(config).counted;
+  config.lora.rank = 8;
+  config.lora.patterns = {"*.o_proj.weight"};
+  EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "an input of its own";
+  config.lora.patterns = {"*_proj.weight"};
+  const Peaks with = peaks_of(config);
+  EXPECT_NEAR(with.ratio(), 1.0, kTolerance);
+  EXPECT_GT(with.counted, without);
+}
+
 TEST(PlanMemory, FamiliesOfModels) {
   for (const models::ModelFamily family : {models::ModelFamily::qwen2, models::ModelFamily::llama}) {
     const testing::TemporaryFolder folder;

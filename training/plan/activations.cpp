@@ -169,8 +169,26 @@ class Planner {
     return bytes;
   }
 
+  // The attention's own output, but where that is padded, made of chunks, or not kept.
+  int64_t kept_before_o_proj(const LayerFlow& layer) const {
+    const bool is_whole = padded_tokens() == num_tokens_ && (block_ > 0 || !has_mask_ || input_.length <= kRowChunk);
+    if (!layer.o_proj.keeps_input() || (layer.has_attention_gradient() && is_whole)) return 0;
+    return tokens(query_width_ * element_);
+  }
+
+  // What stands between the two matrices of each low-rank pair.
+  int64_t kept_by_pairs(const LayerFlow& layer) const {
+    int64_t numbers = 0;
+    for (const LinearFlow* flow :
+         {&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj, &layer.gate, &layer.up, &layer.down}) {
+      if (flow->low_rank) numbers += input_.lora_rank;
+    }
+    return tokens(numbers * element_);
+  }
+
   int64_t kept_by_layer(const LayerFlow& layer) const {
-    int64_t bytes = kept_normed(layer) + kept_by_attention(layer) + kept_by_adapter(layer) + kept_by_mlp(layer);
+    int64_t bytes = kept_normed(layer) + kept_by_attention(layer) + kept_by_adapter(layer) + kept_by_mlp(layer) +
+                    kept_before_o_proj(layer) + kept_by_pairs(layer);
     if (layer.normed) bytes += tokens(model_.hidden_size * element_ + kFloat);
     return bytes;
   }

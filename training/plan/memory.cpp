@@ -173,6 +173,7 @@ class MemoryPlanner {
              input_.own_teacher == nullptr ? 0 : input_.own_teacher->hidden_size * element_bytes_of_teacher(config_),
          .checkpointing = config_.train.activation_checkpointing,
          .element_bytes = config_.model.compute_dtype == "bfloat16" ? 2 : 4,
+         .lora_rank = config_.lora.rank,
          .chunk_tokens = config_.loss.chunk_tokens,
          .has_logits = config_.loss.output > 0,
          .num_aligned_layers = num_aligned});
