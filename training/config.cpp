@@ -101,14 +101,6 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
   visitor.section("early_stop", config.early_stop, "ends a run whose evaluations no longer get better");
 }
 
-void describe(base::FieldVisitor& visitor, LoraSection& config) {
-  visitor.field("rank", config.rank, Role::recipe, "rank of what is added to each projection; 0: nothing is",
-                {0, 1 << 16});
-  visitor.field("alpha", config.alpha, Role::recipe, "what is added is scaled by alpha / rank", {1e-6, 1e6});
-  visitor.field("patterns", config.patterns, Role::recipe,
-                "patterns of the names of the projections it is for, e.g. [\"*.q_proj.weight\", \"*.v_proj.weight\"]");
-}
-
 void describe(base::FieldVisitor& visitor, SchedulesSection& config) {
   visitor.section("learning_rate", config.learning_rate, "learning rate");
   visitor.section("alpha", config.alpha, "share of the hard operator in the training forward");
@@ -235,12 +227,6 @@ void check(base::ConfigProblems& problems, const TrainSection& config) {
   problems.require(config.num_epochs == 0 || config.num_steps == 0, {"num_epochs", "num_steps"}, "is ",
                    config.num_epochs, ", but ", problems.full_key("num_steps"), " is ", config.num_steps,
                    ": give one of the two");
-}
-
-void check(base::ConfigProblems& problems, const LoraSection& config) {
-  problems.require(config.rank == 0 || !config.patterns.empty(), {"patterns", "rank"}, "is empty, but ",
-                   problems.full_key("rank"), " is ", config.rank,
-                   ": name projections, as in [\"*.q_proj.weight\", \"*.v_proj.weight\"]");
 }
 
 // A quantity of the schedules may take these values at any step.

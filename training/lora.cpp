@@ -9,6 +9,20 @@
 
 namespace rosa::training {
 
+void describe(base::FieldVisitor& visitor, LoraSection& config) {
+  visitor.field("rank", config.rank, base::Role::recipe, "rank of what is added to each projection; 0: nothing is",
+                {0, 1 << 16});
+  visitor.field("alpha", config.alpha, base::Role::recipe, "what is added is scaled by alpha / rank", {1e-6, 1e6});
+  visitor.field("patterns", config.patterns, base::Role::recipe,
+                "patterns of the names of the projections it is for, e.g. [\"*.q_proj.weight\", \"*.v_proj.weight\"]");
+}
+
+void check(base::ConfigProblems& problems, const LoraSection& config) {
+  problems.require(config.rank == 0 || !config.patterns.empty(), {"patterns", "rank"}, "is empty, but ",
+                   problems.full_key("rank"), " is ", config.rank,
+                   ": name projections, as in [\"*.q_proj.weight\", \"*.v_proj.weight\"]");
+}
+
 std::vector<std::string> lora_targets(const LoraSection& lora, const models::ModelConfig& model) {
   std::vector<std::string> names;
   if (lora.rank == 0) return names;

@@ -53,17 +53,6 @@ bool adapters_fit(base::ConfigProblems& found, const RunConfig& config, const mo
   return own.empty() && found.empty();
 }
 
-void check_base_patterns(base::ConfigProblems& problems, const TrainSection& train, const models::ModelConfig& model) {
-  if (train.trainable_base.empty()) return;
-  const auto shapes = models::parameter_shapes(model);
-  for (const std::string& pattern : train.trainable_base) {
-    const bool matches = std::any_of(shapes.begin(), shapes.end(),
-                                     [&](const auto& entry) { return matches_pattern(entry.first, pattern); });
-    problems.require(matches, {"train.trainable_base"}, "'", base::printable(pattern),
-                     "' matches no weight of the base model, such as ", shapes.begin()->first);
-  }
-}
-
 void check_windows(base::ConfigProblems& problems, const StudentSection& student, int64_t num_layers) {
   problems.require(student.layer_windows.empty() || static_cast<int64_t>(student.layer_windows.size()) == num_layers,
                    {"student.sliding_window"}, "lists ", student.layer_windows.size(), " windows, the model has ",

@@ -1,5 +1,8 @@
 #include "training/trained_base.h"
 
+#include <algorithm>
+
+#include "base/printable.h"
 #include "training/lora.h"
 
 namespace rosa::training {
@@ -21,6 +24,17 @@ NamedTensors trained_base(const TrainSection& train, const models::CausalModel& 
     weights.emplace(name, model.parameters().at(name));
   }
   return weights;
+}
+
+void check_base_patterns(base::ConfigProblems& problems, const TrainSection& train, const models::ModelConfig& model) {
+  if (train.trainable_base.empty()) return;
+  const auto shapes = models::parameter_shapes(model);
+  for (const std::string& pattern : train.trainable_base) {
+    const bool matches = std::any_of(shapes.begin(), shapes.end(),
+                                     [&](const auto& entry) { return matches_pattern(entry.first, pattern); });
+    problems.require(matches, {"train.trainable_base"}, "'", base::printable(pattern),
+                     "' matches no weight of the base model, such as ", shapes.begin()->first);
+  }
 }
 
 std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model) {

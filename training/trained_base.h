@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/config_problems.h"
 #include "models/causal_model.h"
 #include "training/config.h"
 #include "training/optimizer.h"
@@ -19,7 +20,10 @@ bool trains_base(const TrainSection& train);
 // The names of those that any stage of the run trains, in order; empty: the base is frozen.
 std::vector<std::string> trained_base_names(const TrainSection& train, const models::ModelConfig& model);
 
-// The same with their tensors.
+// Which patterns match no weight of the model.
+void check_base_patterns(base::ConfigProblems& problems, const TrainSection& train, const models::ModelConfig& model);
+
+// The trained ones with their tensors.
 NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model);
 
 // Patterns that select the adapters' weights of train.trainable, exactly those of the base that are trained now, and
