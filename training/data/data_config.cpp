@@ -129,6 +129,14 @@ void describe(base::FieldVisitor& visitor, DataConfig& config) {
                 {2, 4096});
   visitor.field("curriculum_unrecallable_weights", config.curriculum_unrecallable_weights, Role::recipe,
                 "unrecallable_weight of each stage", {0.0, 1.0});
+  visitor.field("repeat_share", config.repeat_share, Role::recipe,
+                "crops, token_file: share of the training sequences in which a passage comes again at a random "
+                "distance, over what stood there",
+                {0.0, 1.0});
+  visitor.field("repeat_min_tokens", config.repeat_min_tokens, Role::recipe, "least tokens of such a passage",
+                {1, kMaxLength});
+  visitor.field("repeat_max_tokens", config.repeat_max_tokens, Role::recipe,
+                "most tokens of such a passage; a document too short for it twice gets a shorter one", {1, kMaxLength});
   visitor.field(
       "packed_documents", config.packed_documents, Role::recipe,
       "token_file: true: a sequence runs on into the next document; false: it ends with its document, padded");
@@ -139,6 +147,18 @@ void describe(base::FieldVisitor& visitor, DataConfig& config) {
 }
 
 namespace {
+
+void check_repeats(base::ConfigProblems& problems, const DataConfig& config) {
+  if (config.repeat_share == 0) return;
+  problems.require(config.kind == DataKind::crops || config.kind == DataKind::token_file, {"repeat_share", "kind"},
+                   "is for crops and token_file: phrases and lines repeat themselves");
+  problems.require(config.repeat_min_tokens <= config.repeat_max_tokens, {"repeat_min_tokens", "repeat_max_tokens"},
+                   "is ", config.repeat_min_tokens, ", more than ", problems.full_key("repeat_max_tokens"), ", ",
+                   config.repeat_max_tokens);
+  problems.require(2 * config.repeat_min_tokens <= config.sequence_length, {"repeat_min_tokens", "sequence_length"},
+                   "is ", config.repeat_min_tokens, ": no sequence of ", config.sequence_length,
+                   " tokens holds such a passage twice");
+}
 
 void check_sources(base::ConfigProblems& problems, const DataConfig& config) {
   if (config.sources.empty()) return;
@@ -168,6 +188,7 @@ void check(base::ConfigProblems& problems, const DataConfig& given) {
                    ", expected at least 2");
   check_curriculum(problems, config);
   check_sources(problems, config);
+  check_repeats(problems, config);
   if (has_phrases(config)) check_phrases(problems, config);
   problems.require(has_phrases(config) || config.unrecallable_weight == 1.0, {"unrecallable_weight", "kind"},
                    "needs kind phrases or lines: other data has no recallable tokens");

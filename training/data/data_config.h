@@ -47,6 +47,9 @@ struct DataConfig {
   std::vector<int64_t> curriculum_pool_sizes = {};
   std::vector<double> curriculum_unrecallable_weights = {};
 
+  double repeat_share = 0.0;  // see RepeatedSource
+  int64_t repeat_min_tokens = 16, repeat_max_tokens = 64;
+
   bool packed_documents = true;
   bool verify_tokens = true;
   bool accept_other_tokenizer = false;

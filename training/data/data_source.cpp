@@ -4,6 +4,7 @@
 #include "training/data/crop_source.h"
 #include "training/data/mixture_source.h"
 #include "training/data/phrase_source.h"
+#include "training/data/repeated_source.h"
 #include "training/data/token_source.h"
 
 namespace rosa::training {
@@ -26,10 +27,10 @@ std::vector<DataStage> stages_of(const DataConfig& config, DataSplit split) {
   return {last};
 }
 
-std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit split, uint64_t seed,
-                                             int64_t samples_per_step) {
-  base::require(samples_per_step >= 1, "make_data_source: got ", samples_per_step, " samples per step");
-  const DataConfig resolved = resolve(config);
+namespace {
+
+std::unique_ptr<DataSource> make_plain_source(const DataConfig& resolved, DataSplit split, uint64_t seed,
+                                              int64_t samples_per_step) {
   const bool train = split == DataSplit::train;
   if (train && !resolved.sources.empty()) return std::make_unique<MixtureSource>(resolved, seed, samples_per_step);
   const std::string& path = train ? resolved.train_path : resolved.held_out_path;
@@ -47,6 +48,17 @@ std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit
       return std::make_unique<TokenSource>(resolved, split, seed, path, samples_per_step);
   }
   throw base::ConfigError("data.kind is unknown");
+}
+
+}  // namespace
+
+std::unique_ptr<DataSource> make_data_source(const DataConfig& config, DataSplit split, uint64_t seed,
+                                             int64_t samples_per_step) {
+  base::require(samples_per_step >= 1, "make_data_source: got ", samples_per_step, " samples per step");
+  const DataConfig resolved = resolve(config);
+  auto source = make_plain_source(resolved, split, seed, samples_per_step);
+  if (split == DataSplit::held_out || resolved.repeat_share == 0) return source;
+  return std::make_unique<RepeatedSource>(std::move(source), resolved, seed);
 }
 
 }  // namespace rosa::training

@@ -8,6 +8,7 @@ namespace {
 // "layer" of the keys: other users of the same seed (weights, estimators) count layers from 0.
 constexpr uint64_t kTrainSamples = 0xda7a0001, kHeldOutSamples = 0xda7a0002;
 constexpr uint64_t kTrainOrder = 0xda7a0003, kHeldOutOrder = 0xda7a0004;
+constexpr uint64_t kRepeats = 0xda7a0008;
 constexpr uint64_t kMixture = 0xda7a0006, kMixedSource = 0xda7a0007;
 
 }  // namespace
@@ -17,6 +18,11 @@ base::RandomKey sample_key(uint64_t seed, DataSplit split, int64_t step, int64_t
           .step = static_cast<uint64_t>(step),
           .sample = static_cast<uint64_t>(sample),
           .layer = split == DataSplit::train ? kTrainSamples : kHeldOutSamples};
+}
+
+base::RandomKey repeat_key(uint64_t seed, int64_t step, int64_t sample) {
+  return {
+      .seed = seed, .step = static_cast<uint64_t>(step), .sample = static_cast<uint64_t>(sample), .layer = kRepeats};
 }
 
 uint64_t order_seed(uint64_t seed, DataSplit split, int64_t stage, int64_t epoch) {

@@ -13,6 +13,9 @@ namespace rosa::training {
 // The key of a synthetic sample: a function of seed, split, step and global sample.
 base::RandomKey sample_key(uint64_t seed, DataSplit split, int64_t step, int64_t sample);
 
+// What a sample's repeated passage is drawn by (RepeatedSource).
+base::RandomKey repeat_key(uint64_t seed, int64_t step, int64_t sample);
+
 // The seed of the order of an epoch.
 uint64_t order_seed(uint64_t seed, DataSplit split, int64_t stage, int64_t epoch);
 
