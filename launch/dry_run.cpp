@@ -287,7 +287,10 @@ class DryRun {
     }
     const double seconds = largest(watch.seconds());
     if (config_.evaluation.every > 0) checked_batch(stage_->parts().held_out_data, "held-out", 0, 0, 1);
-    if (!config_.evaluation.suite.empty()) check_suite_texts(load_suite(config_.evaluation.suite).config, config_);
+    if (!config_.evaluation.suite.empty()) {
+      const training::SuiteConfig suite = load_suite(config_.evaluation.suite).config;
+      for (const training::Stage& stage : loaded_.stages) check_suite_texts(suite, stage.config);
+    }
     num_counted = sum(num_counted);
     num_tokens = sum(num_tokens);
     base::require<base::DataError>(num_counted > 0, "no token of the first and last batches counts in the loss");

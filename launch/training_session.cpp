@@ -76,7 +76,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   if (metrics) states["metrics"] = &*metrics;
   const training::SuiteConfig suite =
       config.evaluation.suite.empty() ? training::SuiteConfig() : load_suite(config.evaluation.suite).config;
-  check_suite_texts(suite, config);
+  for (const training::Stage& stage : loaded.stages) check_suite_texts(suite, stage.config);
   const auto run_suite = [&](const training::RunConfig& of_stage, const training::RunParts& parts,
                              training::EvaluationMetrics& evaluation) {
     const std::string variant = parts.adapters == nullptr ? "teacher" : "rosa";

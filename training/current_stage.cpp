@@ -21,10 +21,30 @@ CurrentStage::CurrentStage(const Stages& stages, RunObjects& objects, parallel::
       RunData data = open_data(stages[i].config, *objects.model, needs_of_training(stages[i].config));
       data_.push_back(std::make_shared<StageData>(StageData{std::move(data.training), std::move(data.held_out)}));
     } catch (const base::ConfigError& error) {
-      throw base::ConfigError(base::concat(stage_title(stages, i), ": ", error.what()));
+      throw base::ConfigError(in_stage(i, error.what()));
     }
   }
+  check_held_out_data_of_all();
   enter({});
+}
+
+// At the start, not at a border hours later.
+void CurrentStage::check_held_out_data_of_all() const {
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    if (stages_[i].config.evaluation.every == 0) continue;
+    try {
+      check_held_out_data(stages_[i].config, *data_of(i).held_out);
+    } catch (const base::ConfigError& error) {
+      throw base::ConfigError(in_stage(i, error.what()));
+    } catch (const base::DataError& error) {
+      throw base::DataError(in_stage(i, error.what()));
+    }
+  }
+}
+
+std::string CurrentStage::in_stage(std::size_t index, const char* text) const {
+  const std::string title = stage_title(stages_, index);
+  return title.empty() ? text : base::concat(title, ": ", text);
 }
 
 int64_t CurrentStage::samples_per_step() const {

@@ -214,6 +214,7 @@ class Run {
       observe([&](TrainingObserver& o) {
         o.on_notice(base::concat("no checkpoint in ", config_.run.folder, ": starting run ", point.record.run_id,
                                  " at step 0"));
+        if (!stage_.title().empty()) o.on_notice(stage_.title());
       });
       if (!config_.train.init_from.empty() && objects_.adapters) {
         load_start_weights(config_, *objects_.adapters);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "base/error.h"
 #include "parallel/single_communicator.h"
@@ -209,6 +210,26 @@ TEST_F(StagesTest, AChangedStageIsNamedOnResume) {
   EXPECT_EQ(train(changed, recorder, 0, nullptr, {"stages"}), RunOutcome::finished);
   // Without them it is another run, too.
   EXPECT_THROW(training::train(stages()[0].config, recorder), base::CheckpointError);
+}
+
+// Found at the start, not where the stage begins.
+TEST_F(StagesTest, ALaterStageWhoseHeldOutTextIsTooShortIsRefusedBeforeTheFirstStep) {
+  Stages crops = stages();
+  const std::filesystem::path text = folder_ / "text.txt";
+  std::ofstream(text) << std::string(40, 'a');
+  for (Stage& stage : crops) {
+    stage.config.data.kind = DataKind::crops;
+    stage.config.data.train_path = stage.config.data.held_out_path = text;
+  }
+  crops[2].config.data.sequence_length = 60;
+  StageRecorder recorder;
+  try {
+    train(crops, recorder);
+    FAIL() << "began";
+  } catch (const base::Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("stage third (3 of 3)"));
+  }
+  EXPECT_TRUE(recorder.losses.empty());
 }
 
 TEST_F(StagesTest, AStepThatFailsAtTheBorderIsRolledBackAndSkipped) {
