@@ -17,12 +17,10 @@ CurrentStage::CurrentStage(const Stages& stages, RunObjects& objects, parallel::
       data_.push_back(data_[same]);
       continue;
     }
-    try {
+    in_stage(stages, i, [&] {
       RunData data = open_data(stages[i].config, *objects.model, needs_of_training(stages[i].config));
       data_.push_back(std::make_shared<StageData>(StageData{std::move(data.training), std::move(data.held_out)}));
-    } catch (const base::ConfigError& error) {
-      throw base::ConfigError(in_stage(i, error.what()));
-    }
+    });
   }
   check_held_out_data_of_all();
   enter({});
@@ -32,19 +30,8 @@ CurrentStage::CurrentStage(const Stages& stages, RunObjects& objects, parallel::
 void CurrentStage::check_held_out_data_of_all() const {
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     if (stages_[i].config.evaluation.every == 0) continue;
-    try {
-      check_held_out_data(stages_[i].config, *data_of(i).held_out);
-    } catch (const base::ConfigError& error) {
-      throw base::ConfigError(in_stage(i, error.what()));
-    } catch (const base::DataError& error) {
-      throw base::DataError(in_stage(i, error.what()));
-    }
+    in_stage(stages_, i, [&] { check_held_out_data(stages_[i].config, *data_of(i).held_out); });
   }
-}
-
-std::string CurrentStage::in_stage(std::size_t index, const char* text) const {
-  const std::string title = stage_title(stages_, index);
-  return title.empty() ? text : base::concat(title, ": ", text);
 }
 
 int64_t CurrentStage::samples_per_step() const {

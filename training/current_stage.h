@@ -60,7 +60,6 @@ class CurrentStage {
   };
   const StageData& data_of(std::size_t index) const { return *data_[index]; }
   void check_held_out_data_of_all() const;
-  std::string in_stage(std::size_t index, const char* text) const;
   // What the first stage has, and what others have otherwise.
   std::string content_of_training_data() const;
 

@@ -405,16 +405,13 @@ std::vector<std::string> check_stages(const Stages& stages, Objective objective,
   std::vector<std::string> warnings;
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const Stage& stage = stages[i];
-    const std::string title = stage_title(stages, i);
-    try {
+    in_stage(stages, i, [&] {
       for (const std::string& warning : check_before_training(stage.config, objective, world_size, stage.origin)) {
         // What holds of the whole run is told once.
         if (std::find(warnings.begin(), warnings.end(), warning) != warnings.end()) continue;
-        warnings.push_back(i == 0 ? warning : base::concat(title, ": ", warning));
+        warnings.push_back(i == 0 ? warning : base::concat(stage_title(stages, i), ": ", warning));
       }
-    } catch (const base::ConfigError& error) {
-      throw base::ConfigError(base::concat(title.empty() ? "" : title + ": ", error.what()));
-    }
+    });
   }
   return warnings;
 }

@@ -90,6 +90,21 @@ std::string stage_title(const Stages& stages, std::size_t index) {
   return name.empty() ? "" : concat("stage ", name, " (", index + 1, " of ", stages.size(), ")");
 }
 
+void in_stage(const Stages& stages, std::size_t index, const std::function<void()>& job) {
+  const std::string title = stage_title(stages, index);
+  if (title.empty()) return job();
+  const auto text = [&title](const base::Error& error) { return concat(title, ": ", error.what()); };
+  try {
+    job();
+  } catch (const base::ConfigError& error) {
+    throw base::ConfigError(text(error));
+  } catch (const base::DataError& error) {
+    throw base::DataError(text(error));
+  } catch (const base::FileError& error) {
+    throw base::FileError(text(error));
+  }
+}
+
 bool go_on_in_data(const RunConfig& before, const RunConfig& after) {
   const TrainSection &first = before.train, &second = after.train;
   if (first.micro_batches * first.micro_batch_sequences != second.micro_batches * second.micro_batch_sequences) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +45,9 @@ std::string stages_text(const Stages& stages);
 
 // "stage align (1 of 3)"; empty for a run without stages.
 std::string stage_title(const Stages& stages, std::size_t index);
+
+// Runs `job`; errors in configuration, data and files that it throws name the stage.
+void in_stage(const Stages& stages, std::size_t index, const std::function<void()>& job);
 
 // Whether two stages take the same samples in the same order: the second goes on in the data where the first ended.
 bool go_on_in_data(const RunConfig& before, const RunConfig& after);

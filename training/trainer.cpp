@@ -1,8 +1,8 @@
 #include "training/trainer.h"
 
 #include <sys/resource.h>
-#include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,8 +10,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/trace.h"
-#include "parallel/gradient_norm.h"
-#include "parallel/micro_batch_tree.h"
 #include "parallel/replicas.h"
 #include "training/backward_order.h"
 #include "training/device_memory.h"
@@ -26,7 +24,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kMaxBlamed = 3;
+constexpr std::size_t kMaxBlamed = 3;
 constexpr double kTera = 1e12;
 
 double milliseconds_since(Clock::time_point start) {
@@ -89,9 +87,10 @@ Trainer::Trainer(const RunConfig& config, RunParts parts, StepSpan span)
   NamedTensors values;
   for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());
   parallel::broadcast_parameters(parts_.communicator, values);
-  reducer_ = make_reducer();
-  optimizer_ = std::make_unique<AdamW>(config_.optimizer, trained_, reducer_->layout(), parts_.communicator,
-                                       config_.parallel.sharded_optimizer);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : trained_) names.push_back(name);
+  engine_ = std::make_unique<StepEngine>(parts_.communicator, config_.parallel, config_.optimizer, trained_,
+                                         config_.train.micro_batches, backward_order(names));
 }
 
 Trainer::~Trainer() = default;
@@ -104,12 +103,12 @@ void Trainer::accept_other_tensors() {
   weights_->accept_other_tensors(tell);
   if (base_weights_) base_weights_->accept_other_tensors(tell);
   if (lora_weights_) lora_weights_->accept_other_tensors(tell);
-  optimizer_->accept_other_tensors(tell);
+  engine_->optimizer().accept_other_tensors(tell);
 }
 
 std::map<std::string, base::Stateful*> Trainer::state() {
   std::map<std::string, base::Stateful*> states = {{parts_.adapters ? "adapter" : "model", weights_.get()},
-                                                   {"optimizer", optimizer_.get()},
+                                                   {"optimizer", &engine_->optimizer()},
                                                    {"step_guard", &step_guard_}};
   if (base_weights_) states[kBaseState] = base_weights_.get();
   if (lora_weights_) states[kLoraState] = lora_weights_.get();
@@ -129,18 +128,17 @@ StepMetrics Trainer::step(int64_t step) {
   for (const Batch& batch : batches) {
     Loss loss = micro_batch_loss(batch, settings, counts);
     inject_loss_fault(loss, step);
-    run_backward(loss);
+    engine_->backward(loss.value);
     sums.push_back(loss.sums);
     sequences.push_back(std::move(loss.sequences));
   }
-  at::Tensor gradient = finish_reduction();
+  engine_->reduce();
   const GlobalLoss loss = global_loss(sums, counts);
 
-  const double norm = gradient_norm(parts_.communicator, reducer_->layout(), gradient, is_sharded());
+  const double norm = engine_->gradient_norm();
   const StepDecision decision = step_guard_.decide(
-      {.step = step, .loss = loss.loss, .gradient_norm = norm}, [&] { return blame(sums, gradient); },
-      parts_.communicator);
-  if (decision == StepDecision::update) update_weights(gradient, norm, settings);
+      {.step = step, .loss = loss.loss, .gradient_norm = norm}, [&] { return blame(sums); }, parts_.communicator);
+  if (decision == StepDecision::update) engine_->update(settings.learning_rate);
 
   metrics.loss = loss.loss;
   metrics.kl = loss.kl;
@@ -184,7 +182,7 @@ std::vector<SourceMetrics> Trainer::source_metrics(int64_t step, const std::vect
       numbers[6] += sums.alignment_count;
     }
   }
-  const auto total = parallel::sum_in_micro_batch_order(parts_.communicator, config_.train.micro_batches, values);
+  const std::vector<double> total = engine_->sum(values);
   const std::vector<double> epochs = parts_.training_data.source_epochs(step + 1);
   std::vector<SourceMetrics> metrics;
   for (size_t i = 0; i < names.size(); ++i) {
@@ -212,7 +210,7 @@ StepMetrics Trainer::begin_step(int64_t step) {
   step_start_ = Clock::now();
   parts_.executor.take_statistics();  // of evaluations
   waited_before_ms_ = parts_.executor.waited_ms();
-  communication_ms_ = 0.0;
+  engine_->begin();
   StepMetrics metrics;
   metrics.step = step;
   metrics.num_steps = num_steps_of_run();
@@ -228,16 +226,16 @@ int64_t Trainer::num_steps_of_run() const {
 void Trainer::end_step(StepMetrics& metrics, int64_t sequence_length) const {
   const double tokens =
       static_cast<double>(sequence_length * config_.train.micro_batch_sequences * config_.train.micro_batches);
-  const parallel::ReductionTimes& times = reducer_->times();
+  const parallel::ReductionTimes& times = engine_->reduction_times();
   metrics.step_ms = milliseconds_since(step_start_);
   metrics.tokens_per_second = tokens / (metrics.step_ms / 1000.0);
   metrics.match_wait_ms = parts_.executor.waited_ms() - waited_before_ms_;
   metrics.match_wait_share = metrics.match_wait_ms / metrics.step_ms;
-  metrics.communication_wait_ms = communication_ms_;
+  metrics.communication_wait_ms = engine_->communication_ms();
   metrics.gradient_communication_ms = times.communication_ms;
   metrics.exposed_communication = times.communication_ms > 0.0 ? times.exposed_ms / times.communication_ms : 0.0;
   metrics.memory_bytes = peak_memory_bytes();
-  metrics.optimizer_bytes = optimizer_->state_bytes();
+  metrics.optimizer_bytes = optimizer_bytes();
   if (const auto memory = device_memory(parts_.device)) {
     metrics.device_allocated_bytes = memory->allocated;
     metrics.device_reserved_bytes = memory->reserved;
@@ -265,62 +263,20 @@ double Trainer::flops_per_token(int64_t sequence_length) const {
   return token_flops(input).total();
 }
 
-std::unique_ptr<parallel::GradientReducer> Trainer::make_reducer() const {
-  std::vector<std::string> names;
-  std::vector<parallel::ReducedTensor> tensors;
-  for (const auto& [name, tensor] : trained_) {
-    names.push_back(name);
-    base::require<base::ConfigError>(tensor.scalar_type() == at::kFloat, "trained weights must be float32, but '", name,
-                                     "' is ", c10::toString(tensor.scalar_type()),
-                                     "; set model.compute_dtype: float32");
-    tensors.push_back(parallel::reduced_by_autograd(tensor));
-  }
-  return std::make_unique<parallel::GradientReducer>(parts_.communicator, config_.parallel, config_.train.micro_batches,
-                                                     std::move(tensors), backward_order(names));
-}
-
-void Trainer::run_backward(const Loss& loss) {
-  const base::PhaseScope phase(base::Phase::backward);
-  reducer_->run_backward([&] { torch::autograd::backward({loss.value}, {}); });
-}
-
-at::Tensor Trainer::finish_reduction() {
-  const base::PhaseScope phase(base::Phase::reduce);
-  const auto start = Clock::now();
-  at::Tensor gradient = reducer_->finish();
-  communication_ms_ += milliseconds_since(start);
-  return gradient;
-}
-
-void Trainer::update_weights(at::Tensor& gradient, double norm, const StepSettings& settings) {
-  const base::PhaseScope phase(base::Phase::optimizer);
-  clip_gradient(gradient, norm, config_.optimizer.clip);
-  optimizer_->step(gradient, settings.learning_rate);
-}
-
 // Which of this rank's micro-batches have a loss, and which of its parameters a gradient, that is not finite; empty
 // where all are.
-std::string Trainer::blame(const std::vector<LossSums>& sums, const at::Tensor& gradient) const {
+std::string Trainer::blame(const std::vector<LossSums>& sums) const {
   std::string text;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     if (std::isfinite(sums[i].kl) && std::isfinite(sums[i].ce) && std::isfinite(sums[i].alignment)) continue;
     text += base::concat(text.empty() ? "" : ", ", "the loss of micro-batch ",
-                         reducer_->owned().first + static_cast<int64_t>(i));
+                         engine_->owned().first + static_cast<int64_t>(i));
   }
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : trained_) names.push_back(name);
-  const parallel::FlatLayout& layout = reducer_->layout();
-  const auto pieces = is_sharded() ? layout.pieces_of_rank(parts_.communicator.rank()) : layout.whole_tensors();
-  std::string last;
-  int64_t num_tensors = 0;
-  for (const parallel::TensorPiece& piece : pieces) {
-    const std::string& name = names[piece.tensor];
-    const bool is_finite = at::isfinite(gradient.narrow(0, piece.offset, piece.size())).all().item<bool>();
-    if (is_finite || name == last) continue;
-    last = name;
-    if (++num_tensors <= kMaxBlamed) text += base::concat(text.empty() ? "" : ", ", "the gradient of '", name, "'");
+  const std::vector<std::string> names = engine_->not_finite();
+  for (std::size_t i = 0; i < std::min(names.size(), kMaxBlamed); ++i) {
+    text += base::concat(text.empty() ? "" : ", ", "the gradient of '", names[i], "'");
   }
-  if (num_tensors > kMaxBlamed) text += base::concat(" and of ", num_tensors - kMaxBlamed, " more");
+  if (names.size() > kMaxBlamed) text += base::concat(" and of ", names.size() - kMaxBlamed, " more");
   return text;
 }
 
@@ -342,7 +298,7 @@ void Trainer::require_finite_weights() const {
 std::vector<Batch> Trainer::load_micro_batches(int64_t step) const {
   const base::PhaseScope phase(base::Phase::data);
   const int64_t sequences = config_.train.micro_batch_sequences;
-  const auto [first, end] = reducer_->owned();
+  const auto [first, end] = engine_->owned();
   std::vector<Batch> batches;
   for (int64_t i = first; i < end; ++i) {
     batches.push_back(parts_.training_data.batch(step, i * sequences, sequences));
@@ -413,9 +369,7 @@ LossSums Trainer::sum_over_micro_batches(const std::vector<LossSums>& own) {
   for (const LossSums& sums : own) {
     values.push_back({sums.kl, sums.ce, sums.kl_count, sums.ce_count, sums.alignment, sums.alignment_count});
   }
-  const auto start = Clock::now();
-  const auto total = parallel::sum_in_micro_batch_order(parts_.communicator, config_.train.micro_batches, values);
-  communication_ms_ += milliseconds_since(start);
+  const std::vector<double> total = engine_->sum(values);
   return {total[0], total[1], total[2], total[3], total[4], total[5]};
 }
 

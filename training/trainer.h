@@ -15,7 +15,6 @@
 #include "models/adapter.h"
 #include "models/causal_model.h"
 #include "parallel/communicator.h"
-#include "parallel/gradient_reducer.h"
 #include "rosa/operator/host_executor.h"
 #include "training/alignment.h"
 #include "training/config.h"
@@ -24,6 +23,7 @@
 #include "training/losses.h"
 #include "training/metrics.h"
 #include "training/optimizer.h"
+#include "training/step_engine.h"
 #include "training/step_guard.h"
 #include "training/weight_state.h"
 
@@ -61,7 +61,7 @@ class Trainer {
   const NamedTensors& trained() const { return trained_; }
 
   // Memory of the optimiser's state on this rank.
-  int64_t optimizer_bytes() const { return optimizer_->state_bytes(); }
+  int64_t optimizer_bytes() const { return engine_->optimizer().state_bytes(); }
 
   StepGuard& step_guard() { return step_guard_; }
 
@@ -85,10 +85,6 @@ class Trainer {
   StepMetrics begin_step(int64_t step);
   void end_step(StepMetrics& metrics, int64_t sequence_length) const;
   double flops_per_token(int64_t sequence_length) const;
-  std::unique_ptr<parallel::GradientReducer> make_reducer() const;
-  void run_backward(const Loss& loss);
-  at::Tensor finish_reduction();
-  bool is_sharded() const { return config_.parallel.sharded_optimizer && parts_.communicator.world_size() > 1; }
   std::vector<Batch> load_micro_batches(int64_t step) const;
   Loss micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts) const;
   LossInput loss_input(const Batch& batch, Alignment* alignment) const;
@@ -97,8 +93,7 @@ class Trainer {
   LossSums global_counts(const std::vector<Batch>& batches);
   models::ForwardOptions training_options(const Batch& batch, const StepSettings& settings) const;
   GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);
-  std::string blame(const std::vector<LossSums>& sums, const at::Tensor& gradient) const;
-  void update_weights(at::Tensor& gradient, double norm, const StepSettings& settings);
+  std::string blame(const std::vector<LossSums>& sums) const;
   LossSums sum_over_micro_batches(const std::vector<LossSums>& own);
 
   int64_t num_steps_of_run() const;
@@ -107,8 +102,7 @@ class Trainer {
   RunParts parts_;
   StepSpan span_;
   NamedTensors trained_;
-  std::unique_ptr<parallel::GradientReducer> reducer_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<StepEngine> engine_;
   StepGuard step_guard_;
   std::unique_ptr<WeightState> weights_;
   std::unique_ptr<WeightState> base_weights_;  // trained beside adapters; null: none
@@ -116,7 +110,6 @@ class Trainer {
   // Of the step under way.
   std::chrono::steady_clock::time_point step_start_;
   double waited_before_ms_ = 0.0;
-  double communication_ms_ = 0.0;
 };
 
 }  // namespace rosa::training

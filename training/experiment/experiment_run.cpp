@@ -1,18 +1,16 @@
 #include "training/experiment/experiment_run.h"
 
-#include <torch/csrc/autograd/autograd.h>
-
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "parallel/gradient_norm.h"
-#include "parallel/micro_batch_tree.h"
 #include "parallel/replicas.h"
+#include "training/optimizer.h"
 #include "training/schedules.h"
 
 namespace rosa::training {
@@ -49,17 +47,11 @@ ExperimentRun::ExperimentRun(const ExperimentConfig& config, const ExperimentArm
       metrics_(folder_ / "metrics.jsonl") {
   const NamedTensors& parameters = task_->parameters();
   select_trained(parameters, {"*"}, config_.optimizer);  // for what it refuses
-  std::vector<parallel::ReducedTensor> tensors;
-  std::vector<size_t> placement;
-  for (const auto& [name, tensor] : parameters) {
-    placement.push_back(tensors.size());
-    tensors.push_back(parallel::reduced_by_autograd(tensor));
-  }
-  reducer_ = std::make_unique<parallel::GradientReducer>(communicator_, config_.parallel, config_.data.micro_batches,
-                                                         std::move(tensors), placement);
-  optimizer_ = std::make_unique<AdamW>(config_.optimizer, parameters, reducer_->layout(), communicator_,
-                                       config_.parallel.sharded_optimizer);
-  states_ = {{"model", &weights_}, {"optimizer", optimizer_.get()}, {"progress", &progress_}};
+  std::vector<size_t> placement(parameters.size());
+  std::iota(placement.begin(), placement.end(), size_t{0});
+  engine_ = std::make_unique<StepEngine>(communicator_, config_.parallel, config_.optimizer, parameters,
+                                         config_.data.micro_batches, placement);
+  states_ = {{"model", &weights_}, {"optimizer", &engine_->optimizer()}, {"progress", &progress_}};
   if (is_main_rank()) states_["metrics"] = &metrics_;
   if (task_->estimator() != nullptr) states_["estimator"] = task_->estimator();
 }
@@ -114,7 +106,7 @@ ExperimentRun::StepNumbers ExperimentRun::step(int64_t step) {
 // Forward, backward, sum over the ranks, clip, update; returns the loss over the global batch.
 double ExperimentRun::train(int64_t step) {
   const int64_t samples = config_.data.num_samples / config_.data.micro_batches;
-  const auto [first, end] = reducer_->owned();
+  const auto [first, end] = engine_->owned();
   std::vector<std::vector<double>> values;  // of each micro-batch: its loss, then the estimator's gradients
   for (int64_t i = first; i < end; ++i) {
     at::Tensor loss;
@@ -122,23 +114,17 @@ double ExperimentRun::train(int64_t step) {
       const base::PhaseScope phase(base::Phase::student_forward);
       loss = task_->loss(step, i * samples, samples);
     }
-    const base::PhaseScope phase(base::Phase::backward);
-    reducer_->run_backward([&] { torch::autograd::backward({loss}, {}); });
+    engine_->backward(loss);
     values.push_back({loss.item<double>()});
     take_estimator_gradients(task_->estimator(), values.back());
   }
-  const base::PhaseScope phase(base::Phase::reduce);
-  at::Tensor gradient = reducer_->finish();
-  const std::vector<double> sums =
-      parallel::sum_in_micro_batch_order(communicator_, config_.data.micro_batches, values);
-  const bool sharded = config_.parallel.sharded_optimizer && communicator_.world_size() > 1;
-  const double norm = parallel::gradient_norm(communicator_, reducer_->layout(), gradient, sharded);
+  engine_->reduce();
+  const std::vector<double> sums = engine_->sum(values);
+  const double norm = engine_->gradient_norm();
   base::require<base::NumericError>(std::isfinite(sums.front()) && std::isfinite(norm), "'", arm_.label, "', seed ",
                                     seed_, ", step ", step, ": loss ", sums.front(), ", gradient norm ", norm,
                                     "; expected finite numbers. Is the learning rate too high?");
-  const base::PhaseScope update_phase(base::Phase::optimizer);
-  clip_gradient(gradient, norm, config_.optimizer.clip);
-  optimizer_->step(gradient, schedule_value(config_.learning_rate, step, config_.experiment.num_steps));
+  engine_->update(schedule_value(config_.learning_rate, step, config_.experiment.num_steps));
   update_estimator(sums);
   return sums.front();
 }

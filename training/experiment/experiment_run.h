@@ -8,14 +8,13 @@
 #include <string>
 
 #include "parallel/communicator.h"
-#include "parallel/gradient_reducer.h"
 #include "training/checkpoint_writer.h"
 #include "training/experiment/experiment_config.h"
 #include "training/experiment/experiment_task.h"
 #include "training/experiment/run_progress.h"
 #include "training/metrics.h"
-#include "training/optimizer.h"
 #include "training/resume.h"
+#include "training/step_engine.h"
 #include "training/weight_state.h"
 
 namespace rosa::training {
@@ -63,8 +62,7 @@ class ExperimentRun {
   const std::filesystem::path folder_;
   parallel::Communicator& communicator_;
   std::unique_ptr<ExperimentTask> task_;
-  std::unique_ptr<parallel::GradientReducer> reducer_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<StepEngine> engine_;
   WeightState weights_;
   RunProgress progress_;
   JsonLinesFile metrics_;
