@@ -1,7 +1,6 @@
 #include "launch/accept_changed.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <sstream>
 #include <vector>
 
@@ -33,7 +32,7 @@ std::set<std::string> parse_accepted(const std::string& list) {
     name.erase(0, name.find_first_not_of(' '));
     name.erase(name.find_last_not_of(' ') + 1);
     if (name.empty()) continue;
-    const bool known = std::find(names.begin(), names.end(), name) != names.end();
+    const bool known = training::is_acceptable(name);
     const std::string nearest = known ? "" : nearest_acceptable(name, names);
     base::require<base::ConfigError>(
         known, "--accept-changed: there is no '", name, "'",

@@ -126,9 +126,13 @@ std::string parent_text(const std::optional<training::ParentCheckpoint>& parent)
 
 // The scheduled quantities of the next step, from the configuration in the checkpoint.
 void show_schedules(const Checkpoint& checkpoint) {
-  const training::RunConfig config =
-      load_run_config(checkpoint.folder() / "config.yaml", {}, ConfigUse::trained).config;
-  const int64_t step = checkpoint.manifest().info.step;
+  const training::Stages stages = load_run_config(checkpoint.folder() / "config.yaml", {}, ConfigUse::trained).stages;
+  const training::StagePlace place = training::place_of(checkpoint.state("progress"));
+  if (place.index >= static_cast<int64_t>(stages.size())) return;
+  const training::RunConfig& config = stages[static_cast<std::size_t>(place.index)].config;
+  const std::string title = training::stage_title(stages, static_cast<std::size_t>(place.index));
+  if (!title.empty()) std::cout << title << ", from step " << place.first_step << " on\n";
+  const int64_t step = checkpoint.manifest().info.step - place.first_step;
   const training::StepSettings settings = training::step_settings(config.schedules, step, config.train.num_steps);
   std::cout << "schedules at step " << step << " of " << config.train.num_steps << ": learning_rate "
             << settings.learning_rate << ", alpha " << settings.alpha << ", bits_tau " << settings.bits_tau

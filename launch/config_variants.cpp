@@ -28,6 +28,10 @@ std::shared_ptr<YamlNode> without(const YamlNode& map, const std::string& key) {
   return rest;
 }
 
+// Of which a run has one.
+constexpr std::pair<const char*, const char*> kAlternatives[] = {{"num_steps", "num_epochs"},
+                                                                 {"train_path", "sources"}};
+
 // Keys of both are `over`'s, but sections of both are merged. A key that one of the two holds twice stays twice, and is
 // told as that.
 YamlNodePtr laid_over(const YamlNodePtr& under, const YamlNodePtr& over) {
@@ -35,6 +39,13 @@ YamlNodePtr laid_over(const YamlNodePtr& under, const YamlNodePtr& over) {
   auto merged = std::make_shared<YamlNode>(*under);
   std::erase_if(merged->entries, [&over](const auto& entry) { return value_of(*over, entry.first->text) != nullptr; });
   for (const auto& [key, value] : over->entries) {
+    // One of the two takes the place of the other.
+    for (const auto& [left, right] : kAlternatives) {
+      for (const auto& [given, replaced] : {std::pair{left, right}, std::pair{right, left}}) {
+        const bool is_replaced = key->text == given && value_of(*over, replaced) == nullptr;
+        if (is_replaced) merged = without(*merged, replaced);
+      }
+    }
     const YamlNodePtr below = value_of(*under, key->text);
     merged->entries.emplace_back(key, below ? laid_over(below, value) : value);
   }
@@ -74,6 +85,9 @@ std::vector<ConfigVariant> ConfigInput::take_variants(const std::string& key) {
       const std::string place = where == "--set " ? where : concat(file, ":", item->line, ": ");
       require<ConfigError>(item->is_map(), place, key, ": expected a section ('- name: first', and its keys)");
       const YamlNodePtr given = value_of(*item, "name");
+      const auto is_name = [](const auto& entry) { return entry.first->text == "name"; };
+      require<ConfigError>(std::count_if(item->entries.begin(), item->entries.end(), is_name) <= 1, place, key,
+                           ": an entry has two names");
       require<ConfigError>(given != nullptr && given->is_scalar() && is_plain_name(given->text), place, key,
                            ": each entry needs a name of letters, digits, '-' and '_' (at most 40)");
       const bool is_new = std::none_of(variants.begin(), variants.end(),

@@ -106,6 +106,7 @@ class DryRun {
     // Where a run would skip a step and go on, the dry run has found what it looks for.
     for (training::Stage& stage : strict_stages_) {
       stage.config.failures.step_guard.on_non_finite = training::OnNonFinite::stop;
+      stage.config.logging.consumed_samples = false;  // nothing is
     }
   }
 
@@ -424,7 +425,8 @@ class DryRun {
   Finding disk(int64_t free_bytes) {
     const int64_t num_steps = training::num_steps(loaded_.stages);
     const int64_t every = config_.checkpoint.every > 0 ? config_.checkpoint.every : num_steps;
-    const int64_t num_all = (num_steps + every - 1) / every;
+    const auto num_borders = static_cast<int64_t>(loaded_.stages.size()) - 1;
+    const int64_t num_all = (num_steps + every - 1) / every + num_borders;
     const int64_t kept = config_.checkpoint.keep_last;
     // One more than are kept: the next is whole before the oldest goes.
     const int64_t num_checkpoints = kept > 0 ? std::min(num_all, kept) + 1 : num_all;

@@ -139,8 +139,10 @@ void ProgressDisplay::on_start(int64_t first_step, int64_t num_steps) {
   mean_step_ms_ = 0.0;
   sources_.clear();
   if (first_step >= num_steps) {
-    base::log_info(base::concat("the run is done: it has made ", first_step, " of ", num_steps,
-                                " steps. To train longer: --set train.num_steps=N --accept-changed num_steps"));
+    base::log_info(
+        base::concat("the run is done: it has made ", first_step, " of ", num_steps,
+                     " steps. To train longer: --set train.num_steps=N (in a stage: stages.NAME.train.num_steps=N) "
+                     "--accept-changed num_steps"));
   } else if (first_step > 0) {
     base::log_info(base::concat("going on from step ", first_step, " of ", num_steps));
   }

@@ -129,21 +129,28 @@ training::Stages load_stages(const std::vector<ConfigVariant>& variants, OneConf
   base::require<base::ConfigError>(use != ConfigUse::pretrain,
                                    "stages: rosa pretrain has none; they are of rosa train");
   training::Stages stages;
-  const auto common = flatten_config(describe_run(run.config));
-  text += "stages:\n";
+  std::vector<OneConfig> loaded;
   for (const ConfigVariant& variant : variants) {
-    OneConfig loaded;
     try {
-      loaded = load_one(variant.input, use, /*is_whole=*/true);
+      // First of all: a stage is not told what the rules say of a key that it may not have.
+      const OneConfig unchecked = load_one(variant.input, use, /*is_whole=*/false);
+      check_keys_of_stage({variant.name, unchecked.config, {variant.input.name(), unchecked.sources}}, run.config);
+      loaded.push_back(load_one(variant.input, use, /*is_whole=*/true));
     } catch (const base::ConfigError& error) {
       throw base::ConfigError(base::concat("stage '", variant.name, "': ", error.what()));
     }
-    training::Stage& stage =
-        stages.emplace_back(training::Stage{variant.name, loaded.config, {variant.input.name(), loaded.sources}});
-    check_keys_of_stage(stage, run.config);
-    const ConfigSources sources = sources_to_show(loaded);
-    const std::string changes = dump_changes(describe_run(loaded.config), common, sources, 2);
-    text += base::concat("  - name: ", variant.name, "  # ", stages.size(), " of ", variants.size(), "\n", changes);
+    const OneConfig& one = loaded.back();
+    stages.push_back({variant.name, one.config, {variant.input.name(), one.sources}});
+  }
+  // What stands above the stages is the number of steps of all of them, for whoever reads it.
+  run.config.train.num_steps = num_steps(stages);
+  run.config.train.num_epochs = 0;
+  run.sources["train.num_steps"] = "of all stages";
+  const auto common = flatten_config(describe_run(run.config));
+  text = "stages:\n";
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    text += base::concat("  - name: ", stages[i].name, "  # ", i + 1, " of ", stages.size(), "\n",
+                         dump_changes(describe_run(loaded[i].config), common, sources_to_show(loaded[i]), 2));
   }
   note_trained_base(stages);
   return stages;
@@ -160,10 +167,10 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
   // Of a run with stages the rules are kept by each of these: the run alone may lack what all of them give.
   OneConfig run = load_one(input, use, /*is_whole=*/variants.empty());
   LoadedConfig loaded;
-  loaded.text = dump_config(describe_run(run.config), sources_to_show(run));
   loaded.length = run.length;
   loaded.stages = variants.empty() ? training::Stages{{"", run.config, {input.name(), run.sources}}}
                                    : load_stages(variants, run, use, loaded.text);
+  loaded.text = dump_config(describe_run(run.config), sources_to_show(run)) + loaded.text;
   loaded.config = loaded.stages.front().config;
   loaded.origin = loaded.stages.front().origin;
   return loaded;

@@ -76,7 +76,7 @@ void check_output_of(const SelectOptions& options, const training::RunConfig& co
 // The student of a configuration before its training.
 TrainedRun untrained(const LoadedConfig& loaded, parallel::Communicator& communicator) {
   TrainedRun run;
-  run.config = loaded.config;
+  run.config = loaded.stages.back().config;  // what a run with stages ends as
   base::ConfigProblems problems;
   training::check_sizes_with_model(problems, run.config, training::Objective::distill,
                                    training::model_config_of(run.config, training::Objective::distill),

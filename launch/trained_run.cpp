@@ -45,7 +45,8 @@ TrainedRun load_trained_run(const TrainedRunRequest& request, parallel::Communic
   TrainedRun run;
   const training::Stages stages =
       load_run_config(config_file(request.folder), request.overrides, ConfigUse::trained).stages;
-  run.config = stages[stage_of(request, stages)].config;
+  const training::Stage& stage = stages[stage_of(request, stages)];
+  run.config = stage.config;
   // The folder may have been moved or copied since it was written.
   run.config.run.folder = request.folder.string();
   run.config.checkpoint.resume =
@@ -58,7 +59,7 @@ TrainedRun load_trained_run(const TrainedRunRequest& request, parallel::Communic
   run.num_steps_done = training::load_trained_weights(run.config, run.objects,
                                                       {.accepted = request.accepted,
                                                        .held_out_data = !has_other_data,
-                                                       .stages = stages.size() > 1 ? &stages : nullptr,
+                                                       .stage = stage.name,
                                                        .read_recipe = recorded_recipe});
   return run;
 }

@@ -4,6 +4,8 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "training/plan/gradient_flow.h"
+#include "training/plan/sizes.h"
 
 namespace rosa::training {
 
@@ -31,6 +33,28 @@ void check_alignment(base::ConfigProblems& problems, const RunConfig& config, co
   problems.require(loss.alignment_of == AlignmentOf::hidden || !config.train.activation_checkpointing,
                    {"loss.alignment_of", "train.activation_checkpointing"},
                    "is attention, which a layer that is run again does not keep; take hidden, or no checkpointing");
+}
+
+void check_alignment_learns(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model) {
+  const LossConfig& loss = config.loss;
+  if (loss.alignment == 0 || loss.output > 0) return;
+  const RunSizes sizes(config, Objective::distill, model);
+  const GradientFlow flow = gradient_flow(model, sizes.adapter(), sizes.trained(), /*is_fed=*/loss.has_fed_forward());
+  const std::vector<double> weights = alignment_weights(config, model.num_hidden_layers);
+  bool learns = false;
+  for (size_t i = 0; i < flow.layers.size(); ++i) {
+    const LayerFlow& layer = flow.layers[i];
+    const bool has_gradient =
+        loss.alignment_of == AlignmentOf::hidden ? layer.output : layer.o_proj.output() || layer.adapter_o.output();
+    learns = learns || (weights[i] > 0 && has_gradient);
+  }
+  const std::string last = models::adapter_weight_name(model.num_hidden_layers, "");
+  const bool trains_last = std::any_of(sizes.trained().begin(), sizes.trained().end(), [&](const std::string& name) {
+    return name.starts_with(last) || name == "model.norm.weight";
+  });
+  learns = learns || (weights.back() > 0 && (flow.last_hidden || trains_last));
+  problems.require(learns, {"loss.alignment_layers", "loss.alignment_input", "adapter.layers", "train.trainable"},
+                   "selects layers in which nothing is trained: there is nothing to learn");
 }
 
 void check_alignment_with(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model,

@@ -17,6 +17,8 @@ namespace rosa::training {
 
 // What the loss needs of the model, and of a teacher of its own.
 void check_alignment(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model);
+// Whether anything that is trained has a part in it; patterns and adapters are good.
+void check_alignment_learns(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model);
 void check_alignment_with(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model,
                           const models::ModelConfig& teacher);
 

@@ -222,8 +222,6 @@ const std::string& teacher_dtype(const RunConfig& config) {
 void check(base::ConfigProblems& problems, const FailuresSection& config) { check(problems, config.watchdog); }
 
 void check(base::ConfigProblems& problems, const TrainSection& config) {
-  problems.require(!config.trainable.empty() || !config.trainable_base.empty(), {"trainable", "trainable_base"},
-                   "is empty: nothing would be trained");
   problems.require(config.num_epochs == 0 || config.num_steps == 0, {"num_epochs", "num_steps"}, "is ",
                    config.num_epochs, ", but ", problems.full_key("num_steps"), " is ", config.num_steps,
                    ": give one of the two");
@@ -330,6 +328,8 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
   problems.section("adapter", config.adapter);
   problems.section("data", config.data);
   problems.section("train", config.train);
+  const bool trains = !config.train.trainable.empty() || !config.train.trainable_base.empty() || config.lora.rank > 0;
+  problems.require(trains, {"train.trainable", "train.trainable_base"}, "is empty: nothing would be trained");
   problems.section("lora", config.lora);
   problems.section("loss", config.loss);
   problems.section("optimizer", config.optimizer);

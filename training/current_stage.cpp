@@ -60,7 +60,7 @@ void CurrentStage::enter(const StagePlace& place) {
   if (objects_.adapters) objects_.adapters->use_estimator(config().adapter);
   trainer_ = std::make_unique<Trainer>(
       config(), parts(),
-      StepSpan{.stage = stage().name, .first_step = place.first_step, .num_steps_of_run = num_steps(stages_)});
+      StepSpan{.stage = stage().name, .first_step = place.first_step, .num_steps_of_run = num_steps(stages_, place)});
   if (counted) trainer_->step_guard().follow(*counted);
   if (config().train.early_stop.patience > 0) early_stop_.emplace(config().train.early_stop);
 }
@@ -95,8 +95,11 @@ IdentityFields CurrentStage::identity(const Stages& stages, Objective objective)
   const bool from_scratch = objective == Objective::pretrain && first.model.from_scratch;
   IdentityFields fields =
       identity_fields(first, from_scratch, *objects_.model, *data_of(0).training, *data_of(0).held_out);
-  if (objective == Objective::distill) fields.values.erase(kDecayOfBase);
-  fields.values["stages"] = stages_text(stages);
+  for (const auto& entry : recipe_values(first)) fields.values.erase(entry.first);
+  fields.values.merge(recipe_of_stages(stages));
+  if (objective == Objective::distill) {
+    std::erase_if(fields.values, [](const auto& entry) { return entry.first.ends_with(kDecayOfBase); });
+  }
   if (stages.size() > 1) fields.values["data"] = content_of_training_data();
   return fields;
 }

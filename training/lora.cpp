@@ -18,6 +18,8 @@ void describe(base::FieldVisitor& visitor, LoraSection& config) {
 }
 
 void check(base::ConfigProblems& problems, const LoraSection& config) {
+  problems.require(config.rank > 0 || config.patterns.empty(), {"rank", "patterns"}, "is 0, but ",
+                   problems.full_key("patterns"), " names projections: give it a rank, or leave them out");
   problems.require(config.rank == 0 || !config.patterns.empty(), {"patterns", "rank"}, "is empty, but ",
                    problems.full_key("rank"), " is ", config.rank,
                    ": name projections, as in [\"*.q_proj.weight\", \"*.v_proj.weight\"]");
@@ -66,13 +68,12 @@ void check_lora(base::ConfigProblems& problems, const RunConfig& config, const m
                                                  ", which is no linear projection of a layer; name these, as in ",
                                                  "*.q_proj.weight or *.mlp.*_proj.weight"));
   }
-  const std::vector<std::string> whole = trained_base_names(config.train, model);
   for (const std::string& name : lora_targets(config.lora, model)) {
     const std::vector<int64_t>& shape = shapes.at(name);
     const bool fits = config.lora.rank <= std::min(shape[0], shape[1]);
     problems.require(fits, {"lora.rank"}, "is ", config.lora.rank, ", but ", name, " is a matrix of ", shape[0], " x ",
                      shape[1], ", of rank ", std::min(shape[0], shape[1]), " at most");
-    const bool is_twice = std::find(whole.begin(), whole.end(), name) != whole.end();
+    const bool is_twice = matches_any(name, config.train.trainable_base);
     problems.require(!is_twice, {"lora.patterns", "train.trainable_base"}, "names ", name,
                      ", which train.trainable_base trains at full rank: take it out of one of the two");
     if (!fits || is_twice) return;  // the first is enough

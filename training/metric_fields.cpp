@@ -102,7 +102,8 @@ std::string metrics_reference() {
       table(layer_fields()),
       "\n## A source\n\n`sources` of a step, where `data.sources` mixes several: one entry each, with its `name`.\n\n",
       table(source_fields()),
-      "\n## An evaluation\n\n`\"kind\": \"evaluation\"`. `step` is the number of steps done before it. Where "
+      "\n## An evaluation\n\n`\"kind\": \"evaluation\"`. `step` is the number of steps done before it, `stage` as "
+      "above. Where "
       "`evaluation.suite` ran, `suite` has its figures by name, as in `needle/exact`, means over lengths and depths, "
       "and "
       "`suite_rows` all of them ([evaluation.md](evaluation.md)).\n\n",

@@ -52,6 +52,7 @@ std::string metrics_line(const StepMetrics& metrics) {
 std::vector<std::string> metrics_lines(const EvaluationMetrics& metrics) {
   nlohmann::ordered_json json = {{"kind", "evaluation"}, {"step", metrics.step}};
   add_fields(json, evaluation_fields(), metrics);
+  if (!metrics.stage.empty()) json["stage"] = metrics.stage;
   if (!metrics.suite.empty()) {
     json["suite"] = metrics.suite;
     json["suite_rows"] = nlohmann::ordered_json::parse(metrics.suite_rows);

@@ -68,7 +68,8 @@ struct TextSample {
 
 // Cross-entropy in nats over held-out tokens, student with the hard operator.
 struct EvaluationMetrics {
-  int64_t step = 0;  // number of steps done before it
+  int64_t step = 0;        // number of steps done before it
+  std::string stage = {};  // its name, in a run of several
   double ce = 0.0;
   double perplexity = 0.0;
   int64_t num_tokens = 0, num_sequences = 0;  // what the figures stand on

@@ -15,6 +15,7 @@
 #include "training/checkpoint_writer.h"
 #include "training/current_stage.h"
 #include "training/fault_injection.h"
+#include "training/lora.h"
 #include "training/progress.h"
 #include "training/resume.h"
 #include "training/run_folder.h"
@@ -22,6 +23,7 @@
 #include "training/run_length.h"
 #include "training/save_fault.h"
 #include "training/text_samples.h"
+#include "training/trained_base.h"
 
 namespace rosa::training {
 namespace {
@@ -129,7 +131,7 @@ class Run {
   }
 
   void tell_start() {
-    observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, num_steps(stages_)); });
+    observe([&](TrainingObserver& o) { o.on_start(progress_.num_steps_done, num_steps(stages_, stage_.place())); });
     stage_.start_consumed_log(progress_.num_steps_done);
   }
 
@@ -148,11 +150,16 @@ class Run {
     });
   }
 
-  // Those of the run that the checkpoint has: one from before train.early_stop was set has no state of it.
+  // Those of the run that the checkpoint has: one from before train.early_stop was set has no state of it, and where
+  // other tensors are accepted, what is trained beside the adapters may start anew.
   States states_in(const Checkpoint& checkpoint) const {
     States states = states_;
     const auto names = checkpoint.state_names();
-    if (std::find(names.begin(), names.end(), "early_stop") == names.end()) states.erase("early_stop");
+    const bool accepts_others = identity_.accepts_other_tensors();
+    for (const char* name : {"early_stop", kBaseState, kLoraState}) {
+      const bool may_lack = accepts_others || std::string_view(name) == "early_stop";
+      if (may_lack && std::find(names.begin(), names.end(), name) == names.end()) states.erase(name);
+    }
     return states;
   }
 
@@ -239,7 +246,7 @@ class Run {
         if (!states_.contains(name)) o.on_notice("the checkpoint's state '" + name + "' is not used by this run");
       }
       o.on_notice(base::concat("resumed from ", checkpoint.folder().string(), " (run ", point.record.run_id, ") after ",
-                               progress_.num_steps_done, " of ", num_steps(stages_), " steps"));
+                               progress_.num_steps_done, " of ", num_steps(stages_, stage_.place()), " steps"));
       if (!stage_.title().empty()) o.on_notice(stage_.title());
     });
     go_on_from(resume_request(), point);
@@ -283,6 +290,7 @@ class Run {
 
   void evaluate() {
     EvaluationMetrics evaluation = stage_.trainer().evaluate(progress_.num_steps_done);
+    evaluation.stage = stage_.stage().name;
     if (suite_is_due()) {
       const base::PhaseScope phase(base::Phase::evaluation);
       context_.run_suite(stage_.config(), stage_.parts(), evaluation);

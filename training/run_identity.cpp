@@ -24,6 +24,7 @@ Values values_of(RunConfig config, const std::set<Role>& roles) {
 }
 
 constexpr const char* kRun = "run";  // the run's id, not the section
+constexpr const char* kStageNames = "stages";
 constexpr const char* kGlobalBatch = "global_batch";
 constexpr const char* kFromScratch = "from scratch";
 
@@ -159,7 +160,28 @@ std::vector<std::string> acceptable_names() {
   return {names.begin(), names.end()};
 }
 
+namespace {
+
+constexpr const char* kStages = "stages.";
+
+// What is behind "stages.NAME."; empty for another key.
+std::string key_of_stage(const std::string& name) {
+  if (!name.starts_with(kStages)) return "";
+  const size_t dot = name.find('.', std::string_view(kStages).size());
+  return dot == std::string::npos ? "" : name.substr(dot + 1);
+}
+
+}  // namespace
+
+bool is_acceptable(const std::string& name) {
+  const std::vector<std::string> names = acceptable_names();
+  const std::string key = key_of_stage(name);
+  const bool is_stage = name == "stages" || (key.empty() && name.starts_with(kStages));
+  return is_stage || std::find(names.begin(), names.end(), key.empty() ? name : key) != names.end();
+}
+
 bool covers(const std::set<std::string>& accepted, const std::string& name) {
+  if (const std::string key = key_of_stage(name); !key.empty() && covers(accepted, key)) return true;
   if (accepted.contains(name)) return true;
   for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
     const std::string section = name.substr(0, dot);
@@ -184,6 +206,10 @@ bool RunIdentity::accepts_other_tensors() const {
                                                "adapter.bias",
                                                "adapter.no_match_embedding",
                                                "train.trainable",
+                                               "train.trainable_base",
+                                               "lora.rank",
+                                               "lora.patterns",
+                                               "stages",
                                                "lora.patterns",
                                                "optimizer.groups",
                                                "optimizer.rate_patterns",
@@ -209,6 +235,8 @@ void RunIdentity::load_state(const base::StateDict& state) {
     for (const auto& [name, value] : fields_.earlier_form) now[name] = value;
   }
   saved.insert(known_.begin(), known_.end());
+  // A run from before there were stages had none.
+  if (now.contains(kStageNames)) saved.emplace(kStageNames, "none");
   std::set<std::string> changed;
   unrecorded_.clear();
   for (const auto& [name, value] : now) {

@@ -25,6 +25,9 @@ const std::map<std::string, std::string>& content_names();
 // Everything that may be accepted: keys, sections, contents, and groups of keys (num_steps, global_batch ...).
 std::vector<std::string> acceptable_names();
 
+// Whether a name is one of these, "stages", a stage ("stages.align"), or a key of one ("stages.align.loss.beta").
+bool is_acceptable(const std::string& name);
+
 // Whether one of the names `accepted` stands for `name`: itself, a section that it is in, or a group.
 bool covers(const std::set<std::string>& accepted, const std::string& name);
 

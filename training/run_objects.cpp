@@ -19,6 +19,7 @@
 #include "training/automaton_threads.h"
 #include "training/checkpoint_store.h"
 #include "training/lora.h"
+#include "training/stages.h"
 #include "training/tokenizer_rules.h"
 #include "training/trained_base.h"
 #include "training/weight_state.h"
@@ -77,13 +78,14 @@ fs::path adapter_file(const fs::path& source) {
 }
 
 // What weights belong to, beside which they would be scored wrongly without a word.
-IdentityFields fields_of_weights(const RunConfig& config, const DataSource& held_out_data, bool compare_held_out) {
+IdentityFields fields_of_weights(const RunConfig& config, const std::string& stage, const DataSource& held_out_data,
+                                 bool compare_held_out) {
   IdentityFields fields;
   fields.values = model_contents(config.model.folder);
   for (const auto& [key, value] : recipe_values(config)) {
     const bool decides = key.starts_with("adapter.") || key.starts_with("student.") || key.starts_with("model.") ||
                          key.starts_with("lora.");
-    if (decides) fields.values[key] = value;
+    if (decides) fields.values[key_in_stage(stage, key)] = value;
   }
   if (!compare_held_out || held_out_data.content().empty()) return fields;
   fields.values["held_out_data"] = held_out_data.content();
@@ -274,10 +276,7 @@ void load_lora(const Checkpoint& checkpoint, models::AdapterSet& adapters) {
 int64_t load_trained_weights(const RunConfig& config, RunObjects& objects, const WeightsComparison& comparison) {
   const std::string& named = config.checkpoint.resume;
   const CheckpointStore store(fs::path(config.run.folder) / "checkpoints");
-  // The identity of a run tells the first stage's values, and what others have otherwise.
-  IdentityFields fields = fields_of_weights(comparison.stages != nullptr ? comparison.stages->front().config : config,
-                                            *objects.held_out_data, comparison.held_out_data);
-  if (comparison.stages != nullptr) fields.values["stages"] = stages_text(*comparison.stages);
+  IdentityFields fields = fields_of_weights(config, comparison.stage, *objects.held_out_data, comparison.held_out_data);
   if (objects.own_teacher && !config.teacher.folder.empty())
     fields.values["teacher"] = model_contents(config.teacher.folder).at("model");
   if (fs::is_regular_file(named)) {

@@ -16,7 +16,6 @@
 #include "training/evaluation.h"
 #include "training/run_identity.h"
 #include "training/run_rules.h"
-#include "training/stages.h"
 
 namespace rosa::training {
 
@@ -69,7 +68,7 @@ void load_start_weights(const RunConfig& config, models::AdapterSet& adapters);
 struct WeightsComparison {
   std::set<std::string> accepted = {};  // what may differ (run_identity.h)
   bool held_out_data = true;            // false: it is meant to be another
-  const Stages* stages = nullptr;       // of the run; null: it has none
+  std::string stage = {};               // of the run, that `config` is of; empty: it has none
   RecipeReader read_recipe = {};
 };
 

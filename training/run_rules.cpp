@@ -247,6 +247,7 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   if (distills) check_lora(problems, config, model);
   check_patterns(problems, trainable_names(config, objective, model),
                  distills ? trained_patterns(config, model) : config.train.trainable, config.optimizer);
+  if (distills && problems.all().empty()) check_alignment_learns(problems, config, model);
 }
 
 void check_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,

@@ -48,8 +48,14 @@ std::string keys_of_stages() {
 
 void check_keys_of_stage(const Stage& stage, const RunConfig& run) {
   const auto common = all_values(run), own = all_values(stage.config);
-  for (const auto& [key, value] : own) {
-    if (value == common.at(key) || is_key_of_stage(key)) continue;
+  const auto is_wrong = [&](const auto& entry) {
+    return entry.second != common.at(entry.first) && !is_key_of_stage(entry.first);
+  };
+  // A recipe changes many others.
+  auto first = own.find("recipe");
+  if (!is_wrong(*first)) first = std::find_if(own.begin(), own.end(), is_wrong);
+  if (first != own.end()) {
+    const std::string& key = first->first;
     const auto source = stage.origin.sources.find(key);
     throw base::ConfigError(concat(source == stage.origin.sources.end() ? "" : source->second + ": ", key,
                                    ": is the same in the whole run, and stage '", stage.name,
@@ -72,17 +78,27 @@ int64_t num_steps(const Stages& stages) {
   return sum;
 }
 
-std::string stages_text(const Stages& stages) {
-  if (stages.size() == 1 && stages.front().name.empty()) return "none";
-  const auto first = recipe_values(stages.front().config);
-  std::string text;
-  for (const Stage& stage : stages) {
-    text += concat(text.empty() ? "" : "; ", stage.name, ":");
-    for (const auto& [key, value] : recipe_values(stage.config)) {
-      if (value != first.at(key)) text += concat(" ", key, "=", value);
-    }
+int64_t num_steps(const Stages& stages, const StagePlace& place) {
+  int64_t sum = place.first_step;
+  for (auto i = static_cast<std::size_t>(place.index); i < stages.size(); ++i) {
+    sum += stages[i].config.train.num_steps;
   }
-  return text;
+  return sum;
+}
+
+std::string key_in_stage(const std::string& stage, const std::string& key) {
+  return stage.empty() || !is_key_of_stage(key) ? key : concat("stages.", stage, ".", key);
+}
+
+std::map<std::string, std::string> recipe_of_stages(const Stages& stages) {
+  std::map<std::string, std::string> values;
+  std::string names;
+  for (const Stage& stage : stages) {
+    if (!stage.name.empty()) names += concat(names.empty() ? "" : ", ", stage.name);
+    for (const auto& [key, value] : recipe_values(stage.config)) values[key_in_stage(stage.name, key)] = value;
+  }
+  values["stages"] = names.empty() ? "none" : names;
+  return values;
 }
 
 std::string stage_title(const Stages& stages, std::size_t index) {

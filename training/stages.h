@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/config_problems.h"
 #include "training/config.h"
+#include "training/progress.h"
 
 namespace rosa::training {
 
@@ -38,10 +40,15 @@ void note_trained_base(Stages& stages);
 
 // Steps of the whole run, where no stage ends early.
 int64_t num_steps(const Stages& stages);
+// The same of a run that is at `place`, whatever the stages before took.
+int64_t num_steps(const Stages& stages, const StagePlace& place);
 
-// What the later stages have otherwise than the first, as one text: "distil: loss.distill_alpha=1 train.num_steps=200;
-// finish: ...", after the names. "none" for a run without stages.
-std::string stages_text(const Stages& stages);
+// Every key of the recipe with its value; of a run with stages, those that a stage may override by "stages.NAME.KEY",
+// and the names of all under "stages" ("none" without).
+std::map<std::string, std::string> recipe_of_stages(const Stages& stages);
+
+// "stages.align.loss.beta" for a key that a stage may override; the key itself for another, and without a stage.
+std::string key_in_stage(const std::string& stage, const std::string& key);
 
 // "stage align (1 of 3)"; empty for a run without stages.
 std::string stage_title(const Stages& stages, std::size_t index);

@@ -50,6 +50,9 @@ StepEngine::StepEngine(parallel::Communicator& communicator, const parallel::Par
       optimizer_(optimizer, trained, reducer_.layout(), communicator, parallel.sharded_optimizer) {}
 
 void StepEngine::backward(const at::Tensor& loss) {
+  base::require<base::ConfigError>(loss.requires_grad(),
+                                   "the loss depends on nothing that is trained: look at "
+                                   "train.trainable and what loss.* asks for");
   const base::PhaseScope phase(base::Phase::backward);
   reducer_.run_backward([&] { torch::autograd::backward({loss}, {}); });
 }

@@ -93,8 +93,8 @@ TEST_F(StagesCommand, TheResolvedTextReadsBackAsTheSame) {
   const LoadedConfig loaded = load({"stages.second.optimizer.groups=[{pattern: \"*.o_proj.*\", rate: 0.5}]"});
   std::ofstream(folder_ / "resolved.yaml") << loaded.text;
   const LoadedConfig again = load_run_config(folder_ / "resolved.yaml", {}, ConfigUse::distill);
-  EXPECT_EQ(training::stages_text(again.stages), training::stages_text(loaded.stages));
-  EXPECT_THAT(training::stages_text(again.stages), HasSubstr("0.5"));
+  EXPECT_EQ(training::recipe_of_stages(again.stages), training::recipe_of_stages(loaded.stages));
+  EXPECT_THAT(training::recipe_of_stages(again.stages).at("stages.second.optimizer.groups"), HasSubstr("0.5"));
   EXPECT_EQ(training::recipe_values(again.config), training::recipe_values(loaded.config));
 }
 
@@ -107,6 +107,9 @@ TEST_F(StagesCommand, WhatIsWrongIsNamedWithItsPlace) {
               HasSubstr("run.yaml:11: stages: each entry needs a name"));
   EXPECT_THAT(refusal("stages:\n  - name: a/b\n"), HasSubstr("each entry needs a name"));
   EXPECT_THAT(refusal("stages:\n  - name: a\n  - name: a\n"), HasSubstr("two entries have the name 'a'"));
+  EXPECT_THAT(refusal("stages:\n  - name: a\n    name: b\n"), HasSubstr("an entry has two names"));
+  EXPECT_THAT(refusal("stages:\n  - name: a\n    lora: {rank: 2}\n"), HasSubstr("lora.rank: is the same in the whole"));
+  EXPECT_THAT(refusal("stages:\n  - name: a\n    recipe: rosa_soft\n"), HasSubstr("recipe: is the same in the whole"));
   EXPECT_THAT(refusal("stages: {name: a}\n"), HasSubstr("expected a list of sections"));
   EXPECT_THAT(refusal("stages: [align, distil]\n"), HasSubstr("expected a section"));
   EXPECT_THAT(refusal("stages:\n  - name: a\n", {"stages.b.train.num_steps=1"}), HasSubstr("with NAME one of a"));
@@ -145,6 +148,35 @@ TEST_F(StagesCommand, EachCheckpointIsScoredAsItsStageHasIt) {
   const testing::JobResult dry = run_rosa({"train", file().string(), "--dry-run"});
   EXPECT_EQ(dry.exit_code, 0) << dry.output;
   EXPECT_THAT(dry.output, HasSubstr("loss, stage second (2 of 2)"));
+}
+
+TEST_F(StagesCommand, WhatIsStillToComeMayChange) {
+  ASSERT_EQ(run_rosa({"train", file().string()}).exit_code, 0);
+  const testing::JobResult refused = run_rosa({"train", file().string(), "--set", "stages.second.train.num_steps=4"});
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.output, HasSubstr("stages.second.train.num_steps: the checkpoint has '2', this run has '4'"));
+  const testing::JobResult longer =
+      run_rosa({"train", file().string(), "--set", "stages.second.train.num_steps=4", "--accept-changed", "num_steps"});
+  EXPECT_EQ(longer.exit_code, 0) << longer.output;
+  EXPECT_THAT(longer.output, HasSubstr("after 5 of 7 steps"));
+  // A stage that is past leaves its steps as they were.
+  const testing::JobResult past = run_rosa({"train", file().string(), "--set", "stages.first.train.num_steps=1",
+                                            "stages.second.train.num_steps=5", "--accept-changed", "stages"});
+  EXPECT_EQ(past.exit_code, 0) << past.output;
+  EXPECT_THAT(past.output, HasSubstr("after 7 of 8 steps"));
+  EXPECT_THAT(run_rosa({"checkpoint", "show", (folder_ / "run" / "checkpoints" / "step_00000005").string()}).output,
+              AllOf(HasSubstr("stage second (2 of 2), from step 3 on"), HasSubstr("schedules at step 2 of 2")));
+  EXPECT_THAT(run_rosa({"train", file().string(), "--accept-changed", "stagez"}).output,
+              HasSubstr("there is no 'stagez'"));
+}
+
+TEST_F(StagesCommand, AStageReplacesEpochsBySteps) {
+  write("stages:\n  - name: a\n    train: {num_steps: 4}\n");
+  std::string text = testing::text_of_file(file());
+  text.replace(text.find("train: {micro_batches: 2}"), 25, "train: {micro_batches: 2, num_epochs: 3}");
+  std::ofstream(file()) << text;
+  EXPECT_EQ(load().stages[0].config.train.num_steps, 4);
+  EXPECT_EQ(load().stages[0].config.train.num_epochs, 0);
 }
 
 TEST_F(StagesCommand, PretrainingHasNone) {

@@ -214,6 +214,17 @@ TEST_F(AlignmentTest, WhatDoesNotFitIsRefused) {
   config.train.activation_checkpointing = false;
   config.adapter.place = models::AdapterPlace::mlp;
   EXPECT_THAT(refusal(config), HasSubstr("take hidden"));
+  // Layers in which nothing is trained.
+  config = this->config();
+  config.adapter.layers = {0};
+  config.loss.alignment_layers = {0.0, 1.0, 0.0};
+  EXPECT_THAT(refusal(config), HasSubstr("nothing is trained"));
+  config.loss.alignment_input = AlignmentInput::student;
+  EXPECT_EQ(refusal(config), "") << "what comes from layer 0 is trained";
+  config.loss.alignment_input = AlignmentInput::teacher;
+  config.adapter.layers = {};
+  config.loss.alignment_layers = {0.0, 0.0, 0.0, 1.0};
+  EXPECT_THAT(refusal(config), HasSubstr("nothing is trained"));
   config = this->config();
   config.loss.alignment = 0.0;
   EXPECT_THAT(refusal(config), HasSubstr("there is nothing to learn"));

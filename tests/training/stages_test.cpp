@@ -204,8 +204,8 @@ TEST_F(StagesTest, AChangedStageIsNamedOnResume) {
     train(changed, recorder);
     FAIL() << "a change went unseen";
   } catch (const base::CheckpointError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("stages: the checkpoint has 'first:; second:"));
-    EXPECT_THAT(error.what(), HasSubstr("loss.temperature=2"));
+    EXPECT_THAT(error.what(), HasSubstr("stages.second.loss.temperature: the checkpoint has '1"));
+    EXPECT_THAT(error.what(), HasSubstr("add --accept-changed stages.second.loss.temperature;"));
   }
   EXPECT_EQ(train(changed, recorder, 0, nullptr, {"stages"}), RunOutcome::finished);
   // Without them it is another run, too.

@@ -155,9 +155,12 @@ void check_repeats(base::ConfigProblems& problems, const DataConfig& config) {
   problems.require(config.repeat_min_tokens <= config.repeat_max_tokens, {"repeat_min_tokens", "repeat_max_tokens"},
                    "is ", config.repeat_min_tokens, ", more than ", problems.full_key("repeat_max_tokens"), ", ",
                    config.repeat_max_tokens);
-  problems.require(2 * config.repeat_min_tokens <= config.sequence_length, {"repeat_min_tokens", "sequence_length"},
-                   "is ", config.repeat_min_tokens, ": no sequence of ", config.sequence_length,
-                   " tokens holds such a passage twice");
+  std::vector<int64_t> lengths = config.curriculum_sequence_lengths;
+  lengths.push_back(config.sequence_length);
+  const int64_t shortest = *std::min_element(lengths.begin(), lengths.end());
+  problems.require(2 * config.repeat_min_tokens <= shortest,
+                   {"repeat_min_tokens", "sequence_length", "curriculum_sequence_lengths"}, "is ",
+                   config.repeat_min_tokens, ": no sequence of ", shortest, " tokens holds such a passage twice");
 }
 
 void check_sources(base::ConfigProblems& problems, const DataConfig& config) {
