@@ -68,8 +68,7 @@ struct TextSample {
 
 // Cross-entropy in nats over held-out tokens, student with the hard operator.
 struct EvaluationMetrics {
-  int64_t step = 0;        // number of steps done before it
-  std::string stage = {};  // its name, in a run of several
+  int64_t step = 0;  // number of steps done before it
   double ce = 0.0;
   double perplexity = 0.0;
   int64_t num_tokens = 0, num_sequences = 0;  // what the figures stand on
@@ -77,6 +76,7 @@ struct EvaluationMetrics {
   std::map<std::string, double> suite = {};
   std::string suite_rows = {};
   std::vector<TextSample> samples = {};  // of evaluation.samples
+  std::string stage = {};                // its name, in a run of several
 };
 
 // Of a figure of a suite, by its name: shares of what is right. As a loss it counts with its sign turned.
