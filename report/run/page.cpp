@@ -220,7 +220,7 @@ std::string how_to_read(double half_life) {
       "value of the steps that share a point. The thick line is an exponential moving average with a "
       "half-life of ",
       fixed(half_life, 0),
-      " steps. Point at a picture for its values; the tables count every logged step. Triangles mark resumes, "
+      " steps. Point at a picture for its values; the tables count every logged step. Triangles mark stages, resumes, "
       "failures, roll-backs, skipped steps and spikes.");
 }
 
