@@ -1,7 +1,7 @@
 // ConfigInput::take_variants: a list of sections of which each is laid over the rest of the file.
 #include <algorithm>
+#include <cctype>
 #include <memory>
-#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -28,26 +28,22 @@ std::shared_ptr<YamlNode> without(const YamlNode& map, const std::string& key) {
   return rest;
 }
 
-// Of which a run has one.
-constexpr std::pair<const char*, const char*> kAlternatives[] = {{"num_steps", "num_epochs"},
-                                                                 {"train_path", "sources"}};
-
 // Keys of both are `over`'s, but sections of both are merged. A key that one of the two holds twice stays twice, and is
 // told as that.
-YamlNodePtr laid_over(const YamlNodePtr& under, const YamlNodePtr& over) {
+YamlNodePtr laid_over(const YamlNodePtr& under, const YamlNodePtr& over, const KeyAlternatives& alternatives) {
   if (!under->is_map() || !over->is_map()) return over;
   auto merged = std::make_shared<YamlNode>(*under);
   std::erase_if(merged->entries, [&over](const auto& entry) { return value_of(*over, entry.first->text) != nullptr; });
   for (const auto& [key, value] : over->entries) {
     // One of the two takes the place of the other.
-    for (const auto& [left, right] : kAlternatives) {
+    for (const auto& [left, right] : alternatives) {
       for (const auto& [given, replaced] : {std::pair{left, right}, std::pair{right, left}}) {
         const bool is_replaced = key->text == given && value_of(*over, replaced) == nullptr;
         if (is_replaced) merged = without(*merged, replaced);
       }
     }
     const YamlNodePtr below = value_of(*under, key->text);
-    merged->entries.emplace_back(key, below ? laid_over(below, value) : value);
+    merged->entries.emplace_back(key, below ? laid_over(below, value, alternatives) : value);
   }
   return merged;
 }
@@ -60,7 +56,7 @@ bool is_plain_name(const std::string& text) {
 
 }  // namespace
 
-std::vector<ConfigVariant> ConfigInput::take_variants(const std::string& key) {
+std::vector<ConfigVariant> ConfigInput::take_variants(const std::string& key, const KeyAlternatives& alternatives) {
   const std::string file = name();
   YamlNodePtr list = value_of(*parsed_->root, key);
   std::string where = list ? concat(file, ":", list->line, ": ") : "";
@@ -94,8 +90,8 @@ std::vector<ConfigVariant> ConfigInput::take_variants(const std::string& key) {
                                        [&given](const ConfigVariant& other) { return other.name == given->text; });
       require<ConfigError>(is_new, place, key, ": two entries have the name '", given->text, "'");
       ConfigVariant& variant = variants.emplace_back(ConfigVariant{given->text, *this});
-      variant.input.parsed_ = std::make_shared<Parsed>(
-          Parsed{file, rest->is_null() ? without(*item, "name") : laid_over(rest, without(*item, "name"))});
+      variant.input.parsed_ = std::make_shared<Parsed>(Parsed{
+          file, rest->is_null() ? without(*item, "name") : laid_over(rest, without(*item, "name"), alternatives)});
     }
   }
   for (const auto& [full, text] : own) {

@@ -162,7 +162,8 @@ LoadedConfig load_run_config(const std::filesystem::path& path, const std::vecto
                              ConfigUse use) {
   ConfigInput input = ConfigInput::from_file(path);
   for (const std::string& assignment : overrides) input.set(assignment);
-  const std::vector<ConfigVariant> variants = input.take_variants("stages");
+  const std::vector<ConfigVariant> variants =
+      input.take_variants("stages", {{"num_steps", "num_epochs"}, {"train_path", "sources"}});
 
   // Of a run with stages the rules are kept by each of these: the run alone may lack what all of them give.
   OneConfig run = load_one(input, use, /*is_whole=*/variants.empty());

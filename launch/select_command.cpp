@@ -81,7 +81,7 @@ TrainedRun untrained(const LoadedConfig& loaded, parallel::Communicator& communi
   training::check_sizes_with_model(problems, run.config, training::Objective::distill,
                                    training::model_config_of(run.config, training::Objective::distill),
                                    /*world_size=*/1);
-  problems.throw_if_any(loaded.origin);
+  problems.throw_if_any(loaded.stages.back().origin);
   run.objects = training::build_run(run.config, training::Objective::distill, communicator,
                                     {.training = false, .held_out = true, .teacher = true});
   if (!run.config.train.init_from.empty()) training::load_start_weights(run.config, *run.objects.adapters);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/config_problems.h"
@@ -24,6 +25,8 @@ using Describe = std::function<void(base::FieldVisitor&)>;
 using Check = std::function<void(base::ConfigProblems&)>;
 
 struct ConfigVariant;
+// Pairs of keys of one section, of which it has one.
+using KeyAlternatives = std::vector<std::pair<std::string, std::string>>;
 
 // One parsed YAML file and the `--set` overrides on top of it. Copyable; copies share the parsed file.
 class ConfigInput {
@@ -49,8 +52,9 @@ class ConfigInput {
 
   // Takes the list `key` out of the input. Each entry is a section with a `name` and other keys, which it lays over the
   // file's: a variant is an input of its own. Overrides hold in every variant; "KEY.NAME.a.b=c" in that one alone.
-  // Empty where there is no such list. Throws ConfigError (file, line) for entries of another form.
-  std::vector<ConfigVariant> take_variants(const std::string& key);
+  // A key that `alternatives` pairs with one in the file takes its place. Empty where there is no such list. Throws
+  // ConfigError (file, line) for entries of another form.
+  std::vector<ConfigVariant> take_variants(const std::string& key, const KeyAlternatives& alternatives = {});
 
  private:
   friend class ConfigFiller;

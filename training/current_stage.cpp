@@ -22,13 +22,13 @@ CurrentStage::CurrentStage(const Stages& stages, RunObjects& objects, parallel::
       data_.push_back(std::make_shared<StageData>(StageData{std::move(data.training), std::move(data.held_out)}));
     });
   }
-  check_held_out_data_of_all();
-  enter({});
+  check_later_held_out_data();
+  in_stage(stages, 0, [this] { enter({}); });
 }
 
-// At the start, not at a border hours later.
-void CurrentStage::check_held_out_data_of_all() const {
-  for (std::size_t i = 0; i < stages_.size(); ++i) {
+// At the start, not at a border hours later. A trainer looks at its own: the first stage's is made at once.
+void CurrentStage::check_later_held_out_data() const {
+  for (std::size_t i = 1; i < stages_.size(); ++i) {
     if (stages_[i].config.evaluation.every == 0) continue;
     in_stage(stages_, i, [&] { check_held_out_data(stages_[i].config, *data_of(i).held_out); });
   }

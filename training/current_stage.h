@@ -59,7 +59,7 @@ class CurrentStage {
     std::unique_ptr<DataSource> training, held_out;
   };
   const StageData& data_of(std::size_t index) const { return *data_[index]; }
-  void check_held_out_data_of_all() const;
+  void check_later_held_out_data() const;
   // What the first stage has, and what others have otherwise.
   std::string content_of_training_data() const;
 

@@ -72,11 +72,7 @@ void note_trained_base(Stages& stages) {
   for (Stage& stage : stages) stage.config.train.base_of_run = patterns;
 }
 
-int64_t num_steps(const Stages& stages) {
-  int64_t sum = 0;
-  for (const Stage& stage : stages) sum += stage.config.train.num_steps;
-  return sum;
-}
+int64_t num_steps(const Stages& stages) { return num_steps(stages, {}); }
 
 int64_t num_steps(const Stages& stages, const StagePlace& place) {
   int64_t sum = place.first_step;

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "models/attention.h"
 #include "parallel/single_communicator.h"
-#include "parallel/thread_communicator.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/training/small_run.h"
 #include "training/run_objects.h"
@@ -54,15 +53,6 @@ class AlignmentTest : public ::testing::Test {
       layers.outputs.push_back(hidden);
     }
     return layers;
-  }
-
-  std::string refusal(const RunConfig& config, Objective objective = Objective::distill) const {
-    try {
-      check_before_training(config, objective, 1);
-    } catch (const base::ConfigError& error) {
-      return error.what();
-    }
-    return "";
   }
 
   testing::TemporaryFolder folder_;
@@ -187,11 +177,7 @@ TEST_F(AlignmentTest, StoppedRecomputedOrOnMoreRanksTheBitsAreTheSame) {
   ASSERT_EQ(train(config("parts"), parts, 3), RunOutcome::stopped);
   ASSERT_EQ(train(config("parts"), parts), RunOutcome::finished);
   EXPECT_EQ(parts.losses, whole.losses);
-  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
-    at::set_num_threads(1);
-    Recorder other;
-    train(config("two"), communicator.rank() == 0 ? two : other, 0, &communicator);
-  });
+  train_on_two_ranks(config("two"), two);
   EXPECT_EQ(two.losses, whole.losses);
   RunConfig recomputed = config("checkpointed");
   recomputed.train.activation_checkpointing = true;
@@ -200,34 +186,34 @@ TEST_F(AlignmentTest, StoppedRecomputedOrOnMoreRanksTheBitsAreTheSame) {
 }
 
 TEST_F(AlignmentTest, WhatDoesNotFitIsRefused) {
-  EXPECT_EQ(refusal(config()), "");
+  EXPECT_EQ(problems_of(config()), "");
   RunConfig config = this->config();
   config.loss.alignment_layers = {1.0, 1.0};
-  EXPECT_THAT(refusal(config), HasSubstr("loss.alignment_layers"));
+  EXPECT_THAT(problems_of(config), HasSubstr("loss.alignment_layers"));
   config.loss.alignment_layers = {0.0, 0.0, 0.0};
-  EXPECT_THAT(refusal(config), HasSubstr("selects no layer"));
+  EXPECT_THAT(problems_of(config), HasSubstr("selects no layer"));
   config = this->config();
   config.loss.alignment_of = AlignmentOf::attention;
-  EXPECT_EQ(refusal(config), "");
+  EXPECT_EQ(problems_of(config), "");
   config.train.activation_checkpointing = true;
-  EXPECT_THAT(refusal(config), HasSubstr("take hidden, or no checkpointing"));
+  EXPECT_THAT(problems_of(config), HasSubstr("take hidden, or no checkpointing"));
   config.train.activation_checkpointing = false;
   config.adapter.place = models::AdapterPlace::mlp;
-  EXPECT_THAT(refusal(config), HasSubstr("take hidden"));
+  EXPECT_THAT(problems_of(config), HasSubstr("take hidden"));
   // Layers in which nothing is trained.
   config = this->config();
   config.adapter.layers = {0};
   config.loss.alignment_layers = {0.0, 1.0, 0.0};
-  EXPECT_THAT(refusal(config), HasSubstr("nothing is trained"));
+  EXPECT_THAT(problems_of(config), HasSubstr("nothing is trained"));
   config.loss.alignment_input = AlignmentInput::student;
-  EXPECT_EQ(refusal(config), "") << "what comes from layer 0 is trained";
+  EXPECT_EQ(problems_of(config), "") << "what comes from layer 0 is trained";
   config.loss.alignment_input = AlignmentInput::teacher;
   config.adapter.layers = {};
   config.loss.alignment_layers = {0.0, 0.0, 0.0, 1.0};
-  EXPECT_THAT(refusal(config), HasSubstr("nothing is trained"));
+  EXPECT_THAT(problems_of(config), HasSubstr("nothing is trained"));
   config = this->config();
   config.loss.alignment = 0.0;
-  EXPECT_THAT(refusal(config), HasSubstr("there is nothing to learn"));
+  EXPECT_THAT(problems_of(config), HasSubstr("there is nothing to learn"));
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include "models/generator.h"
 #include "models/safetensors_weights.h"
 #include "parallel/single_communicator.h"
-#include "parallel/thread_communicator.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/training/small_run.h"
 #include "training/checkpoint.h"
@@ -33,16 +32,6 @@ class Lora : public ::testing::Test {
   static base::StateDict pairs_of(const Recorder& recorder) {
     return Checkpoint(recorder.last_checkpoint).state(kLoraState);
   }
-  // What the rules say of a configuration.
-  static std::string problems_of(const RunConfig& config, Objective objective = Objective::distill) {
-    try {
-      check_before_training(config, objective, 1);
-    } catch (const base::ConfigError& error) {
-      return error.what();
-    }
-    return "";
-  }
-
   testing::TemporaryFolder folder_;
   std::unique_ptr<parallel::Communicator> single_ = parallel::make_single_communicator();
 };
@@ -87,11 +76,7 @@ TEST_F(Lora, StoppedOrOnMoreRanksOrRecomputedTheBitsAreTheSame) {
   ASSERT_LT(whole.losses.at(5), whole.losses.at(0));
   ASSERT_EQ(train(config("parts"), parts, 3), RunOutcome::stopped);
   ASSERT_EQ(train(config("parts"), parts), RunOutcome::finished);
-  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
-    at::set_num_threads(1);
-    Recorder other;
-    train(config("two"), communicator.rank() == 0 ? two : other, 0, &communicator);
-  });
+  train_on_two_ranks(config("two"), two);
   RunConfig again = config("recomputed");
   again.train.activation_checkpointing = true;
   ASSERT_EQ(train(again, recomputed), RunOutcome::finished);

@@ -1,6 +1,8 @@
 // A run of seconds in this process, and an observer that remembers what it was told.
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -8,8 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "parallel/single_communicator.h"
+#include "parallel/thread_communicator.h"
 #include "training/run.h"
+#include "training/run_rules.h"
 
 namespace rosa::training {
 
@@ -53,10 +58,10 @@ inline RunConfig tiny_config(const std::filesystem::path& folder) {
   return config;
 }
 
-// Trains until `stop_after` steps are done (0: to the end).
-inline RunOutcome train(const RunConfig& config, Recorder& recorder, int64_t stop_after = 0,
-                        parallel::Communicator* communicator = nullptr,
-                        const std::set<std::string>& accept_changed = {}) {
+// Trains `run`, a RunConfig or Stages, until `stop_after` steps are done (0: to the end).
+template <class Run>
+RunOutcome train(const Run& run, Recorder& recorder, int64_t stop_after = 0,
+                 parallel::Communicator* communicator = nullptr, const std::set<std::string>& accept_changed = {}) {
   const auto single = parallel::make_single_communicator();
   const RunContext context{
       .communicator = communicator ? *communicator : *single,
@@ -64,7 +69,27 @@ inline RunOutcome train(const RunConfig& config, Recorder& recorder, int64_t sto
       .stop_requested = [&] { return stop_after > 0 && static_cast<int64_t>(recorder.losses.size()) >= stop_after; },
       .resolved_config = "text",
       .accept_changed = accept_changed};
-  return train_run(config, Objective::distill, context);
+  return train_run(run, Objective::distill, context);
+}
+
+// The same to the end on two ranks; `recorder` is rank 0's.
+template <class Run>
+void train_on_two_ranks(const Run& run, Recorder& recorder) {
+  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
+    at::set_num_threads(1);
+    Recorder other;
+    train(run, communicator.rank() == 0 ? recorder : other, 0, &communicator);
+  });
+}
+
+// What the rules say of a configuration, with its model and data; empty where they are kept.
+inline std::string problems_of(const RunConfig& config, Objective objective = Objective::distill) {
+  try {
+    check_before_training(config, objective, 1);
+  } catch (const base::ConfigError& error) {
+    return error.what();
+  }
+  return "";
 }
 
 }  // namespace rosa::training

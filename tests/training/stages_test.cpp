@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "parallel/single_communicator.h"
-#include "parallel/thread_communicator.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/training/small_run.h"
 #include "training/checkpoint.h"
@@ -69,19 +68,6 @@ class StagesTest : public ::testing::Test {
     return stages;
   }
 
-  static RunOutcome train(const Stages& stages, Recorder& recorder, int64_t stop_after = 0,
-                          parallel::Communicator* communicator = nullptr,
-                          const std::set<std::string>& accept_changed = {}) {
-    const auto single = parallel::make_single_communicator();
-    const RunContext context{
-        .communicator = communicator ? *communicator : *single,
-        .observer = recorder,
-        .stop_requested = [&] { return stop_after > 0 && static_cast<int64_t>(recorder.losses.size()) >= stop_after; },
-        .resolved_config = "text",
-        .accept_changed = accept_changed};
-    return train_run(stages, Objective::distill, context);
-  }
-
   testing::TemporaryFolder folder_;
 };
 
@@ -112,7 +98,7 @@ TEST_F(StagesTest, AStageIsARunThatBeginsWithTheWeightsOfTheLast) {
   second.run.folder = folder_ / "alone";
   second.train.init_from = CheckpointStore(folder_ / "run" / "checkpoints").newest_complete()->folder().parent_path() /
                            CheckpointStore::folder_name(kFirst);
-  ASSERT_EQ(training::train(second, alone), RunOutcome::finished);
+  ASSERT_EQ(train(second, alone), RunOutcome::finished);
   for (int64_t step = 0; step < kSecond; ++step) {
     EXPECT_EQ(alone.losses.at(step), recorder.losses.at(kFirst + step)) << step;
   }
@@ -131,7 +117,7 @@ TEST_F(StagesTest, DataThatStaysTheSameGoesOn) {
   RunConfig whole = two[0].config;
   whole.run.folder = folder_ / "plain";
   whole.train.num_steps = kFirst + kSecond;
-  ASSERT_EQ(training::train(whole, plain), RunOutcome::finished);
+  ASSERT_EQ(train(whole, plain), RunOutcome::finished);
   EXPECT_EQ(recorder.losses, plain.losses);
 }
 
@@ -149,11 +135,7 @@ TEST_F(StagesTest, StoppedAnywhereOrOnMoreRanksTheBitsAreTheSame) {
   EXPECT_EQ(parts.evaluations, whole.evaluations);
   EXPECT_EQ(parts.rates, whole.rates);
   StageRecorder two;
-  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
-    at::set_num_threads(1);
-    StageRecorder other;
-    train(stages("two"), communicator.rank() == 0 ? two : other, 0, &communicator);
-  });
+  train_on_two_ranks(stages("two"), two);
   EXPECT_EQ(two.losses, whole.losses);
   EXPECT_EQ(two.evaluations, whole.evaluations);
 }
@@ -209,7 +191,7 @@ TEST_F(StagesTest, AChangedStageIsNamedOnResume) {
   }
   EXPECT_EQ(train(changed, recorder, 0, nullptr, {"stages"}), RunOutcome::finished);
   // Without them it is another run, too.
-  EXPECT_THROW(training::train(stages()[0].config, recorder), base::CheckpointError);
+  EXPECT_THROW(train(stages()[0].config, recorder), base::CheckpointError);
 }
 
 // Found at the start, not where the stage begins.

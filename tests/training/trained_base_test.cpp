@@ -10,7 +10,6 @@
 #include "models/export.h"
 #include "models/safetensors_weights.h"
 #include "parallel/single_communicator.h"
-#include "parallel/thread_communicator.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/training/small_run.h"
 #include "training/checkpoint.h"
@@ -75,11 +74,7 @@ TEST_F(TrainedBase, StoppedOrOnMoreRanksTheBitsAreTheSame) {
   EXPECT_EQ(parts.losses, whole.losses);
   EXPECT_EQ(parts.evaluations, whole.evaluations);
   Recorder two;
-  parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
-    at::set_num_threads(1);
-    Recorder other;
-    train(config("two"), communicator.rank() == 0 ? two : other, 0, &communicator);
-  });
+  train_on_two_ranks(config("two"), two);
   EXPECT_EQ(two.losses, whole.losses);
   const auto expected = base_of(whole, config("whole"));
   for (const Recorder* recorder : {&parts, &two}) {
