@@ -302,7 +302,7 @@ class Display {
       return concat("; a micro-batch of ", fit_.both, " fits with train.activation_checkpointing",
                     can_shard ? " and parallel.sharded_optimizer" : "");
     }
-    return "; a smaller loss.chunk_tokens, shorter sequences, fewer ranks on a host or a smaller model would need less";
+    return "; a smaller loss.chunk_bytes, shorter sequences, fewer ranks on a host or a smaller model would need less";
   }
 
   std::vector<Finding> network() const {

@@ -8,7 +8,7 @@ namespace {
 DivergenceRows forward_kl(const at::Tensor& log_p, const at::Tensor& log_q, bool need_gradient) {
   const at::Tensor p = log_p.exp();
   DivergenceRows rows;
-  rows.value = (p * (log_p - log_q)).sum(1);
+  rows.value = (log_p - log_q).mul_(p).sum(1);
   if (need_gradient) rows.gradient = log_q.exp().sub_(p);
   return rows;
 }

@@ -18,10 +18,9 @@ RowSums score(const RunConfig& config, const RunParts& parts, const Batch& batch
   if (batch.documents.defined()) options.documents = batch.documents.to(parts.device);
   const models::CausalModel& model = parts.model_of(variant);
   const at::Tensor hidden = model.hidden_states(batch.input_ids.to(parts.device), options);
-  const at::Tensor ce =
-      token_cross_entropy(hidden, model.lm_head_weight(), batch.labels.to(parts.device), config.loss.chunk_tokens)
-          .cpu()
-          .to(at::kDouble);
+  const at::Tensor ce = token_cross_entropy(hidden, model.lm_head_weight(), batch.labels.to(parts.device), config.loss)
+                            .cpu()
+                            .to(at::kDouble);
   const at::Tensor counted = counted_tokens(batch);
   const auto sums_of = [&](const at::Tensor& mask) {
     // A token that does not count has no part in the sum, whatever its value is.

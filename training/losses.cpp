@@ -55,8 +55,9 @@ double sum_by_sequence(const at::Tensor& per_token, int64_t num_sequences) {
   return total;
 }
 
+// In the dtype of both, which is the compute dtype.
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& lm_head, int64_t first, int64_t count) {
-  return at::matmul(hidden.narrow(0, first, count), lm_head.t()).to(at::kFloat);
+  return at::matmul(hidden.narrow(0, first, count), lm_head.t());
 }
 
 // Everything the forward gives: token losses for the sums, gradients for the backward.
@@ -75,9 +76,9 @@ struct Coefficients {
   int64_t chunk_tokens = 0;
 };
 
-// Adds the KL term of one chunk to the token losses and, with `grad_logits` defined, to the gradient of the logits.
-void add_kl(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& weights,
-            const Coefficients& c, at::Tensor token_kl, at::Tensor& grad_logits) {
+// Puts the KL term of a block into the token losses. With `need_gradient`: its gradient by the student's logits.
+at::Tensor kl_term(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& weights,
+                   const Coefficients& c, at::Tensor token_kl, bool need_gradient) {
   const double t = c.temperature;
   const auto log_probabilities = [t](const at::Tensor& logits) {
     return at::log_softmax(t == 1.0 ? logits : logits / t, 1);
@@ -88,34 +89,58 @@ void add_kl(const at::Tensor& student_logits, const at::Tensor& teacher_logits, 
     at::Tensor top;
     std::tie(top, tokens) = at::topk(teacher_logits, c.top_k, 1);
     rows = divergence_rows(c.divergence, c.beta, log_probabilities(top),
-                           log_probabilities(student_logits.gather(1, tokens)), grad_logits.defined());
+                           log_probabilities(student_logits.gather(1, tokens)), need_gradient);
   } else {
     rows = divergence_rows(c.divergence, c.beta, log_probabilities(teacher_logits), log_probabilities(student_logits),
-                           grad_logits.defined());
+                           need_gradient);
   }
   rows.value.mul_(t * t);
   if (weights.defined()) rows.value.mul_(weights);
   token_kl.copy_(rows.value);
-  if (!grad_logits.defined()) return;
+  if (!need_gradient) return {};
   // d/dlogits of T^2 D(softmax(logits / T)) = T D'
   rows.gradient.mul_(c.kl * t);
   if (weights.defined()) rows.gradient.mul_(weights.unsqueeze(1));
-  if (tokens.defined()) {
-    grad_logits.scatter_add_(1, tokens, rows.gradient);
-  } else {
-    grad_logits.add_(rows.gradient);
-  }
+  return tokens.defined() ? at::zeros_like(student_logits).scatter_(1, tokens, rows.gradient) : rows.gradient;
 }
 
-void add_ce(const at::Tensor& student_logits, const at::Tensor& labels, const at::Tensor& weights,
-            const Coefficients& c, at::Tensor token_ce, at::Tensor& grad_logits) {
-  const at::Tensor student_log = at::log_softmax(student_logits, 1);
+// The same of the cross-entropy.
+at::Tensor ce_term(const at::Tensor& student_logits, const at::Tensor& labels, const at::Tensor& weights,
+                   const Coefficients& c, at::Tensor token_ce, bool need_gradient) {
+  at::Tensor student_log = at::log_softmax(student_logits, 1);
   const at::Tensor index = labels.unsqueeze(1);
   token_ce.copy_(student_log.gather(1, index).squeeze(1).neg_().mul_(weights));
-  if (!grad_logits.defined()) return;
-  at::Tensor grad = student_log.exp();
+  if (!need_gradient) return {};
+  at::Tensor grad = student_log.exp_();
   grad.scatter_add_(1, index, at::full_like(index, -1.0, grad.options()));
-  grad_logits.add_(grad.mul_(weights.unsqueeze(1)).mul_(c.ce));
+  return grad.mul_(weights.mul(c.ce).unsqueeze(1));
+}
+
+// Tokens of a micro-batch.
+struct Block {
+  int64_t first = 0, count = 0;
+};
+
+// Both terms of a block of rows, whose logits have any dtype; `grad_logits`, if defined, gets the gradient and may be
+// the student's logits themselves.
+void add_block(const Block& block, const at::Tensor& logits, const at::Tensor& teacher_logits, const Targets& targets,
+               const Coefficients& c, ForwardResult& result, at::Tensor grad_logits) {
+  const auto of_block = [&block](const at::Tensor& per_token) {
+    return per_token.defined() ? per_token.narrow(0, block.first, block.count) : at::Tensor();
+  };
+  const at::Tensor student = logits.to(at::kFloat);
+  const bool need_gradient = grad_logits.defined();
+  at::Tensor gradient;
+  if (c.kl != 0.0) {
+    gradient = kl_term(student, teacher_logits.to(at::kFloat), of_block(targets.kl_weights), c,
+                       of_block(result.token_kl), need_gradient);
+  }
+  if (c.ce != 0.0) {
+    const at::Tensor of_ce = ce_term(student, of_block(targets.labels), of_block(targets.ce_weights), c,
+                                     of_block(result.token_ce), need_gradient);
+    gradient = gradient.defined() ? gradient.add_(of_ce) : of_ce;
+  }
+  if (need_gradient) grad_logits.copy_(gradient);
 }
 
 ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head, const at::Tensor& teacher_hidden,
@@ -132,17 +157,17 @@ ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head
   for (int64_t first = 0; first < num_tokens; first += c.chunk_tokens) {
     const int64_t count = std::min(c.chunk_tokens, num_tokens - first);
     const at::Tensor logits = chunk_logits(hidden, lm_head, first, count);
-    at::Tensor grad_logits;
-    if (need_hidden || need_lm_head) grad_logits = at::zeros_like(logits);
-    if (c.kl != 0.0) {
-      const at::Tensor weights =
-          targets.kl_weights.defined() ? targets.kl_weights.narrow(0, first, count) : at::Tensor();
-      add_kl(logits, chunk_logits(teacher_hidden, teacher_lm_head, first, count), weights, c,
-             result.token_kl.narrow(0, first, count), grad_logits);
-    }
-    if (c.ce != 0.0) {
-      add_ce(logits, targets.labels.narrow(0, first, count), targets.ce_weights.narrow(0, first, count), c,
-             result.token_ce.narrow(0, first, count), grad_logits);
+    at::Tensor teacher_logits;
+    if (c.kl != 0.0) teacher_logits = chunk_logits(teacher_hidden, teacher_lm_head, first, count);
+    // The gradient takes the place of the logits; that of lm_head is made of it in float32.
+    const at::Tensor grad_logits = need_lm_head ? logits.to(at::kFloat) : logits;
+    const int64_t rows = loss_block_rows(lm_head.size(0));
+    for (int64_t row = 0; row < count; row += rows) {
+      const int64_t num_rows = std::min(rows, count - row);
+      const Block block{.first = first + row, .count = num_rows};
+      add_block(block, logits.narrow(0, row, num_rows),
+                teacher_logits.defined() ? teacher_logits.narrow(0, row, num_rows) : at::Tensor(), targets, c, result,
+                need_hidden || need_lm_head ? grad_logits.narrow(0, row, num_rows) : at::Tensor());
     }
     if (need_hidden) {
       result.grad_hidden.narrow(0, first, count).copy_(at::matmul(grad_logits.to(lm_head.scalar_type()), lm_head));
@@ -223,9 +248,12 @@ void describe(base::FieldVisitor& visitor, LossConfig& config) {
   visitor.choice("kl_on", config.kl_on, Role::recipe, {{"all", KlPositions::all}, {"masked", KlPositions::masked}},
                  "data with a loss mask (chat): masked: the KL counts where the next token counts in the mask; all: it "
                  "counts everywhere");
+  visitor.field("chunk_bytes", config.chunk_bytes, Role::recipe,
+                "bytes of logits over the vocabulary that exist at one time, of student and teacher each; bounds the "
+                "memory of the loss",
+                {int64_t{1} << 10, int64_t{1} << 40});
   visitor.field("chunk_tokens", config.chunk_tokens, Role::recipe,
-                "tokens whose logits over the vocabulary exist at one time; bounds the memory of the loss",
-                {1, int64_t{1} << 24});
+                "the same as a number of tokens; 0: as many as chunk_bytes holds", {0, int64_t{1} << 24});
   visitor.field("alignment", config.alignment, Role::recipe,
                 "weight of the alignment: what the student's layers give against what the teacher's give; 0: none",
                 {0.0, 1e9});
@@ -245,6 +273,14 @@ void describe(base::FieldVisitor& visitor, LossConfig& config) {
                 "weight of each layer in the alignment, and if given of the final norm's output; empty: those with an "
                 "adapter count alike",
                 {0.0, 1e9});
+}
+
+int64_t loss_block_rows(int64_t vocabulary_size) {
+  return std::max<int64_t>(1, kLossBlockBytes / (vocabulary_size * int64_t{sizeof(float)}));
+}
+
+int64_t LossConfig::tokens_at_once(int64_t vocabulary_size, int64_t element_bytes) const {
+  return chunk_tokens > 0 ? chunk_tokens : std::max<int64_t>(1, chunk_bytes / (vocabulary_size * element_bytes));
 }
 
 void check(base::ConfigProblems& problems, const LossConfig& config) {
@@ -297,7 +333,7 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
   c.divergence = config.divergence;
   c.beta = config.beta;
   c.top_k = config.top_k;
-  c.chunk_tokens = config.chunk_tokens;
+  c.chunk_tokens = config.tokens_at_once(input.student_lm_head);
   base::require(c.kl == 0.0 || input.teacher_hidden.defined(), "distill_alpha is ", config.distill_alpha,
                 " but there is no teacher");
   const at::Tensor hidden = input.student_hidden.reshape({-1, width});
@@ -330,7 +366,7 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
 }
 
 at::Tensor token_cross_entropy(const at::Tensor& hidden, const at::Tensor& lm_head, const at::Tensor& labels,
-                               int64_t chunk_tokens) {
+                               const LossConfig& config) {
   at::NoGradGuard no_grad;
   const int64_t num_sequences = labels.size(0), length = labels.size(1);
   LossInput input;
@@ -338,7 +374,7 @@ at::Tensor token_cross_entropy(const at::Tensor& hidden, const at::Tensor& lm_he
   const Targets targets = make_targets(input);
   Coefficients c;
   c.ce = 1.0;
-  c.chunk_tokens = chunk_tokens;
+  c.chunk_tokens = config.tokens_at_once(lm_head);
   const ForwardResult result =
       forward_chunks(hidden.reshape({-1, hidden.size(-1)}), lm_head, {}, {}, targets, c, false, false);
   const at::Tensor by_position = result.token_ce.reshape({num_sequences, length});

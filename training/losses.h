@@ -37,8 +37,11 @@ struct LossConfig {
   // renormalised over them: what the student gives to other tokens has no part in it. 0: the whole vocabulary.
   int64_t top_k = 0;
   KlPositions kl_on = KlPositions::masked;
-  int64_t chunk_tokens = 1024;  // tokens whose logits exist at one time
-  double alignment = 0.0;       // weight of the loss on what the layers give; see alignment.h
+  // Logits exist of so many tokens at one time as fit into chunk_bytes, at least one; of chunk_tokens where that is
+  // given.
+  int64_t chunk_bytes = int64_t{64} << 20;
+  int64_t chunk_tokens = 0;
+  double alignment = 0.0;  // weight of the loss on what the layers give; see alignment.h
   AlignmentOf alignment_of = AlignmentOf::hidden;
   AlignmentBy alignment_by = AlignmentBy::mse;
   AlignmentInput alignment_input = AlignmentInput::teacher;
@@ -49,6 +52,11 @@ struct LossConfig {
   // The forwards of the student in a step: one whose layers are fed what the teacher's get, and one as it is used.
   bool has_fed_forward() const { return alignment > 0 && alignment_input == AlignmentInput::teacher; }
   bool has_own_forward() const { return output > 0 || !has_fed_forward(); }
+  // Tokens of a chunk; the logits' elements are of the compute dtype.
+  int64_t tokens_at_once(int64_t vocabulary_size, int64_t element_bytes) const;
+  int64_t tokens_at_once(const at::Tensor& lm_head) const {
+    return tokens_at_once(lm_head.size(0), static_cast<int64_t>(lm_head.element_size()));
+  }
 };
 
 void describe(base::FieldVisitor& visitor, LossConfig& config);
@@ -80,6 +88,12 @@ struct LossInput {
   at::Tensor padding;       // bool [B,T], true where a position is padding (left out of the KL term), or undefined
 };
 
+// What is made of a chunk's logits, as float32, is made in blocks of rows of about this size: they stay in the cache,
+// and their memory is not asked of the system anew each time.
+inline constexpr int64_t kLossBlockBytes = int64_t{4} << 20;
+// Rows of a block, at least one.
+int64_t loss_block_rows(int64_t vocabulary_size);
+
 // Counts of one micro-batch, known before any forward: what the global counts are summed from. Throws DataError for a
 // label outside [0, vocabulary) other than -100.
 LossSums count_tokens(const LossInput& input, int64_t vocabulary_size);
@@ -97,8 +111,8 @@ Loss distillation_loss(const LossInput& input, const LossConfig& config, double 
                        double global_ce_count);
 
 // Cross-entropy of each predicted label, float32 [B,T]: entry t is that of label t given what is before it; 0 at t = 0
-// and where the label is -100. No gradient.
+// and where the label is -100. No gradient. Of `config` the chunks count.
 at::Tensor token_cross_entropy(const at::Tensor& hidden, const at::Tensor& lm_head, const at::Tensor& labels,
-                               int64_t chunk_tokens);
+                               const LossConfig& config = {});
 
 }  // namespace rosa::training

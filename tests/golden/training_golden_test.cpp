@@ -196,7 +196,7 @@ TEST_P(DistillationRun, EqualsTheReference) {
   const at::Tensor hidden = model.hidden_states(rows[0], options);
   const at::Tensor logits = model.logits(hidden);
   EXPECT_LE((logits - load(file, "final_eval_logits")).abs().max().item<double>(), 5e-5);
-  const at::Tensor ce = token_cross_entropy(hidden, model.lm_head_weight(), rows[0], /*chunk_tokens=*/16);
+  const at::Tensor ce = token_cross_entropy(hidden, model.lm_head_weight(), rows[0], {.chunk_tokens = 16});
   const double mean = ce.to(at::kDouble).sum().item<double>() / static_cast<double>(rows.size(1) * (rows.size(2) - 1));
   const double expected = load(file, "final_eval_loss").item<double>();
   EXPECT_NEAR(mean, expected, 1e-5 * expected);

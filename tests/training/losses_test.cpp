@@ -1,14 +1,12 @@
 #include "training/losses.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <unistd.h>
 
 #include <algorithm>
 
 #include "base/error.h"
+#include "tests/support/counted_memory.h"
 
 namespace rosa::training {
 namespace {
@@ -193,6 +191,33 @@ TEST(Losses, TheChunkSizeChangesNothing) {
   EXPECT_NEAR(whole.value.item<double>(), chunks.value.item<double>(), 1e-7);
 }
 
+// A vocabulary of which a block holds three rows, so that a chunk ends inside a block.
+TEST(Losses, BlocksOfAChunkChangeNothing) {
+  at::manual_seed(9);
+  const int64_t vocabulary_size = kLossBlockBytes / 12;
+  ASSERT_EQ(loss_block_rows(vocabulary_size), 3);
+  LossInput input;
+  input.student_hidden = at::randn({1, 7, 4}).set_requires_grad(true);
+  input.student_lm_head = at::randn({vocabulary_size, 4}).set_requires_grad(true);
+  input.teacher_hidden = at::randn({1, 7, 4});
+  input.teacher_lm_head = at::randn({vocabulary_size, 4});
+  input.labels = at::randint(0, vocabulary_size, {1, 7});
+  const LossConfig config{.distill_alpha = 0.6, .temperature = 2.0};
+  const at::Tensor value = distillation_loss(input, config, 7.0, 6.0).value;
+  const auto gradients = torch::autograd::grad({value}, {input.student_hidden, input.student_lm_head});
+  const at::Tensor student = at::matmul(input.student_hidden[0], input.student_lm_head.t());
+  const at::Tensor teacher = at::matmul(input.teacher_hidden[0], input.teacher_lm_head.t());
+  const at::Tensor whole =
+      0.6 / 7.0 * 4.0 * divergence_oracle(config, teacher, student).sum() +
+      0.4 / 6.0 *
+          student.log_softmax(1).narrow(0, 0, 6).gather(1, input.labels[0].narrow(0, 1, 6).unsqueeze(1)).sum().neg();
+  const auto expected = torch::autograd::grad({whole}, {input.student_hidden, input.student_lm_head});
+  EXPECT_NEAR(value.item<double>(), whole.item<double>(), 1e-4);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(at::allclose(gradients[i], expected[i], 1e-4, 1e-6)) << i;
+  }
+}
+
 TEST(Losses, ALabelBeyondTheVocabularyIsNamed) {
   Case c = random_case(4);
   c.input.labels[1][7] = 23;
@@ -204,40 +229,34 @@ TEST(Losses, ALabelBeyondTheVocabularyIsNamed) {
   }
 }
 
-int64_t peak_kib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
+// Bytes that one loss adds to its inputs, at most.
+int64_t added_bytes(const LossConfig& config) {
+  at::manual_seed(5);
+  LossInput input;
+  input.student_hidden = at::randn({2, 1024, 16}).set_requires_grad(true);
+  input.student_lm_head = at::randn({20000, 16});
+  input.teacher_hidden = at::randn({2, 1024, 16});
+  input.teacher_lm_head = input.student_lm_head;
+  input.labels = at::randint(0, 20000, {2, 1024});
+  const testing::CountedMemory memory;
+  const Loss loss = distillation_loss(input, config, 2048, 2046);
+  torch::autograd::backward({loss.value}, {});
+  return memory.peak_bytes();
 }
 
-// Peak memory that one loss adds, measured in a process of its own. Exit code: MiB.
-int added_mib(int64_t chunk_tokens) {
-  const pid_t child = fork();
-  if (child == 0) {
-    at::manual_seed(5);
-    LossInput input;
-    input.student_hidden = at::randn({2, 1024, 16}).set_requires_grad(true);
-    input.student_lm_head = at::randn({20000, 16});
-    input.teacher_hidden = at::randn({2, 1024, 16});
-    input.teacher_lm_head = input.student_lm_head;
-    input.labels = at::randint(0, 20000, {2, 1024});
-    const int64_t before = peak_kib();
-    const Loss loss = distillation_loss(input, {.distill_alpha = 0.5, .chunk_tokens = chunk_tokens}, 2048, 2046);
-    torch::autograd::backward({loss.value}, {});
-    _exit(static_cast<int>(std::min<int64_t>((peak_kib() - before) / 1024 / 4, 255)));  // in units of 4 MiB
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? 4 * WEXITSTATUS(status) : -1;
+TEST(Losses, LogitsExistOfOneChunkAndWhatIsMadeOfThemOfOneBlock) {
+  const int64_t row = 20000 * 4, blocks = 10 * kLossBlockBytes;
+  EXPECT_GT(added_bytes({.distill_alpha = 0.5, .chunk_tokens = 2048}), 2 * 2048 * row);  // the measurement sees them
+  EXPECT_LT(added_bytes({.distill_alpha = 0.5, .chunk_tokens = 64}), 2 * 64 * row + blocks);
+  EXPECT_LT(added_bytes({.distill_alpha = 0.5, .chunk_bytes = 64 * row + 1}), 2 * 64 * row + blocks);
+  EXPECT_GT(added_bytes({.distill_alpha = 0.5, .chunk_bytes = 512 * row}), 2 * 512 * row);
 }
 
-TEST(Losses, NoTensorOfTokensTimesVocabularyExists) {
-  at::set_num_threads(1);  // a forked child may not use the parent's OpenMP threads
-  const int whole_batch_mib = 2 * 1024 * 20000 * 4 / (1 << 20);  // of one such tensor: 156
-  EXPECT_GT(added_mib(2048), whole_batch_mib);                   // the measurement sees one where there is one
-  const int chunked = added_mib(64);
-  EXPECT_GE(chunked, 0);
-  EXPECT_LT(chunked, whole_batch_mib / 2);
+TEST(Losses, AChunkHoldsAtLeastOneTokenAndCountsTheLogitsOwnBytes) {
+  const LossConfig config{.chunk_bytes = 1 << 20};
+  EXPECT_EQ(config.tokens_at_once(1 << 10, 4), 256);
+  EXPECT_EQ(config.tokens_at_once(1 << 10, 2), 512);
+  EXPECT_EQ(config.tokens_at_once(int64_t{1} << 40, 4), 1);
 }
 
 }  // namespace

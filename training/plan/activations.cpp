@@ -4,6 +4,7 @@
 #include <set>
 
 #include "rosa/operator/qkv_estimator.h"
+#include "training/losses.h"
 
 namespace rosa::training {
 namespace {
@@ -244,8 +245,14 @@ class Planner {
   }
 
   int64_t loss_chunk() const {
-    const int64_t unit = std::min(input_.chunk_tokens, num_tokens_) * model_.vocab_size * kFloat;
-    return (input_.has_teacher ? 8 : 4) * unit;
+    const int64_t numbers = std::min(input_.chunk_tokens, num_tokens_) * model_.vocab_size;
+    const int64_t row = model_.vocab_size * kFloat;
+    const int64_t block = std::min(numbers * kFloat, std::max(row, kLossBlockBytes / row * row));
+    // Logits of student and teacher, which become the gradient; and what is made of a block of them.
+    const int64_t of_lm_head = input_.flow.logits.weight && element_ < kFloat ? numbers * kFloat : 0;
+    const int64_t of_block =
+        ((input_.has_teacher ? 4 : 1) + (element_ < kFloat ? (input_.has_teacher ? 2 : 1) : 0)) * block;
+    return (input_.has_teacher ? 2 : 1) * numbers * element_ + of_lm_head + of_block;
   }
 
   const ActivationInput& input_;

@@ -174,7 +174,8 @@ class MemoryPlanner {
          .checkpointing = config_.train.activation_checkpointing,
          .element_bytes = config_.model.compute_dtype == "bfloat16" ? 2 : 4,
          .lora_rank = config_.lora.rank,
-         .chunk_tokens = config_.loss.chunk_tokens,
+         .chunk_tokens =
+             config_.loss.tokens_at_once(input_.model.vocab_size, config_.model.compute_dtype == "bfloat16" ? 2 : 4),
          .has_logits = config_.loss.output > 0,
          .num_aligned_layers = num_aligned});
   }

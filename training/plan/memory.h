@@ -17,7 +17,8 @@
 //   4 N (3 O + 13 H + 2 h)          with all gates, agreement tied: values before the gate, signs, what they are
 //   compared
 //                                   with, rows of buckets, the hidden state twice
-// The loss holds eight tensors (four without a teacher) of 4 * chunk_tokens * vocab_size bytes. The code has the rest:
+// The loss holds the logits of a chunk, of student and teacher, and four tensors of kLossBlockBytes (one without a
+// teacher) that are made of a block of them. The code has the rest:
 // what falls away where nothing is trained below, what is added where the base itself is trained, checkpointing, masks
 // and estimators.
 //

@@ -63,8 +63,7 @@ class SequenceScorer {
     const at::Tensor teacher = model_.teacher_hidden_states(ids, batch.documents)[0];
     const at::Tensor before = counted.sub(1), labels = ids[0].index_select(0, counted);
     const auto scores_of = [&](const at::Tensor& hidden) {
-      return score_tokens(model_, hidden.index_select(0, before), labels, {.model = model_}, config_.chunk_tokens)
-          .ce.contiguous();
+      return score_tokens(model_, hidden.index_select(0, before), labels, {.model = model_}).ce.contiguous();
     };
     const at::Tensor teacher_ce = scores_of(teacher), window_ce = scores_of(window);
     result.teacher_ce.assign(teacher_ce.const_data_ptr<double>(),

@@ -47,7 +47,6 @@ struct HeadroomConfig {
   int64_t hash_bits = 8;       // of a head's symbol: signs of random projections of a layer's input
   int64_t hash_heads = 4;      // the longest match of them counts
   uint64_t seed = 0;
-  int64_t chunk_tokens = 1024;
 };
 
 // What one copier would close of the gap between window and teacher.

@@ -209,7 +209,7 @@ class LanguageScorer {
       TeacherStates of_teacher{.model = context_.parts.teacher()};
       if (teacher != hidden.end()) of_teacher.hidden = teacher->second;
       const TokenScores scores =
-          score_tokens(context_.parts.model_of(variant), own, labels, of_teacher, context_.config.loss.chunk_tokens);
+          score_tokens(context_.parts.model_of(variant), own, labels, of_teacher, context_.config.loss);
       for (size_t i = 0; i < row.tokens.size(); ++i) {
         const size_t document = num_documents_.empty() ? 0 : row.tokens[i].document;
         for (const size_t group : group_lists[i]) {

@@ -67,10 +67,12 @@ SelectionMeasure::SelectionMeasure(const RunConfig& config, const RunParts& part
   }
 }
 
+int64_t SelectionMeasure::chunk_tokens() const { return config_.loss.tokens_at_once(parts_.model.lm_head_weight()); }
+
 // In the chunks in which it would be made anew, so that both have the same bits.
 at::Tensor SelectionMeasure::kept_log_probabilities(const at::Tensor& hidden) const {
   std::vector<at::Tensor> chunks;
-  for (const at::Tensor& chunk : hidden.split(config_.loss.chunk_tokens)) {
+  for (const at::Tensor& chunk : hidden.split(chunk_tokens())) {
     chunks.push_back(log_probabilities(parts_.teacher(), chunk));
   }
   return at::cat(chunks);
@@ -98,8 +100,8 @@ double SelectionMeasure::sum_of(const Texts& texts, int64_t row, const at::Tenso
   const at::Tensor& before = texts.before[at_row];
   const at::Tensor states = hidden[row].index_select(0, before);
   double sum = 0.0;
-  for (int64_t first = 0; first < before.numel(); first += config_.loss.chunk_tokens) {
-    const int64_t count = std::min(config_.loss.chunk_tokens, before.numel() - first);
+  for (int64_t first = 0; first < before.numel(); first += chunk_tokens()) {
+    const int64_t count = std::min(chunk_tokens(), before.numel() - first);
     const at::Tensor log_q = texts.teacher_log_p.empty()
                                  ? log_probabilities(parts_.teacher(), texts.teacher[at_row].narrow(0, first, count))
                                  : texts.teacher_log_p[at_row].narrow(0, first, count);

@@ -33,6 +33,7 @@ class SelectionMeasure {
 
  private:
   struct Texts;
+  int64_t chunk_tokens() const;
   at::Tensor kept_log_probabilities(const at::Tensor& hidden) const;
   models::ForwardOptions options_of(const LayerKinds& kinds) const;
   double sum_of(const Texts& texts, int64_t row, const at::Tensor& hidden) const;

@@ -37,7 +37,7 @@ TokenScores scores_at(const SuiteContext& context, const std::string& variant, c
       labels.mutable_data_ptr<int64_t>()[i] = ids[static_cast<size_t>(*next)];
     }
     pieces.push_back(score_tokens(context.parts.model_of(variant), hidden.index_select(0, rows.to(hidden.device())),
-                                  labels, {.model = context.parts.teacher()}, context.config.loss.chunk_tokens));
+                                  labels, {.model = context.parts.teacher()}, context.config.loss));
   });
   state_bytes = static_cast<double>(bytes);
   std::vector<at::Tensor> ce, top1;

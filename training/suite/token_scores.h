@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "models/causal_model.h"
+#include "training/losses.h"
 
 namespace rosa::training {
 
@@ -23,9 +24,8 @@ struct TeacherStates {
   at::Tensor hidden = {};  // [n,hidden]; undefined: nothing
 };
 
-// hidden [n,hidden]: the states that predict the tokens ids, int64 [n].
-// The logits of `chunk_tokens` tokens exist at one time. No gradient.
+// hidden [n,hidden]: the states that predict the tokens ids, int64 [n]. Of `config` the chunks count. No gradient.
 TokenScores score_tokens(const models::CausalModel& model, const at::Tensor& hidden, const at::Tensor& ids,
-                         const TeacherStates& teacher, int64_t chunk_tokens);
+                         const TeacherStates& teacher, const LossConfig& config = {});
 
 }  // namespace rosa::training
