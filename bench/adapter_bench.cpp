@@ -38,14 +38,14 @@ struct Student {
 };
 
 AdapterConfig fixed_hashes() {
-  AdapterConfig config;
+  AdapterConfig config = plain_adapter_config();
   config.query_key_gradient = false;
   config.exact_value_gradient = true;
   return config;
 }
 
 AdapterConfig soft_rosa() {
-  AdapterConfig config;
+  AdapterConfig config = plain_adapter_config();
   config.estimator = "soft_rosa";
   return config;
 }
@@ -77,8 +77,8 @@ void training_step(benchmark::State& state, const AdapterConfig& config, double 
       ->Arg(1024)                                       \
       ->UseManualTime()                                 \
       ->Unit(benchmark::kMillisecond)
-ROSA_STEP(sufa, AdapterConfig{}, 1.0);
-ROSA_STEP(sufa_blended, AdapterConfig{}, 0.5);
+ROSA_STEP(sufa, plain_adapter_config(), 1.0);
+ROSA_STEP(sufa_blended, plain_adapter_config(), 0.5);
 ROSA_STEP(soft_rosa, soft_rosa(), 1.0);
 ROSA_STEP(fixed_hashes, fixed_hashes(), 1.0);
 #undef ROSA_STEP

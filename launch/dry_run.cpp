@@ -225,6 +225,12 @@ class DryRun {
                 "; gradients and optimiser about three times as much"),
          ""},
     };
+    if (const int64_t num_fixed = num_hash_weights(); num_fixed > 0) {
+      findings.push_back({"fixed hashes",
+                          concat(num_fixed, " elements of the adapters make symbols and are not trained (",
+                                 "adapter.estimator ", config_.adapter.estimator, ")"),
+                          ""});
+    }
     for (const Finding& group : optimizer_groups()) findings.push_back(group);
     for (const Finding& device : devices()) findings.push_back(device);
     if (objects_->device_communicator) {
@@ -235,13 +241,25 @@ class DryRun {
     return findings;
   }
 
+  int64_t num_hash_weights() const {
+    int64_t count = 0;
+    if (!objects_->adapters) return 0;
+    for (const auto& [name, weight] : objects_->adapters->parameters()) {
+      if (models::is_fixed_hash(config_.adapter, name)) count += weight.numel();
+    }
+    return count;
+  }
+
   std::vector<Finding> optimizer_groups() const {
     training::NamedTensors all = objects_->adapters ? objects_->adapters->parameters() : objects_->model->parameters();
     if (objects_->adapters) all.merge(training::trained_base(config_.train, *objects_->model));
     all.merge(training::lora_weights(objects_->adapters.get()));
     std::vector<Finding> findings;
-    for (const training::GroupSummary& group : training::group_summaries(
-             all, training::trained_patterns(config_, objects_->model->config()), config_.optimizer)) {
+    for (const training::GroupSummary& group :
+         training::group_summaries(all,
+                                   objects_->adapters ? training::trained_patterns(config_, objects_->model->config())
+                                                      : config_.train.trainable,
+                                   config_.optimizer)) {
       const std::string title =
           group.pattern.empty() ? "optimiser" : concat("optimiser, ", base::excerpt(group.pattern));
       const std::string rate =

@@ -119,7 +119,7 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
       "Whether value logits get the straight-through gradient of the retrieved row instead of the estimator's.");
   visitor.field("query_key_gradient", config.query_key_gradient, Role::recipe,
                 "Whether the estimator gives queries and keys a gradient; if not, they are fixed hashes of the layer's "
-                "input (freeze their projections), and with exact_value_gradient no estimator runs.");
+                "input, which are not trained, and with exact_value_gradient no estimator runs.");
 }
 
 void use_plain_form(AdapterConfig& config) {
@@ -132,9 +132,16 @@ void use_plain_form(AdapterConfig& config) {
   config.output_scale = 1;
 }
 
-AdapterConfig rosa_soft_adapter_config() {
+AdapterConfig plain_adapter_config() {
   AdapterConfig config;
   use_plain_form(config);
+  config.estimator = "sufa";
+  config.tie_start = "query_key";
+  return config;
+}
+
+AdapterConfig rosa_soft_adapter_config() {
+  AdapterConfig config = plain_adapter_config();
   config.tie_start = "none";
   config.value_embedding_scale = 1e-5;
   config.zero_output_start = false;
@@ -249,6 +256,15 @@ AdapterConfig resolve(AdapterConfig config, const ModelConfig& model) {
   if (config.num_heads == 0) config.num_heads = default_num_heads(config, model);
   if (config.num_key_value_heads == 0) config.num_key_value_heads = config.num_heads;
   return config;
+}
+
+bool is_fixed_hash(const AdapterConfig& config, const std::string& name) {
+  const auto is_of = [&name](const char* projection) {
+    return name.find(concat(".rosa_attn.", projection, ".")) != std::string::npos;
+  };
+  const bool is_query_or_key = is_of("q_proj") || is_of("k_proj");
+  if (config.estimator == "none") return is_query_or_key || (is_of("v_proj") && !config.exact_value_gradient);
+  return is_query_or_key && !config.query_key_gradient;
 }
 
 std::string adapter_form(const AdapterConfig& config) {

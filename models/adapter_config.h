@@ -35,6 +35,7 @@ inline constexpr int64_t kNumLengthBuckets = kLengthBuckets.size() + 1;
 // The bucket of a match's length, 0 for no match.
 int64_t length_bucket(int64_t length);
 
+// The defaults read matches with all gates after the MLP, from fixed hashes: docs/adapter.md has the measurements.
 struct AdapterConfig {
   std::vector<int64_t> layers;      // empty: all
   int64_t num_heads = 0;            // 0: hidden_size / query_key_bits
@@ -42,18 +43,18 @@ struct AdapterConfig {
   int64_t query_key_bits = 8;
   int64_t value_bits = 8;
   bool bias = false;
-  std::string tie_start = "query_key";
+  std::string tie_start = "query_key_value";
   double value_embedding_scale = 1.0;
   bool zero_output_start = true;
   bool no_match_embedding = true;
-  AdapterPlace place = AdapterPlace::attention;
-  std::vector<std::string> gates;  // of length, hidden, agreement
+  AdapterPlace place = AdapterPlace::mlp;
+  std::vector<std::string> gates = {"length", "hidden", "agreement"};  // any of these
   Agreement agreement = Agreement::tied;
-  bool mixed_queries = false;
-  Candidates candidates = Candidates::latest;
-  double output_scale = 1.0;
+  bool mixed_queries = true;
+  Candidates candidates = Candidates::mean;
+  double output_scale = 0.25;
   bool limit_to_window = false;
-  std::string estimator = "sufa";
+  std::string estimator = "none";
   ProxyKernel proxy_kernel = ProxyKernel::fused;
   ProxyMask proxy_mask = ProxyMask::causal;
   FlipScale flip_scale = FlipScale::softsign;
@@ -77,6 +78,9 @@ std::string position_bias_name(const std::string& text, const std::string& estim
 // Gives it rosa_soft's form: beside the attention and without gates. Every adapter had it before there were others.
 void use_plain_form(AdapterConfig& config);
 
+// rosa_soft's form with queries, keys and values that sufa trains: what the defaults were before there were gates.
+AdapterConfig plain_adapter_config();
+
 // The settings of rosa_soft, to reproduce it: of its operator of 20251121, and of minirosa, which its trainer uses. In
 // the demo these students learn nothing; the defaults are our own.
 AdapterConfig rosa_soft_adapter_config();
@@ -90,6 +94,10 @@ OperatorOptions adapter_operator_options(OperatorOptions options, const AdapterC
 
 // The gates that config.gates names.
 AdapterGates adapter_gates(const AdapterConfig& config);
+
+// Whether the weight of this full name makes symbols that no gradient reaches: they stay fixed hashes of the layer's
+// input, and the weight is never trained.
+bool is_fixed_hash(const AdapterConfig& config, const std::string& name);
 
 // What the sizes of the weights do not tell of what they do, as one text; empty for the adapters of rosa_soft's form.
 std::string adapter_form(const AdapterConfig& config);

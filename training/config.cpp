@@ -86,7 +86,8 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
   visitor.field("micro_batches", config.micro_batches, Role::recipe,
                 "micro-batches of one global batch, shared out over the ranks in contiguous runs", {1, 1 << 16});
   visitor.field("trainable", config.trainable, Role::recipe,
-                "patterns of the names of trained parameters (* stands for any text)");
+                "patterns of the names of trained parameters (* stands for any text); projections that make fixed "
+                "hashes (adapter.estimator none) are not trained, whatever matches them");
   visitor.field(
       "trainable_base", config.trainable_base, Role::recipe,
       "patterns of the names of base weights that are trained beside the adapters, e.g. [\"*.mlp.*\"]; empty: "
@@ -360,6 +361,7 @@ void check(base::ConfigProblems& problems, const RunConfig& config) {
 
 RunConfig earlier_defaults(RunConfig defaults) {
   models::use_plain_form(defaults.adapter);
+  if (defaults.recipe == "default") defaults.adapter = models::plain_adapter_config();
   defaults.optimizer.weight_decay_on = WeightDecayOn::all;
   return defaults;
 }

@@ -245,8 +245,14 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   if (distills) check_alignment(problems, config, model);
   if (distills) check_base_patterns(problems, config.train, model);
   if (distills) check_lora(problems, config, model);
-  check_patterns(problems, trainable_names(config, objective, model),
-                 distills ? trained_patterns(config, model) : config.train.trainable, config.optimizer);
+  const std::vector<std::string> patterns = distills ? trained_patterns(config, model) : config.train.trainable;
+  if (patterns.empty() && !config.train.trainable.empty()) {
+    problems.add({"train.trainable", "adapter.estimator", "adapter.query_key_gradient"},
+                 "names projections alone that no gradient reaches: they make fixed hashes (adapter.estimator none, or "
+                 "adapter.query_key_gradient false)");
+  } else {
+    check_patterns(problems, trainable_names(config, objective, model), patterns, config.optimizer);
+  }
   if (distills && problems.all().empty()) check_alignment_learns(problems, config, model);
 }
 

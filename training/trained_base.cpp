@@ -37,8 +37,32 @@ void check_base_patterns(base::ConfigProblems& problems, const TrainSection& tra
   }
 }
 
+namespace {
+
+// train.trainable, but where fixed hashes are among what a pattern matches: then the others by name. A pattern that
+// matches nothing stays, for check_patterns to tell.
+std::vector<std::string> patterns_without_hashes(const RunConfig& config, const models::ModelConfig& model) {
+  const auto shapes = models::adapter_parameter_shapes(models::resolve(config.adapter, model), model);
+  std::vector<std::string> patterns;
+  for (const std::string& pattern : config.train.trainable) {
+    std::vector<std::string> names;
+    bool has_hash = false;
+    for (const auto& [name, shape] : shapes) {
+      if (!matches_pattern(name, pattern)) continue;
+      const bool is_hash = models::is_fixed_hash(config.adapter, name);
+      has_hash = has_hash || is_hash;
+      if (!is_hash) names.push_back(name);
+    }
+    if (!has_hash) names = {pattern};
+    patterns.insert(patterns.end(), names.begin(), names.end());
+  }
+  return patterns;
+}
+
+}  // namespace
+
 std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model) {
-  std::vector<std::string> patterns = config.train.trainable;
+  std::vector<std::string> patterns = patterns_without_hashes(config, model);
   for (const std::string& name : trained_base_names(config.train, model)) {
     if (matches_any(name, config.train.trainable_base)) patterns.push_back(name);
   }

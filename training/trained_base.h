@@ -26,8 +26,8 @@ void check_base_patterns(base::ConfigProblems& problems, const TrainSection& tra
 // The trained ones with their tensors.
 NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model);
 
-// Patterns that select the adapters' weights of train.trainable, exactly those of the base that are trained now, and
-// the pairs of lora.h.
+// For distillation: patterns that select the adapters' weights of train.trainable (of which fixed hashes are never
+// trained), exactly those of the base that are trained now, and the pairs of lora.h.
 std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model);
 
 // A model of the same weights, of which those named are copies: what `model` was before they are trained.

@@ -136,8 +136,9 @@ TEST_F(ConfigRules, ConfigurationsOfBeforeMeanWhatTheyMeant) {
 TEST_F(ConfigRules, AllOfThemAreReportedTogether) {
   const std::string errors =
       errors_of(distill(), {"data.min_phrase_length=20", "data.curriculum_until=[2,1]", "adapter.num_heads=3",
-                            "adapter.num_key_value_heads=2", "adapter.sufa_head_dim=6", "optimizer.rate_factors=[1]",
-                            "schedules.bits_tau.start=0", "model.folder=", "train.trainable=[]", "run.sede=3"});
+                            "adapter.num_key_value_heads=2", "adapter.estimator=sufa", "adapter.sufa_head_dim=6",
+                            "optimizer.rate_factors=[1]", "schedules.bits_tau.start=0",
+                            "model.folder=", "train.trainable=[]", "run.sede=3"});
   EXPECT_THAT(errors, HasSubstr("has 9 errors"));
   for (const char* part :
        {"--set data.min_phrase_length: is 20, expected at most data.max_phrase_length, 4",
@@ -167,7 +168,8 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
        {"data.unrecallable_weight: needs kind phrases or lines"}},
       {{"adapter.layers=[1,1]"}, {"adapter.layers: names a layer twice"}},
       {{"adapter.num_key_value_heads=3"}, {"adapter.num_key_value_heads: is 3; expected a divisor"}},
-      {{"adapter.query_key_bits=7"}, {"adapter.sufa_head_dim: sufa_head_dim is 128"}},
+      {{"adapter.query_key_bits=7", "adapter.value_bits=7", "adapter.estimator=sufa"},
+       {"adapter.sufa_head_dim: sufa_head_dim is 128"}},
       {{"adapter.estimator=soft_rosa", "adapter.proxy_kernel=sdpa"}, {"adapter.proxy_kernel: proxy_kernel is sdpa"}},
       {{"adapter.tie_start=query_key_value", "adapter.value_bits=3"}, {"adapter.tie_start: query_key_value needs"}},
       {{"adapter.estimator=bit_flip", "adapter.query_key_bits=20"}, {"adapter.estimator: estimator bit_flip takes"}},
@@ -232,7 +234,7 @@ TEST_F(ConfigRules, EachNamesItsKeyAndItsLine) {
 TEST_F(ConfigRules, SchedulesKeepTheirRangeAlongTheWholeRun) {
   const auto with = [this](const std::string& name, const std::string& schedule, int num_steps = 10) {
     return errors_of(distill() + "schedules: {" + name + ": {" + schedule + "}}\n",
-                     {"train.num_steps=" + std::to_string(num_steps)});
+                     {"train.num_steps=" + std::to_string(num_steps), "adapter.estimator=sufa"});
   };
   const std::vector<std::vector<std::string>> wrong = {
       {"learning_rate", "shape: exponential, warmup_steps: 6",
@@ -440,7 +442,7 @@ TEST_F(ConfigRules, TheKeyThatWasSetIsBlamed) {
   const std::string yaml = distill() + "optimizer: {rate_patterns: [\"*\"], rate_factors: [0.5]}\n";
   for (const auto& [overrides, parts] : std::vector<Case>{
            {{"adapter.query_key_bits=5"},
-            {"--set adapter.query_key_bits: does not fit adapter.sufa_head_dim: sufa_head_dim is "}},
+            {"--set adapter.query_key_bits: does not fit adapter.tie_start: query_key_value needs value_bits equal"}},
            {{"optimizer.rate_patterns=[]"},
             {"--set optimizer.rate_patterns: does not fit optimizer.rate_factors: has 1 entries"}},
            {{"optimizer.rate_factors=[]"}, {"--set optimizer.rate_factors: has 0 entries"}},

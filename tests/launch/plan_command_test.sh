@@ -23,7 +23,7 @@ case_reports() {
   write_demo
   plan "$scratch/demo.yaml"
   expect_code "plan" 0 $? "$scratch/out"
-  for pattern in "1 rank on 1 host, cpu" "33.2 k trained" "8 sequences, 8192 tokens, .*FLOP" "activations +[0-9]+ MiB" \
+  for pattern in "1 rank on 1 host, cpu" "34.5 k of the adapters; 9.92 k trained" "8 sequences, 8192 tokens, .*FLOP" "activations +[0-9]+ MiB" \
     "^  peak +[0-9]+ MiB" "with train.activation_checkpointing +[0-9]+ sequences" "checkpoints .* free for $scratch/demo" \
     "drawn at random" "Nothing looks wrong"; do
     expect_text "plan" "$pattern" "$scratch/out"

@@ -85,7 +85,7 @@ TEST(AdapterSet, DefaultSizesAndRefusedConfigurations) {
   EXPECT_EQ(resolved.num_key_value_heads, 6);
   EXPECT_THAT(resolved.layers, ::testing::ElementsAre(0, 1, 2));
   const auto message = [](const std::function<void(AdapterConfig&)>& change) {
-    AdapterConfig config;
+    AdapterConfig config = plain_adapter_config();
     change(config);
     return refusal<base::ConfigError>([&] { resolve(config, tiny_config()); });
   };

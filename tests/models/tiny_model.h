@@ -33,7 +33,7 @@ inline ModelConfig tiny_config() {
 
 // Adapters whose output is as large as the attention's from the start.
 inline AdapterConfig lively_adapter_config() {
-  AdapterConfig config;
+  AdapterConfig config = plain_adapter_config();
   config.query_key_bits = 4;
   config.value_bits = 3;
   config.sufa_head_dim = 32;

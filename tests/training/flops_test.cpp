@@ -28,7 +28,7 @@ constexpr double kAttention = 2.0 * 2 * 24;  // for each position seen
 
 // Four heads of 3 bits for queries and keys and 5 for values, two of keys and values.
 models::AdapterConfig adapter(std::vector<int64_t> layers) {
-  models::AdapterConfig config;
+  models::AdapterConfig config = models::plain_adapter_config();
   config.layers = std::move(layers);
   config.num_heads = 4;
   config.num_key_value_heads = 2;

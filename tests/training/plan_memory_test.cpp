@@ -21,6 +21,7 @@ RunConfig demo_config() {
   config.run.folder = "unused";
   config.model.folder = std::filesystem::path(ROSA_TEST_DATA) / "../../demo/teachers/natural";
   config.student.sliding_window = 16;
+  config.adapter = models::plain_adapter_config();
   config.data.kind = DataKind::phrases;
   config.data.sequence_length = 200;  // no whole number of blocks
   config.train.num_steps = 2;

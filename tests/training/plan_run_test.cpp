@@ -11,6 +11,7 @@ namespace {
 
 RunConfig small_config() {
   RunConfig config;
+  config.adapter = models::plain_adapter_config();
   config.run.folder = "unused";
   config.model.folder = "unused";
   config.data.kind = DataKind::phrases;

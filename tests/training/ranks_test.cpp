@@ -47,6 +47,7 @@ RunConfig small_config(const fs::path& folder) {
   config.run.seed = 5;
   config.model.folder = fs::path(ROSA_TEST_DATA) / "goldens" / "qwen3_tied";
   config.student.sliding_window = 6;
+  config.adapter = models::plain_adapter_config();
   config.adapter.num_heads = 4;
   config.adapter.query_key_bits = 4;
   config.adapter.value_bits = 4;

@@ -374,6 +374,7 @@ class RecipeRun : public ::testing::Test {
     config_.run.folder = (folder_ / "run").string();
     config_.model.folder = (folder_ / "model").string();
     config_.student.sliding_window = 6;
+    config_.adapter = models::plain_adapter_config();
     config_.adapter.num_heads = 4;
     config_.adapter.query_key_bits = 4;
     config_.adapter.value_bits = 4;

@@ -40,6 +40,7 @@ inline RunConfig tiny_config(const std::filesystem::path& folder) {
   config.run.seed = 3;
   config.model.folder = std::filesystem::path(ROSA_TEST_DATA) / "goldens" / "qwen3_tied";
   config.student.sliding_window = 6;
+  config.adapter = models::plain_adapter_config();
   config.adapter.num_heads = 4;
   config.adapter.query_key_bits = 4;
   config.adapter.value_bits = 4;

@@ -73,8 +73,8 @@ void describe(base::FieldVisitor& visitor, TimingSection& config);
 struct ExperimentConfig {
   ExperimentSection experiment;
   ExperimentDataSection data;
-  GateEstimatorConfig gate;       // defaults of the arms of gate tasks
-  models::AdapterConfig adapter;  // defaults of the arms of recall
+  GateEstimatorConfig gate;                                        // defaults of the arms of gate tasks
+  models::AdapterConfig adapter = models::plain_adapter_config();  // defaults of the arms of recall
   StudySection study;
   TimingSection timing;
   OptimizerConfig optimizer{.beta1 = 0.9,
