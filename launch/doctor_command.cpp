@@ -1,6 +1,5 @@
 // `rosa doctor`: what a bug report must say about program, machine and launch, and what looks wrong with them.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 
@@ -22,6 +21,7 @@
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_session.h"
 #include "parallel/nccl_communicator.h"
+#include "training/config.h"
 
 namespace rosa::launch {
 namespace {
@@ -84,7 +84,9 @@ std::vector<Finding> machine_findings(const HostFacts& facts) {
           {"cores", cores, ""},
           cgroup,
           {"compute threads",
-           base::concat(at::get_num_threads(), " by default; OMP_NUM_THREADS ", environment("OMP_NUM_THREADS")), ""},
+           base::concat(training::ComputeSection().threads, " of ", usable_cores(facts),
+                        " cores a rank unless compute.threads says more; automata take the rest"),
+           ""},
           memory,
           shared,
           here,

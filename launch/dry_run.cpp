@@ -152,8 +152,9 @@ class DryRun {
       const parallel::ClockOffset& clock = clocks[static_cast<std::size_t>(first)];
       Finding finding{"host " + name,
                       concat(num_ranks, num_ranks == 1 ? " rank, " : " ranks, ", cores[static_cast<std::size_t>(first)],
-                             " cores, clock ", clock.seconds < 0 ? "" : "+", number_text(clock.seconds * 1e3),
-                             " ms against rank 0 (+- ", number_text(clock.uncertainty_seconds * 1e3), ")"),
+                             " cores, ", num_ranks * config_.compute.threads, " used by compute.threads; clock ",
+                             clock.seconds < 0 ? "" : "+", number_text(clock.seconds * 1e3), " ms against rank 0 (+- ",
+                             number_text(clock.uncertainty_seconds * 1e3), ")"),
                       ""};
       const int64_t num_threads = num_ranks * config_.compute.threads;
       if (num_threads > std::stoi(cores[static_cast<std::size_t>(first)])) {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/host_name.h"
+#include "launch/bounded_waits.h"
 #include "launch/command_line.h"
 #include "launch/exit_code.h"
 #include "launch/failure.h"
@@ -74,6 +75,7 @@ void watch_this_process(std::string_view subcommand) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  bound_waits_of_threads(argc > 1 ? argv[1] : "", argv);
   StandardOutput output;
   watch_this_process(argc > 1 ? argv[1] : "");
   // Makes MKL's results independent of threads and neighbouring rows; it is read once, at the first MKL call.

@@ -148,7 +148,7 @@ add_parameter oob_tcp_keepalive_probes 4
 # What decides over numbers, devices and networks is the same on every host.
 while IFS= read -r variable; do
   mpi_run+=(-x "$variable")
-done < <(compgen -e | grep -E '^(PATH|LD_LIBRARY_PATH|MKL_CBWR|OMP_NUM_THREADS|ATEN_CPU_CAPABILITY|ROSA_.*|NCCL_.*|UCX_.*)$')
+done < <(compgen -e | grep -E '^(PATH|LD_LIBRARY_PATH|MKL_CBWR|OMP_NUM_THREADS|OMP_WAIT_POLICY|GOMP_SPINCOUNT|ATEN_CPU_CAPABILITY|ROSA_.*|NCCL_.*|UCX_.*)$')
 
 if [ "$print" = yes ]; then
   print_command "${mpi_run[@]}" "$rosa_program" "$@"

@@ -67,7 +67,7 @@ case_dry_run() {
   run_on_hosts train "$scratch/dry.yaml" --dry-run >"$log" 2>&1
   expect_code "dry run" 0 $? "$log"
   expect_text "dry run" "host node1 +1 rank" "$log"
-  expect_text "dry run" "host node2 +1 rank, .* cores, clock" "$log"
+  expect_text "dry run" "host node2 +1 rank, .* cores, 1 used by compute.threads; clock" "$log"
   [ ! -e "$scratch/dry" ] || failed "a dry run left $scratch/dry"
 
   # node2 has a disk of its own where the run folder is.

@@ -68,6 +68,20 @@ TEST_F(TrackerOfARun, GetsTheLinesFromTheStepThatIsResumedAgain) {
   EXPECT_EQ(num_lines(lines()), 10);
 }
 
+// What the run's program is started with is the run's own environment.
+TEST_F(TrackerOfARun, KnowsThatWaitingThreadsOfARunDoNotSpinForLong) {
+  const std::string keeps = "env > $ROSA_RUN_FOLDER/lines; cat > /dev/null";
+  ::unsetenv("GOMP_SPINCOUNT");
+  ::unsetenv("OMP_WAIT_POLICY");
+  ASSERT_EQ(train(keeps).exit_code, 0);
+  EXPECT_THAT(lines(), HasSubstr("GOMP_SPINCOUNT=1000\n"));
+  fs::remove_all(run_.folder());
+  ::setenv("OMP_WAIT_POLICY", "active", 1);
+  ASSERT_EQ(train(keeps).exit_code, 0);
+  ::unsetenv("OMP_WAIT_POLICY");
+  EXPECT_THAT(lines(), Not(HasSubstr("GOMP_SPINCOUNT")));
+}
+
 TEST_F(TrackerOfARun, ThatDiesIsOneWarning) {
   const JobResult result = train("read line; exit 3");
   EXPECT_EQ(result.exit_code, 0) << result.output;
