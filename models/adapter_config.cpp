@@ -227,6 +227,15 @@ void check(base::ConfigProblems& problems, const AdapterConfig& config) {
                    "is full, but ", problems.full_key("gates"), " names no agreement gate; add agreement there");
   if (!has_good_bits) return;
   const OperatorOptions options = adapter_operator_options({}, config);
+  if (options.estimator->needs_equal_codes()) {
+    problems.require(config.tie_start != "none", {"estimator", "tie_start"}, "is ", config.estimator,
+                     ", which needs queries and keys that start equal; set ", problems.full_key("tie_start"),
+                     " to query_key or query_key_value");
+    const bool has_equal_heads = config.num_key_value_heads == 0 || config.num_key_value_heads == config.num_heads;
+    problems.require(has_equal_heads, {"estimator", "num_key_value_heads", "num_heads"}, "is ", config.estimator,
+                     ", which needs as many key/value heads as heads; set ", problems.full_key("num_key_value_heads"),
+                     " to 0");
+  }
   const std::string refusal = options.estimator->refusal(config.query_key_bits, config.value_bits, options);
   problems.require(
       refusal.empty(),

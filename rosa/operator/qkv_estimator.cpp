@@ -12,6 +12,7 @@ using base::concat;
   ENTRY(soft_rosa)                 \
   ENTRY(dense_surrogate)           \
   ENTRY(bit_flip)                  \
+  ENTRY(tied_flip)                 \
   ENTRY(local_counterfactual)      \
   ENTRY(none)
 

@@ -40,6 +40,9 @@ class QkvEstimator {
   // Whether ProxyKernel::sdpa can compute it.
   virtual bool is_attention() const { return false; }
 
+  // Whether it takes only queries and keys whose bits are equal, head by head.
+  virtual bool needs_equal_codes() const { return false; }
+
   // Positions of the longest document that it takes.
   virtual int64_t max_length() const { return std::numeric_limits<int64_t>::max(); }
 
@@ -49,7 +52,8 @@ class QkvEstimator {
 
   // Why it can't serve a training call with these options and sizes, and what to do; empty where it can.
   std::string refusal(int64_t query_bits, int64_t value_bits, const OperatorOptions& options) const;
-  // Throws ArgumentError where it can't serve this input for what the sizes of a symbol do not tell.
+  // Throws ArgumentError where it can't serve this input for what the sizes of a symbol do not tell, ConfigError where
+  // it needs_equal_codes() and they are not.
   virtual void check_input(const OperatorInput&) const {}
 
   // [B,H,T,M]; only where has_soft_output().

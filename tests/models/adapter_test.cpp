@@ -99,6 +99,16 @@ TEST(AdapterSet, DefaultSizesAndRefusedConfigurations) {
   EXPECT_THAT(message([](AdapterConfig& config) { config.gates = {"hidden", "hidden"}; }), HasSubstr("twice"));
   EXPECT_THAT(message([](AdapterConfig& config) { config.agreement = Agreement::full; }), HasSubstr("agreement gate"));
   EXPECT_THAT(message([](AdapterConfig& config) {
+                config.estimator = "tied_flip";
+                config.tie_start = "none";
+              }),
+              HasSubstr("start equal"));
+  EXPECT_THAT(message([](AdapterConfig& config) {
+                config.estimator = "tied_flip";
+                config.num_key_value_heads = 3;
+              }),
+              HasSubstr("as many key/value heads"));
+  EXPECT_THAT(message([](AdapterConfig& config) {
                 config.candidates = Candidates::mean;
                 config.exact_value_gradient = true;
               }),

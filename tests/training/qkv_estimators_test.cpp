@@ -39,7 +39,7 @@ RunConfig config_with(const std::string& estimator, const fs::path& folder) {
   config.student.sliding_window = 6;
   config.adapter.estimator = estimator;
   config.adapter.num_heads = 4;
-  config.adapter.num_key_value_heads = 2;
+  config.adapter.num_key_value_heads = find_qkv_estimator(estimator).needs_equal_codes() ? 4 : 2;
   config.adapter.query_key_bits = 2;
   config.adapter.value_bits = 2;
   config.data.kind = DataKind::phrases;

@@ -27,7 +27,7 @@ class FlipEstimator : public QkvEstimator {
 
   bool needs_positions() const final { return true; }
   int64_t max_length() const final { return kernels::kMaxFlipLength; }
-  void check_input(const OperatorInput& input) const final;
+  void check_input(const OperatorInput& input) const override;
   std::array<at::Tensor, 3> gradients(const GradientCall& call) const final;
 
  private:

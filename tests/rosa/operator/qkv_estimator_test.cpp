@@ -124,6 +124,41 @@ TEST(BitFlip, EqualsBruteForce) {
   }
 }
 
+// The same with both bits changed at once; either gets half of it.
+TEST(TiedFlip, EqualsBruteForce) {
+  at::manual_seed(8);
+  HostExecutor executor(1);
+  for (const char* kind : {"random", "periodic", "constant"}) {
+    SCOPED_TRACE(kind);
+    OperatorInput input = make_input(kind, {2, 2, 2, 21, 2, 3}, at::kDouble, true);
+    input.documents = testing::documents_of(2, {1, 12, 8});
+    const at::Tensor upstream = random_like_output(input);
+    const OperatorOptions options = options_of("tied_flip");
+    const auto actual = gradients_of(input, options, upstream);
+    OperatorOptions evaluation = options;
+    evaluation.training = false;
+    OperatorInput changed = input;
+    changed.query = changed.key = input.query.contiguous().clone();
+    const at::Tensor flat = changed.query.view(-1), expected = at::zeros_like(flat);
+    const auto loss = [&] {
+      return (rosa_operator(changed, evaluation, executor).bits.to(at::kDouble) * upstream).sum().item<double>();
+    };
+    for (int64_t n = 0; n < flat.numel(); ++n) {
+      const double x = flat[n].item<double>();
+      flat[n] = 1;
+      double effect = loss();
+      flat[n] = -1;
+      effect -= loss();
+      flat[n] = x;
+      expected[n] = effect / 2 * 0.5 / std::pow(1 + std::abs(x), 2);
+    }
+    EXPECT_GT(expected.abs().max().item<double>(), 0);
+    expect_close(actual[0].reshape(-1), expected, 1e-6);
+    EXPECT_TRUE(is_equal(actual[1], actual[0]));
+    EXPECT_TRUE(is_equal(actual[2], gradients_of(input, options_of("bit_flip"), upstream)[2]));
+  }
+}
+
 TEST(BitFlip, EachDocumentAlone) {
   at::manual_seed(3);
   OperatorInput input = make_input("random", {2, 4, 2, 21, 2, 2}, at::kDouble, true);
@@ -215,10 +250,11 @@ TEST(BitFlip, LowPrecisionGivesGradientsOfItsDtype) {
 
 TEST(QkvEstimators, GiveOnlyWhatIsNeeded) {
   at::manual_seed(6);
-  const OperatorInput input = make_input("random", {2, 4, 2, 30, 4, 4}, at::kFloat, true);
   HostExecutor executor(1);
   for (const QkvEstimator* estimator : qkv_estimators()) {
     SCOPED_TRACE(estimator->name());
+    const int64_t heads = estimator->needs_equal_codes() ? 2 : 4;
+    const OperatorInput input = make_input("random", {2, heads, 2, 30, 4, 4}, at::kFloat, true);
     const OperatorOptions options = options_of(estimator->name());
     HardResult hard;
     rosa_operator(input, options, executor, &hard);
@@ -247,7 +283,12 @@ std::string refusal_of(const OperatorInput& input, const OperatorOptions& option
 }
 
 TEST(QkvEstimators, SayWhatTheyCannotDo) {
-  const OperatorInput good = make_input("random", {1, 2, 1, 5, 4, 4});
+  const OperatorInput good = make_input("random", {1, 1, 1, 5, 4, 4}, at::kFloat, true);
+  OperatorInput unequal = good;
+  unequal.key = -good.key;
+  EXPECT_THAT(refusal_of<base::ConfigError>(unequal, options_of("tied_flip")), HasSubstr("not equal bit by bit"));
+  EXPECT_THAT(refusal_of<base::ConfigError>(make_input("constant", {1, 2, 1, 5, 4, 4}), options_of("tied_flip")),
+              HasSubstr("as many heads"));
   for (const QkvEstimator* estimator : qkv_estimators()) {
     SCOPED_TRACE(estimator->name());
     OperatorOptions options = options_of(estimator->name());
