@@ -16,7 +16,7 @@ struct RunFigure {
 namespace step_figure {
 
 inline constexpr RunFigure kLoss = {"loss", "Loss", "nats a token",
-                                    "what is minimised: distillation, cross-entropy and alignment by their weights"};
+                                    "what is minimised: distillation, cross-entropy and other terms by their weights"};
 inline constexpr RunFigure kKl = {"kl", "Divergence from the teacher", "nats a token",
                                   "divergence from the teacher (loss.divergence, by default KL); 0 without its term"};
 inline constexpr RunFigure kCe = {"ce", "Cross-entropy in training", "nats a token",
@@ -24,6 +24,12 @@ inline constexpr RunFigure kCe = {"ce", "Cross-entropy in training", "nats a tok
 inline constexpr RunFigure kAlignment = {"alignment", "Alignment of layers", "",
                                          "distance of the student's layers from the teacher's (loss.alignment); left "
                                          "out without its term"};
+inline constexpr RunFigure kCodeBalance = {"code_balance", "Imbalance of bits", "",
+                                           "squared mean of the soft bits of queries, keys and values "
+                                           "(loss.code_balance); left out without its term"};
+inline constexpr RunFigure kCodeConsistency = {"code_consistency", "Distance of queries and keys", "",
+                                               "of the soft bits of a position's query and key from one code "
+                                               "(loss.code_consistency); left out without its term"};
 inline constexpr RunFigure kGradientNorm = {"gradient_norm", "Gradient norm", "",
                                             "global norm of the gradient before clipping"};
 inline constexpr RunFigure kLearningRate = {"learning_rate", "Learning rate", "",

@@ -113,6 +113,7 @@ void AdapterSet::use_estimator(const AdapterConfig& config) {
   config_.position_bias = config.position_bias;
   config_.exact_value_gradient = config.exact_value_gradient;
   config_.query_key_gradient = config.query_key_gradient;
+  config_.gradient_dropout = config.gradient_dropout;
 }
 
 bool AdapterSet::has_layer(int64_t layer) const {
@@ -151,8 +152,7 @@ at::Tensor AdapterSet::mixed_linear(int64_t layer, const char* name, const at::T
   return config_.bias ? mixed + weight(layer, concat(name, ".bias").c_str()) : mixed;
 }
 
-AdapterSet::Projections AdapterSet::project(int64_t layer, const at::Tensor& normed,
-                                            const at::Tensor& first_input) const {
+CodeLogits AdapterSet::project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const {
   const at::Tensor input = normed.to(at::kFloat);
   // A view of the layer's own, which collects its gradient: whatever runs when, the layers' are added in one order.
   const at::Tensor first = first_input.defined() ? first_input.to(at::kFloat).view_as(first_input) : first_input;
@@ -208,10 +208,14 @@ at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result, const
 
 FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
   require(call.executor != nullptr, "an adapter needs ForwardOptions::executor, which runs the automata");
-  Projections projections = project(layer, normed, call.first_input);
+  CodeLogits projections = project(layer, normed, call.first_input);
   if (!config_.query_key_gradient) {
     projections.query = projections.query.detach();
     projections.key = projections.key.detach();
+  }
+  if (call.options.training) {
+    projections = train_codes(projections, call.codes, config_.gradient_dropout, call.options.bits_tau, layer,
+                              static_cast<int64_t>(config_.layers.size()));
   }
   OperatorOptions options = call.options;
   options.layer = layer;
@@ -227,14 +231,14 @@ at::Tensor AdapterSet::forward(int64_t layer, const at::Tensor& normed, const Ad
 
 AdapterSymbols AdapterSet::symbols(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const {
   const at::NoGradGuard no_gradient;
-  const Projections projections = project(layer, normed, first_input);
+  const CodeLogits projections = project(layer, normed, first_input);
   return {pack_symbols(projections.query), pack_symbols(projections.key)};
 }
 
 FinishAdapter AdapterSet::append(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input,
                                  RosaState& state, HostExecutor& executor) const {
   const at::NoGradGuard no_gradient;
-  const Projections projections = project(layer, normed, first_input);
+  const CodeLogits projections = project(layer, normed, first_input);
   const OperatorOutput result = state.append(projections.query, projections.key, projections.value, executor,
                                              adapter_gates(config_).length, config_.candidates);
   return [this, layer, result](const at::Tensor& gate_input) {

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "models/adapter_config.h"
+#include "models/code_training.h"
 #include "models/low_rank.h"
 #include "rosa/operator/rosa_operator.h"
 #include "rosa/operator/rosa_state.h"
@@ -45,6 +46,7 @@ struct AdapterCall {
   at::Tensor first_input;  // what layer 0 gets as its `normed`; needed with mixed_queries
   HostExecutor* executor = nullptr;
   HardResult* recorded = nullptr;  // see rosa_operator()
+  CodeTraining codes;              // acts in training only
 };
 
 // What the automata of a layer match: packed bits (rosa/operator/symbols.h).
@@ -67,7 +69,7 @@ class AdapterSet {
   const AdapterConfig& config() const { return config_; }
   bool has_layer(int64_t layer) const;
   // Takes over how gradients are estimated, and nothing else: the keys of `config` from estimator to
-  // query_key_gradient.
+  // gradient_dropout_unit.
   void use_estimator(const AdapterConfig& config);
 
   // `running` (alpha, temperatures, training, control) with what the adapter's configuration decides filled in.
@@ -113,10 +115,7 @@ class AdapterSet {
   std::vector<std::string> load_from_student(const std::filesystem::path& path);
 
  private:
-  struct Projections {
-    at::Tensor query, key, value;  // [B,H,T,D], [B,G,T,D], [B,G,T,M]
-  };
-  Projections project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
+  CodeLogits project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
   at::Tensor gate(int64_t layer, const OperatorOutput& result, const at::Tensor& buckets, const at::Tensor& u) const;
   at::Tensor output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input) const;
   at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;

@@ -120,6 +120,14 @@ void describe(base::FieldVisitor& visitor, AdapterConfig& config) {
   visitor.field("query_key_gradient", config.query_key_gradient, Role::recipe,
                 "Whether the estimator gives queries and keys a gradient; if not, they are fixed hashes of the layer's "
                 "input, which are not trained, and with exact_value_gradient no estimator runs.");
+  visitor.field("gradient_dropout", config.gradient_dropout.share, Role::recipe,
+                "Share of the estimator's gradients of queries and keys that is dropped at random in the backward; the "
+                "others are divided by 1 - share, so that the mean stays. 0: none.",
+                {0, 0.999});
+  visitor.choice("gradient_dropout_unit", config.gradient_dropout.unit, Role::recipe,
+                 {{"head", DropoutUnit::head}, {"position", DropoutUnit::position}},
+                 "What is dropped together: a position in one key/value head and the heads that read it, or a position "
+                 "in all heads.");
 }
 
 void use_plain_form(AdapterConfig& config) {
@@ -225,6 +233,12 @@ void check(base::ConfigProblems& problems, const AdapterConfig& config) {
   }
   problems.require(config.agreement == Agreement::tied || adapter_gates(config).agreement, {"agreement", "gates"},
                    "is full, but ", problems.full_key("gates"), " names no agreement gate; add agreement there");
+  const bool learns = config.query_key_gradient && config.estimator != "none";
+  problems.require(config.gradient_dropout.share == 0 || learns,
+                   {"gradient_dropout", "query_key_gradient", "estimator"}, "is ", config.gradient_dropout.share,
+                   ", but queries and keys get no gradient that could be dropped: ",
+                   problems.full_key(config.query_key_gradient ? "estimator" : "query_key_gradient"), " is ",
+                   config.query_key_gradient ? "none" : "false");
   if (!has_good_bits) return;
   const OperatorOptions options = adapter_operator_options({}, config);
   if (options.estimator->needs_equal_codes()) {

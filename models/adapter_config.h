@@ -9,6 +9,7 @@
 
 #include "base/config_problems.h"
 #include "base/fields.h"
+#include "models/code_training.h"
 #include "models/model_config.h"
 #include "rosa/operator/rosa_operator.h"
 
@@ -62,6 +63,7 @@ struct AdapterConfig {
   PositionBias position_bias = PositionBias::exp;
   bool exact_value_gradient = false;
   bool query_key_gradient = true;
+  GradientDropout gradient_dropout;  // of queries and keys; see code_training.h
 };
 
 void describe(base::FieldVisitor& visitor, AdapterConfig& config);

@@ -239,6 +239,7 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_fu
   call.documents = options.documents;
   call.executor = options.executor;
   call.recorded = recorded.get();
+  call.codes = options.codes;
   return [call, recorded, windows = options.layer_windows, adapters = options.adapters, left_out = options.left_out,
           watch = options.watch_adapter_inputs](int64_t index, const at::Tensor& normed) {
     if (!adapters->has_layer(index) || left_out.contains(index)) return FinishAdapter();

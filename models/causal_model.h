@@ -34,6 +34,7 @@ struct ForwardOptions {
   // rest (AdapterSet::operator_options).
   OperatorOptions operator_options;
   HostExecutor* executor = nullptr;  // runs the automata; needed with adapters
+  CodeTraining codes;                // AdapterCall::codes
   // Keeps only each layer's input and the automata's results, and runs each layer again in the backward.
   bool activation_checkpointing = false;
   // Where they are set: what layer `layer` gets in place of `hidden`, [B,T,hidden]; and told what a layer's attention

@@ -247,6 +247,11 @@ void check_estimator(base::ConfigProblems& problems, const RunConfig& config) {
                    ", which has no soft output to blend in, but schedules.alpha goes from ", alpha.start, " to ",
                    alpha.end,
                    "; set schedules.alpha start and end to 1 and warmup_steps to 0, or take sufa or soft_rosa");
+  problems.require(
+      !config.loss.has_code_losses() || config.adapter.query_key_gradient,
+      {config.loss.code_balance > 0 ? "loss.code_balance" : "loss.code_consistency", "adapter.query_key_gradient"},
+      "is for queries and keys that learn, but adapter.query_key_gradient is false; set one of the two "
+      "otherwise");
   for (const DataStage& stage : stages(config.data)) {
     problems.require(stage.sequence_length <= estimator.max_length(), {"data.sequence_length", "adapter.estimator"},
                      "is ", stage.sequence_length, ", but adapter.estimator ", config.adapter.estimator,

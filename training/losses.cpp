@@ -273,6 +273,14 @@ void describe(base::FieldVisitor& visitor, LossConfig& config) {
                 "weight of each layer in the alignment, and if given of the final norm's output; empty: those with an "
                 "adapter count alike",
                 {0.0, 1e9});
+  visitor.field("code_balance", config.code_balance, Role::recipe,
+                "weight of a loss that pushes each bit of queries, keys and values to be 1 half of the time: the "
+                "squared mean of 2 sigmoid(logit / bits_tau) - 1 over the positions of a micro-batch; 0: none",
+                {0.0, 1e9});
+  visitor.field("code_consistency", config.code_consistency, Role::recipe,
+                "weight of a loss that pulls query and key of a position to one code, the sign of the sum of their "
+                "logits; 0: none",
+                {0.0, 1e9});
 }
 
 int64_t loss_block_rows(int64_t vocabulary_size) {

@@ -46,12 +46,16 @@ struct LossConfig {
   AlignmentBy alignment_by = AlignmentBy::mse;
   AlignmentInput alignment_input = AlignmentInput::teacher;
   std::vector<double> alignment_layers = {};  // weight of each layer; empty: those with an adapter alike
+  // Weights of the losses on the adapters' codes; see models/code_training.h.
+  double code_balance = 0.0;
+  double code_consistency = 0.0;
 
   // Whether the teacher is needed.
   bool has_teacher() const { return (output > 0 && distill_alpha > 0) || alignment > 0; }
   // The forwards of the student in a step: one whose layers are fed what the teacher's get, and one as it is used.
   bool has_fed_forward() const { return alignment > 0 && alignment_input == AlignmentInput::teacher; }
   bool has_own_forward() const { return output > 0 || !has_fed_forward(); }
+  bool has_code_losses() const { return code_balance > 0 || code_consistency > 0; }
   // Tokens of a chunk; the logits' elements are of the compute dtype.
   int64_t tokens_at_once(int64_t vocabulary_size, int64_t element_bytes) const;
   int64_t tokens_at_once(const at::Tensor& lm_head) const {

@@ -15,6 +15,8 @@ constexpr MetricField<StepMetrics> kStepFields[] = {
     {step_figure::kKl, &StepMetrics::kl},
     {step_figure::kCe, &StepMetrics::ce},
     {step_figure::kAlignment, &StepMetrics::alignment},
+    {step_figure::kCodeBalance, &StepMetrics::code_balance},
+    {step_figure::kCodeConsistency, &StepMetrics::code_consistency},
     {step_figure::kGradientNorm, &StepMetrics::gradient_norm},
     {step_figure::kLearningRate, &StepMetrics::learning_rate},
     {step_figure::kAlpha, &StepMetrics::alpha},

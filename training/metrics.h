@@ -54,6 +54,8 @@ struct StepMetrics {
   std::optional<int64_t> device_allocated_bytes = {}, device_reserved_bytes = {}, device_peak_bytes = {};
   std::vector<LayerMetrics> layers = {};    // at the steps that metrics.jsonl shows; of the layers with adapters
   std::vector<SourceMetrics> sources = {};  // at the same steps; of a mixture of several
+  // The losses on codes, means over layers, where they have a weight.
+  std::optional<double> code_balance = {}, code_consistency = {};
 };
 
 // Whether step `step` is one that metrics.jsonl shows: every `every` and the last.

@@ -170,6 +170,8 @@ void check_objective(base::ConfigProblems& problems, const RunConfig& config, Ob
                    ", but pretraining has no teacher: set it to 0");
   problems.require(config.loss.alignment == 0.0, {"loss.alignment"},
                    "compares with a teacher's layers, but pretraining has no teacher; remove it");
+  problems.require(!config.loss.has_code_losses(), {"loss.code_balance", "loss.code_consistency"},
+                   "is a loss on what adapters retrieve by, but pretraining has none; set it to 0");
   problems.require(config.train.trainable_base.empty(), {"train.trainable_base"},
                    "is for training beside adapters; pretraining trains what train.trainable names");
   problems.require(config.lora.rank == 0, {"lora.rank"}, "is ", config.lora.rank,

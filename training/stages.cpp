@@ -15,9 +15,16 @@ namespace {
 using base::concat;
 
 constexpr const char* kSections[] = {"loss.", "schedules.", "optimizer.", "student.", "train.", "data."};
-constexpr const char* kKeys[] = {
-    "adapter.estimator",     "adapter.proxy_kernel",  "adapter.proxy_mask",           "adapter.flip_scale",
-    "adapter.sufa_head_dim", "adapter.position_bias", "adapter.exact_value_gradient", "adapter.query_key_gradient"};
+constexpr const char* kKeys[] = {"adapter.estimator",
+                                 "adapter.proxy_kernel",
+                                 "adapter.proxy_mask",
+                                 "adapter.flip_scale",
+                                 "adapter.sufa_head_dim",
+                                 "adapter.position_bias",
+                                 "adapter.exact_value_gradient",
+                                 "adapter.query_key_gradient",
+                                 "adapter.gradient_dropout",
+                                 "adapter.gradient_dropout_unit"};
 // Of those sections: what the run begins with, and what it is judged by.
 constexpr const char* kOfTheRun[] = {"train.init_from",      "data.kind",          "data.held_out_path",
                                      "data.vocabulary_size", "data.alphabet_size", "data.accept_other_tokenizer"};

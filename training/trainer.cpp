@@ -127,15 +127,20 @@ StepMetrics Trainer::step(int64_t step) {
 
   std::vector<LossSums> sums;
   std::vector<std::vector<LossSums>> sequences;
-  for (const Batch& batch : batches) {
-    Loss loss = micro_batch_loss(batch, settings, counts);
+  std::vector<std::vector<double>> code_losses;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const models::CodeTraining codes = code_training(step, engine_->owned().first + static_cast<int64_t>(i));
+    Loss loss = micro_batch_loss(batches[i], settings, counts, codes);
     inject_loss_fault(loss, step);
     engine_->backward(loss.value);
     sums.push_back(loss.sums);
     sequences.push_back(std::move(loss.sequences));
+    if (codes.values == nullptr) continue;
+    const models::CodeLosses means = models::mean_losses(*codes.values);
+    code_losses.push_back({means.balance, means.consistency});
   }
   engine_->reduce();
-  const GlobalLoss loss = global_loss(sums, counts);
+  const GlobalLoss loss = global_loss(sums, code_losses, counts);
 
   const double norm = engine_->gradient_norm();
   const StepDecision decision = step_guard_.decide(
@@ -147,6 +152,8 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.divergence = divergence_text(config_.loss);
   metrics.ce = loss.ce;
   if (config_.loss.alignment > 0) metrics.alignment = loss.alignment;
+  if (config_.loss.code_balance > 0) metrics.code_balance = loss.codes.balance;
+  if (config_.loss.code_consistency > 0) metrics.code_consistency = loss.codes.consistency;
   metrics.gradient_norm = norm;
   metrics.learning_rate = settings.learning_rate;
   metrics.alpha = settings.alpha;
@@ -342,7 +349,23 @@ models::ForwardOptions Trainer::training_options(const Batch& batch, const StepS
   return options;
 }
 
-Loss Trainer::micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts) const {
+// What micro-batch `micro_batch` of the global batch does for the codes: its part of the losses, and random numbers of
+// its own.
+models::CodeTraining Trainer::code_training(int64_t step, int64_t micro_batch) const {
+  models::CodeTraining codes;
+  if (parts_.adapters == nullptr) return codes;
+  codes.seed = static_cast<uint64_t>(config_.run.seed);
+  codes.step = step;
+  codes.first_sample = micro_batch * config_.train.micro_batch_sequences;
+  if (!config_.loss.has_code_losses()) return codes;
+  const auto parts = static_cast<double>(config_.train.micro_batches);
+  codes.weights = {config_.loss.code_balance / parts, config_.loss.code_consistency / parts};
+  codes.values = std::make_shared<std::map<int64_t, at::Tensor>>();
+  return codes;
+}
+
+Loss Trainer::micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts,
+                               const models::CodeTraining& codes) const {
   std::optional<Alignment> alignment;
   if (config_.loss.alignment > 0) alignment.emplace(config_, parts_.model, parts_.teacher());
   LossInput input = loss_input(batch, alignment ? &*alignment : nullptr);
@@ -350,11 +373,14 @@ Loss Trainer::micro_batch_loss(const Batch& batch, const StepSettings& settings,
     const base::PhaseScope phase(base::Phase::student_forward);
     const at::Tensor input_ids = batch.input_ids.to(parts_.device);
     models::ForwardOptions options = training_options(batch, settings);
+    options.codes = codes;
     // Fed with the teacher's states a forward says nothing of what the student gives.
     const bool is_fed = config_.loss.has_fed_forward();
     if (alignment && !is_fed) alignment->watch(options);
     if (config_.loss.has_own_forward()) input.student_hidden = parts_.model.hidden_states(input_ids, options);
     if (is_fed) {
+      // The losses on codes count once.
+      if (config_.loss.has_own_forward()) options.codes.weights = {};
       alignment->feed(options);
       const at::Tensor fed = parts_.model.hidden_states(input_ids, options);
       if (!input.student_hidden.defined()) input.student_hidden = fed;
@@ -388,13 +414,19 @@ LossSums Trainer::global_counts(const std::vector<Batch>& batches) {
   return sum_over_micro_batches(own);
 }
 
-Trainer::GlobalLoss Trainer::global_loss(const std::vector<LossSums>& sums, const LossSums& counts) {
+Trainer::GlobalLoss Trainer::global_loss(const std::vector<LossSums>& sums,
+                                         const std::vector<std::vector<double>>& codes, const LossSums& counts) {
   const LossSums total = sum_over_micro_batches(sums);
   GlobalLoss loss;
   loss.kl = counts.kl_count > 0 ? total.kl / counts.kl_count : 0.0;
   loss.ce = counts.ce_count > 0 ? total.ce / counts.ce_count : 0.0;
   loss.alignment = counts.alignment_count > 0 ? total.alignment / counts.alignment_count : 0.0;
   loss.loss = total_loss(config_.loss, loss.kl, loss.ce, loss.alignment);
+  if (!config_.loss.has_code_losses()) return loss;
+  const std::vector<double> total_codes = engine_->sum(codes);
+  const auto parts = static_cast<double>(config_.train.micro_batches);
+  loss.codes = {total_codes[0] / parts, total_codes[1] / parts};
+  loss.loss += config_.loss.code_balance * loss.codes.balance + config_.loss.code_consistency * loss.codes.consistency;
   return loss;
 }
 

@@ -79,6 +79,7 @@ class Trainer {
   // Means over the global batch, from every micro-batch's float64 sums in order.
   struct GlobalLoss {
     double loss = 0.0, kl = 0.0, ce = 0.0, alignment = 0.0;
+    models::CodeLosses codes;
   };
 
   std::vector<LayerMetrics> layer_metrics();
@@ -86,13 +87,16 @@ class Trainer {
   void end_step(StepMetrics& metrics, int64_t sequence_length) const;
   double flops_per_token(int64_t sequence_length) const;
   std::vector<Batch> load_micro_batches(int64_t step) const;
-  Loss micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts) const;
+  models::CodeTraining code_training(int64_t step, int64_t micro_batch) const;
+  Loss micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts,
+                        const models::CodeTraining& codes) const;
   LossInput loss_input(const Batch& batch, Alignment* alignment) const;
   std::vector<SourceMetrics> source_metrics(int64_t step, const std::vector<Batch>& batches,
                                             const std::vector<std::vector<LossSums>>& sequences);
   LossSums global_counts(const std::vector<Batch>& batches);
   models::ForwardOptions training_options(const Batch& batch, const StepSettings& settings) const;
-  GlobalLoss global_loss(const std::vector<LossSums>& sums, const LossSums& counts);
+  GlobalLoss global_loss(const std::vector<LossSums>& sums, const std::vector<std::vector<double>>& codes,
+                         const LossSums& counts);
   std::string blame(const std::vector<LossSums>& sums) const;
   LossSums sum_over_micro_batches(const std::vector<LossSums>& own);
 

@@ -27,11 +27,13 @@ RecallTask::RecallTask(const ExperimentConfig& config, const ExperimentArm& arm,
   parameters_.insert(adapters_.parameters().begin(), adapters_.parameters().end());
 }
 
-at::Tensor RecallTask::logits(const RecallBatch& batch, const OperatorOptions& running) const {
+at::Tensor RecallTask::logits(const RecallBatch& batch, const OperatorOptions& running,
+                              const models::CodeTraining& codes) const {
   const at::Tensor embedded = at::embedding(parameters_.at("embedding.weight"), batch.tokens);
   models::AdapterCall call;
   call.options = adapters_.operator_options(running, /*sliding_window=*/0);
   call.executor = &executor_;
+  call.codes = codes;
   const at::Tensor hidden = embedded + adapters_.forward(/*layer=*/0, embedded, call);
   const at::Tensor index = batch.positions.unsqueeze(2).expand({-1, -1, hidden.size(2)});
   return at::linear(hidden.gather(1, index), parameters_.at("head.weight"), parameters_.at("head.bias"));
@@ -41,7 +43,11 @@ at::Tensor RecallTask::loss(int64_t step, int64_t first_sample, int64_t num_samp
   const RecallBatch batch = recall_sequences(config_.data, seed_, DataSplit::train, step, first_sample, num_samples);
   OperatorOptions running;
   running.training = true;
-  const at::Tensor scores = logits(batch, running);
+  models::CodeTraining codes;
+  codes.seed = seed_;
+  codes.step = step;
+  codes.first_sample = first_sample;
+  const at::Tensor scores = logits(batch, running, codes);
   return at::cross_entropy_loss(scores.flatten(0, 1), batch.answers.flatten(), {}, at::Reduction::Sum) /
          static_cast<double>(config_.data.num_samples * config_.data.num_queries);
 }

@@ -18,7 +18,8 @@ class RecallTask : public ExperimentTask {
   void add_results(nlohmann::ordered_json& result) override;
 
  private:
-  at::Tensor logits(const RecallBatch& batch, const OperatorOptions& running) const;
+  at::Tensor logits(const RecallBatch& batch, const OperatorOptions& running,
+                    const models::CodeTraining& codes = {}) const;
   RecallBatch held_out() const;
 
   const ExperimentConfig config_;
