@@ -246,7 +246,7 @@ class DryRun {
     int64_t count = 0;
     if (!objects_->adapters) return 0;
     for (const auto& [name, weight] : objects_->adapters->parameters()) {
-      if (models::is_fixed_hash(config_.adapter, name)) count += weight.numel();
+      if (training::is_fixed_hash(config_, name)) count += weight.numel();
     }
     return count;
   }

@@ -37,6 +37,11 @@ void check_base_patterns(base::ConfigProblems& problems, const TrainSection& tra
   }
 }
 
+bool is_fixed_hash(const RunConfig& config, const std::string& name) {
+  if (!models::is_fixed_hash(config.adapter, name) || config.loss.code_balance > 0) return false;
+  return config.loss.code_consistency == 0 || name.find(".rosa_attn.v_proj.") != std::string::npos;
+}
+
 namespace {
 
 // train.trainable, but where fixed hashes are among what a pattern matches: then the others by name. A pattern that
@@ -49,7 +54,7 @@ std::vector<std::string> patterns_without_hashes(const RunConfig& config, const 
     bool has_hash = false;
     for (const auto& [name, shape] : shapes) {
       if (!matches_pattern(name, pattern)) continue;
-      const bool is_hash = models::is_fixed_hash(config.adapter, name);
+      const bool is_hash = is_fixed_hash(config, name);
       has_hash = has_hash || is_hash;
       if (!is_hash) names.push_back(name);
     }

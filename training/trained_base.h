@@ -26,6 +26,9 @@ void check_base_patterns(base::ConfigProblems& problems, const TrainSection& tra
 // The trained ones with their tensors.
 NamedTensors trained_base(const TrainSection& train, const models::CausalModel& model);
 
+// Whether an adapter's weight makes symbols that no gradient reaches, of an estimator or of the losses on codes.
+bool is_fixed_hash(const RunConfig& config, const std::string& name);
+
 // For distillation: patterns that select the adapters' weights of train.trainable (of which fixed hashes are never
 // trained), exactly those of the base that are trained now, and the pairs of lora.h.
 std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model);

@@ -130,7 +130,7 @@ TEST(CodeTraining, WithoutAnyTheTensorsAreTheSame) {
 
 // Through an adapter: queries and keys learn otherwise, the forward and everything else stay bit for bit.
 TEST(CodeTraining, ChangesOnlyWhatQueriesAndKeysLearn) {
-  AdapterConfig config;
+  AdapterConfig config = plain_adapter_config();
   config.num_heads = 4;
   config.query_key_bits = config.value_bits = 4;
   config.zero_output_start = false;

@@ -63,6 +63,14 @@ TEST_F(FixedHashes, AreNotTrained) {
   config = this->config();
   config.adapter.estimator = "sufa";
   EXPECT_EQ(trained(config), with({"q_proj", "k_proj", "v_proj"}));
+  config.adapter.estimator = "none";
+  config.loss.code_balance = 0.1;
+  EXPECT_EQ(trained(config), with({"q_proj", "k_proj", "v_proj"}));
+  config.loss.code_balance = 0;
+  config.loss.code_consistency = 0.1;
+  EXPECT_EQ(trained(config), with({"q_proj", "k_proj"}));
+  config.loss.code_consistency = 0;
+  config.adapter.estimator = "sufa";
   config.adapter.query_key_gradient = false;
   EXPECT_EQ(trained(config), with({"v_proj"}));
   config.adapter.estimator = "none";

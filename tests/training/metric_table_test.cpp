@@ -71,8 +71,8 @@ TEST_F(MetricTableOfARun, KeepsAllDigitsAndLeavesOutWhatIsNotThere) {
   const MetricTable steps = read_metric_table(path_, MetricKind::step);
   EXPECT_EQ(std::get<double>(steps.rows[2][1]), 0.1 + 2.0);
   const std::vector<std::string> lines = csv(MetricKind::step);
-  EXPECT_THAT(lines[1], HasSubstr("0,0.1,0,0,,1e-07,"));
-  EXPECT_THAT(lines[2], HasSubstr("1,1.1,0,0,,,"));
+  EXPECT_THAT(lines[1], HasSubstr("0,0.1,0,0,,,,1e-07,"));
+  EXPECT_THAT(lines[2], HasSubstr("1,1.1,0,0,,,,,"));
   EXPECT_THAT(lines[3], HasSubstr(",1152921504606846978,"));
   EXPECT_EQ(csv(MetricKind::evaluation)[1], "3,0.3333333333333333,0,7,0");
   const std::vector<std::string> sources = csv(MetricKind::source);
