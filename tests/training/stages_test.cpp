@@ -241,6 +241,7 @@ TEST_F(StagesTest, EveryKeyOfTheEstimatorIsTakenOver) {
   other.position_bias = PositionBias::none;
   other.exact_value_gradient = true;
   other.query_key_gradient = false;
+  other.gradient_dropout = {0.5, models::DropoutUnit::position};
   objects.adapters->use_estimator(other);
   config.adapter = objects.adapters->config();
   for (const auto& [key, value] : recipe_values(config)) {
