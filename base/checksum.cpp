@@ -1,5 +1,7 @@
 #include "base/checksum.h"
 
+#include <algorithm>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -11,7 +13,19 @@ uint64_t checksum(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.d
 
 uint64_t checksum(std::string_view text) { return XXH3_64bits(text.data(), text.size()); }
 
-uint64_t file_checksum(const std::filesystem::path& path) { return checksum(MappedFile(path).bytes()); }
+// Piece by piece: the pages of a whole model would count as this process's memory, beside its weights.
+uint64_t file_checksum(const std::filesystem::path& path) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  const MappedFile file(path);
+  ChecksumStream stream;
+  for (auto rest = file.bytes(); !rest.empty();) {
+    const auto piece = rest.first(std::min(rest.size(), kPieceBytes));
+    stream.update(piece);
+    file.release(piece);
+    rest = rest.subspan(piece.size());
+  }
+  return stream.value();
+}
 
 std::string to_hex(uint64_t value) {
   std::string text(16, '0');

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -33,11 +34,21 @@ std::map<const std::byte*, Mapping, std::less<>>& mappings() {
   return all;
 }
 
-size_t size_of(const FileDescriptor& descriptor, const std::filesystem::path& path) {
+FileStamp stamp_of(const struct stat& status) {
+  return {.device = status.st_dev,
+          .inode = status.st_ino,
+          .size = status.st_size,
+          .modified_s = status.st_mtim.tv_sec,
+          .modified_ns = status.st_mtim.tv_nsec};
+}
+
+FileStamp stamp_of(const FileDescriptor& descriptor, const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(descriptor.get(), &status) != 0) throw_file_error("stat", path, errno);
-  return static_cast<size_t>(status.st_size);
+  return stamp_of(status);
 }
+
+constexpr const char* kAdvice = "; write a new version beside it and rename it, then start again";
 
 }  // namespace
 
@@ -47,7 +58,8 @@ MappedFile::MappedFile(std::filesystem::path path)
   const ssize_t count = ::pread(descriptor_.get(), beginning.data(), beginning.size(), 0);
   if (count < 0) throw_file_error("read", path_, errno);
   refuse_lfs_pointer(path_, {beginning.data(), static_cast<size_t>(count)});
-  const size_t size = size_of(descriptor_, path_);
+  stamp_ = stamp_of(descriptor_, path_);
+  const auto size = static_cast<size_t>(stamp_.size);
   if (size == 0) return;
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor_.get(), 0);
   if (memory == MAP_FAILED) throw_file_error("mmap", path_, errno);
@@ -69,20 +81,46 @@ void MappedFile::unmap() noexcept {
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::move(other.descriptor_)),
+      stamp_(other.stamp_),
       bytes_(std::exchange(other.bytes_, {})) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(descriptor_, other.descriptor_);
+  std::swap(stamp_, other.stamp_);
   std::swap(bytes_, other.bytes_);
   return *this;
 }
 
 void MappedFile::require_same_size() const {
-  const size_t size = size_of(descriptor_, path_);
-  require<FileError>(size == bytes_.size(), "'", path_.string(), "' was changed while it was in use: it had ",
-                     bytes_.size(), " bytes and has ", size,
-                     "; write a new version beside it and rename it, then start again");
+  const int64_t size = stamp_of(descriptor_, path_).size;
+  require<FileError>(size == stamp_.size, "'", path_.string(), "' was changed while it was in use: it had ",
+                     stamp_.size, " bytes and has ", size, kAdvice);
+}
+
+void MappedFile::require_same_content() const {
+  require_same_size();
+  require<FileError>(stamp_of(descriptor_, path_) == stamp_, "'", path_.string(),
+                     "' was written to while it was in use", kAdvice);
+}
+
+std::string MappedFile::trouble_with_name() const {
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return concat("'", path_.string(), "' was deleted or moved");
+    return concat("'", path_.string(), "' can't be reached any more (", std::strerror(errno), ")");
+  }
+  const FileStamp now = stamp_of(status);
+  if (now.device == stamp_.device && now.inode == stamp_.inode) return "";
+  return concat("'", path_.string(), "' was replaced by another file");
+}
+
+void MappedFile::release(std::span<const std::byte> bytes) const noexcept {
+  // Whole pages: what lies beside them in a page may be in use.
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto last = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 std::string mapped_file_at(const void* address) {

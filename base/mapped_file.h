@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -11,6 +12,13 @@
 #include "base/file.h"
 
 namespace rosa::base {
+
+// Which file it is, and how it was last written.
+struct FileStamp {
+  uint64_t device = 0, inode = 0;
+  int64_t size = 0, modified_s = 0, modified_ns = 0;
+  bool operator==(const FileStamp&) const = default;
+};
 
 class MappedFile {
  public:
@@ -27,12 +35,21 @@ class MappedFile {
 
   // Throws FileError where the file does not have the size any more that it had when it was mapped.
   void require_same_size() const;
+  // Throws FileError where the file was written to since it was mapped: its bytes may be others. By size and time.
+  void require_same_content() const;
+  // What happened to the file's name since, in words; empty: it still leads to this file. The bytes are there until
+  // the mapping ends, whatever becomes of the name.
+  std::string trouble_with_name() const;
+
+  // Gives the memory behind these bytes back to the system, which reads the file again where they are used again.
+  void release(std::span<const std::byte> bytes) const noexcept;
 
  private:
   void unmap() noexcept;
 
   std::filesystem::path path_;
   FileDescriptor descriptor_{-1};
+  FileStamp stamp_;
   std::span<const std::byte> bytes_;
 };
 

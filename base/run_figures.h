@@ -71,6 +71,10 @@ inline constexpr RunFigure kExposedCommunication = {"exposed_communication",
                                                     "of that time after the backward, for which the step had to wait"};
 inline constexpr RunFigure kMemoryBytes = {"memory_bytes", "Peak memory of the process", "bytes",
                                            "peak resident memory of rank 0's process"};
+inline constexpr RunFigure kProportionalBytes = {
+    "proportional_bytes", "Memory of the process, its share", "bytes",
+    "of rank 0's process after the step: a page that n processes share counts 1/n (PSS), as mapped weights are by the "
+    "ranks of a host; left out where the system does not tell"};
 inline constexpr RunFigure kOptimizerBytes = {"optimizer_bytes", "State of the optimiser", "bytes",
                                               "of the optimiser's state on rank 0"};
 inline constexpr RunFigure kDeviceAllocatedBytes = {"device_allocated_bytes", "Device memory in tensors", "bytes",

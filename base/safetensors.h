@@ -38,6 +38,8 @@ class SafetensorsFile {
   // Throws DataError, naming the nearest names, if there is no such tensor.
   const TensorView& at(const std::string& name) const;
   const std::filesystem::path& path() const { return file_.path(); }
+  // What the views look at.
+  const MappedFile& file() const { return file_; }
 
  private:
   MappedFile file_;

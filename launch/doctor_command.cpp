@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/process_memory.h"
 #include "launch/build_info.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
@@ -71,6 +72,13 @@ std::vector<Finding> machine_findings(const HostFacts& facts) {
                      (facts.cgroup_memory_bytes > 0 ? ", limited to " + bytes_text(facts.cgroup_memory_bytes) : ""),
                  ""};
   if (facts.available_memory_bytes < (int64_t{2} << 30)) memory.warning = "less than 2 GiB are available";
+  const auto own = base::read_process_memory();
+  const Finding process{
+      "this process",
+      own ? base::concat("resident ", bytes_text(own->resident_bytes), ", its share of shared pages counted (PSS) ",
+                         bytes_text(own->proportional_bytes))
+          : std::string("its share of shared pages is not known (no /proc/self/smaps_rollup)"),
+      ""};
   Finding shared{"/dev/shm", bytes_text(facts.free_shared_memory_bytes) + " free", ""};
   if (facts.free_shared_memory_bytes < (int64_t{64} << 20)) {
     shared.warning = "MPI needs more between the ranks of a host (container: --shm-size)";
@@ -88,6 +96,7 @@ std::vector<Finding> machine_findings(const HostFacts& facts) {
                         " cores a rank unless compute.threads says more; automata take the rest"),
            ""},
           memory,
+          process,
           shared,
           here,
           {"temporary folder", std::filesystem::temp_directory_path().string(), ""}};

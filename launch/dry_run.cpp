@@ -18,6 +18,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/printable.h"
+#include "base/process_memory.h"
 #include "launch/build_info.h"
 #include "launch/findings.h"
 #include "launch/host_facts.h"
@@ -516,9 +517,16 @@ class DryRun {
   std::vector<Finding> memory() {
     const HostFacts now = read_host_facts();
     int64_t available = now.available_memory_bytes;
-    const std::vector<std::string> peaks = communicator_.all_gather_text(std::to_string(peak_bytes_));
-    std::vector<int64_t> numbers;
-    for (const std::string& peak : peaks) numbers.push_back(std::stoll(peak));
+    const auto of_ranks = [this](int64_t own) {
+      std::vector<int64_t> numbers;
+      for (const std::string& number : communicator_.all_gather_text(std::to_string(own))) {
+        numbers.push_back(std::stoll(number));
+      }
+      return numbers;
+    };
+    const auto process = base::read_process_memory();
+    const int64_t shared = process ? process->resident_bytes - process->proportional_bytes : 0;
+    const std::vector<int64_t> peaks = of_ranks(peak_bytes_), numbers = of_ranks(peak_bytes_ - shared);
     int64_t on_host = 0;
     for (std::size_t rank = 0; rank < numbers.size(); ++rank) {
       if (hosts_[rank] == facts_.host) on_host += numbers[rank];
@@ -527,7 +535,7 @@ class DryRun {
     const std::vector<std::string> left = communicator_.all_gather_text(std::to_string(available));
     // A save may hold a copy of what it writes.
     const int64_t spare = sum(checkpoint_bytes_) + kSpareMemoryBytes;
-    const int64_t highest = *std::max_element(numbers.begin(), numbers.end());
+    const int64_t highest = *std::max_element(peaks.begin(), peaks.end());
     std::vector<Finding> findings = {{"a rank", concat(bytes_text(highest), " at most so far"), ""},
                                      {"against rosa plan", comparison_text(planned_peak(), highest), ""}};
     for (const std::string& name : std::set<std::string>(hosts_.begin(), hosts_.end())) {
@@ -537,7 +545,8 @@ class DryRun {
         total += numbers[rank];
         free = std::stoll(left[rank]);
       }
-      Finding finding{"host " + name, concat(bytes_text(total), " in all ranks, ", bytes_text(free), " left"), ""};
+      Finding finding{"host " + name,
+                      concat(bytes_text(total), " in all ranks, shared pages once, ", bytes_text(free), " left"), ""};
       if (free < spare) {
         finding.warning = concat("saving and evaluating may need ", bytes_text(spare),
                                  " more: fewer ranks on a host, or train.activation_checkpointing");

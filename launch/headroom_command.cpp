@@ -65,7 +65,8 @@ int run_headroom(const HeadroomOptions& options) {
   const training::RunConfig config = run_config(options);
   const auto data = training::make_data_source(config.data, training::DataSplit::held_out, options.config.seed,
                                                /*samples_per_step=*/1);
-  const models::CausalModel model = models::CausalModel::load(options.model, options.compute_dtype);
+  const models::CausalModel model =
+      models::CausalModel::load(options.model, options.compute_dtype, models::WeightStorage::mapped);
   const std::string trouble =
       training::TokenizerRules(config, /*has_folder=*/true, model.config().vocab_size).trouble_with(*data);
   base::require<base::ConfigError>(trouble.empty(), "--data: ", trouble);
@@ -76,6 +77,7 @@ int run_headroom(const HeadroomOptions& options) {
       display.show("headroom", done, total);
     });
   }
+  model.require_same_files();
   messages_beside(output) << base::printable(options.data) << " with a window of " << options.config.sliding_window
                           << ": " << training::headroom_table(headroom) << std::flush;
   if (!options.output.empty()) {

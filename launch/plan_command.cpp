@@ -56,13 +56,14 @@ bool plans_for_gpu(const PlanOptions& options, const training::RunConfig& config
   return options.device.empty() ? config.compute.device == "cuda" : options.device == "gpu";
 }
 
-int64_t memory_of_rank(const PlanOptions& options, bool on_gpu) {
+// `shared_bytes` of what it takes are every rank's of the host.
+int64_t memory_of_rank(const PlanOptions& options, bool on_gpu, int64_t shared_bytes) {
   if (options.memory_gib > 0) return static_cast<int64_t>(options.memory_gib * (1 << 30));
   if (on_gpu) return 0;  // which GPU is not known
   const HostFacts facts = read_host_facts();
   int64_t bytes = facts.available_memory_bytes;
   if (facts.cgroup_memory_bytes > 0) bytes = std::min(bytes, facts.cgroup_memory_bytes);
-  return bytes / options.ranks;
+  return std::max<int64_t>(0, bytes - shared_bytes) / options.ranks + std::min(bytes, shared_bytes);
 }
 
 int64_t automaton_threads(const PlanOptions& options, const training::RunConfig& config) {
@@ -156,7 +157,7 @@ class Display {
       num_warnings += print_findings(title, findings);
     };
     show("Run", run());
-    show("Memory of a rank", memory_findings(plan_.memory));
+    show("Memory of a rank", memory_findings(plan_.memory, options_.ranks));
     show("What fits", what_fits());
     if (input_.num_ranks > 1) show("Network", network());
     show("Disk", disk());
@@ -192,6 +193,7 @@ class Display {
              {{"process", step.process},
               {"allocator", step.allocator},
               {"data", step.data},
+              {"mapped", step.mapped},
               {"base", step.base},
               {"adapters", step.adapters},
               {"gradients", step.gradients},
@@ -204,6 +206,7 @@ class Display {
               {"loading", plan_.memory.loading.total()},
               {"saving", plan_.memory.saving},
               {"host_peak", plan_.memory.host_peak()},
+              {"peak_of_ranks", plan_.memory.peak_of_ranks(options_.ranks)},
               {"device_peak", plan_.memory.device_peak()}}},
             {"fit",
              {{"memory_bytes", fit_.memory_bytes},
@@ -372,7 +375,7 @@ void plan_stage(const PlanOptions& options, const training::Stage& stage, json& 
                         .on_gpu = on_gpu,
                         .automaton_threads = automaton_threads(options, config)};
   const RunPlan plan = training::plan_run(input);
-  const Fit fit = find_fit(input, plan, memory_of_rank(options, on_gpu));
+  const Fit fit = find_fit(input, plan, memory_of_rank(options, on_gpu, plan.memory.fullest_step().mapped));
   const DataFacts data = data_facts(stage, model);
   const Display display(options, input, plan, fit, data, free_disk_bytes(existing_part_of(config.run.folder)));
   if (options.as_json) {

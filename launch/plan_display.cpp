@@ -25,12 +25,13 @@ std::string quantity_text(double value) {
   return text.data();
 }
 
-std::vector<Finding> memory_findings(const training::MemoryPlan& memory) {
+std::vector<Finding> memory_findings(const training::MemoryPlan& memory, int64_t ranks_of_host) {
   const training::MemoryKinds& step = memory.fullest_step();
   std::vector<Finding> findings;
   for (const auto& [name, bytes] : {std::pair{"program and libraries", step.process},
                                     {"allocator", step.allocator},
                                     {"data", step.data},
+                                    {"mapped weights, shared by ranks of a host", step.mapped},
                                     {"base model", step.base},
                                     {"adapters", step.adapters},
                                     {"gradients", step.gradients},
@@ -47,6 +48,9 @@ std::vector<Finding> memory_findings(const training::MemoryPlan& memory) {
   const bool loads_more = !memory.on_gpu && memory.loading.total() == memory.host_peak();
   findings.push_back({memory.on_gpu ? "peak on the host" : "peak",
                       size_text(memory.host_peak()) + (loads_more ? ", while the model is loaded" : ""), ""});
+  if (ranks_of_host > 1) {
+    findings.push_back({concat(ranks_of_host, " ranks of a host"), size_text(memory.peak_of_ranks(ranks_of_host)), ""});
+  }
   findings.push_back({"while saving", concat("up to ", size_text(memory.saving), " more"), ""});
   return findings;
 }

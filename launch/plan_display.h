@@ -15,7 +15,7 @@ namespace rosa::launch {
 std::string quantity_text(double value);
 
 // The memory of a rank by kind at its fullest moment, then the peaks.
-std::vector<Finding> memory_findings(const training::MemoryPlan& memory);
+std::vector<Finding> memory_findings(const training::MemoryPlan& memory, int64_t ranks_of_host);
 
 // "planned 1.2 GiB, measured 1.3 GiB (8 % more)", for the peak of the process.
 std::string comparison_text(int64_t planned_bytes, int64_t measured_bytes);

@@ -125,11 +125,32 @@ struct ExpectedFiles {
 
 }  // namespace
 
-CausalModel CausalModel::load(const std::filesystem::path& folder, const std::string& compute_dtype) {
+CausalModel CausalModel::load(const std::filesystem::path& folder, const std::string& compute_dtype,
+                              WeightStorage storage) {
   const at::ScalarType dtype = compute_dtype_of_name(compute_dtype);
   ExpectedFiles expected(folder);
-  TensorMap weights = read_model_weights(folder, expected.shapes, dtype, expected.tied);
-  return CausalModel(std::move(expected.config), std::move(weights));
+  MappedFiles files;
+  TensorMap weights = read_model_weights(folder, expected.shapes, dtype, expected.tied,
+                                         storage == WeightStorage::mapped ? &files : nullptr);
+  CausalModel model(std::move(expected.config), std::move(weights));
+  model.files_ = std::move(files);
+  return model;
+}
+
+void CausalModel::move_to(const at::Device& device) {
+  for (auto& entry : parameters_) entry.second = entry.second.to(device);
+  if (!device.is_cpu()) files_.clear();
+}
+
+void CausalModel::require_same_files() const {
+  for (const auto& file : files_) file->file().require_same_content();
+}
+
+std::string CausalModel::trouble_with_files() const {
+  for (const auto& file : files_) {
+    if (std::string trouble = file->file().trouble_with_name(); !trouble.empty()) return trouble;
+  }
+  return "";
 }
 
 void CausalModel::check_files(const std::filesystem::path& folder) {

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/safetensors.h"
 #include "models/adapter.h"
 #include "models/attention.h"
 #include "models/model_config.h"
@@ -73,6 +74,12 @@ struct LayerContext {
   const LowRank* low_rank = nullptr;  // of the projections; null: none
 };
 
+// Where loaded weights lie.
+enum class WeightStorage {
+  owned,   // in memory of their own
+  mapped,  // in the files, where dtype and alignment allow: shared with other processes of the host, never written to
+};
+
 // The weights of one layer, in the model's parameters().
 struct LayerWeights {
   struct Linear {
@@ -96,7 +103,8 @@ class CausalModel {
 
   // Reads a Hugging Face folder. `compute_dtype` ("float32", "bfloat16", "float16") is what the weights are widened or
   // narrowed to and what the forward computes in. Throws FileError or DataError.
-  static CausalModel load(const std::filesystem::path& folder, const std::string& compute_dtype = "float32");
+  static CausalModel load(const std::filesystem::path& folder, const std::string& compute_dtype = "float32",
+                          WeightStorage storage = WeightStorage::owned);
 
   // Whether load() would find what it needs: reads config.json and the headers of the weights. Throws as it does.
   static void check_files(const std::filesystem::path& folder);
@@ -129,6 +137,15 @@ class CausalModel {
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
+  // Moves every weight, one at a time.
+  void move_to(const at::Device& device);
+
+  // Of the files that weights lie in (WeightStorage::mapped). Throws FileError where one was written to since it was
+  // loaded: the weights may be others now.
+  void require_same_files() const;
+  // What happened to the name of one, in words; empty: nothing. The weights are what they were.
+  std::string trouble_with_files() const;
+
   // The parts of a forward, for incremental generation.
   at::Tensor embed(const at::Tensor& input_ids) const;
   // Fills cos and sin for int64 positions [1|B,T]. `length`: of the text that they are part of, for a rotation that
@@ -159,6 +176,7 @@ class CausalModel {
 
   ModelConfig config_;
   std::map<std::string, at::Tensor> parameters_;
+  std::vector<std::shared_ptr<const base::SafetensorsFile>> files_;
   std::vector<LayerWeights> layers_;
   at::TensorOptions compute_options_;
 };

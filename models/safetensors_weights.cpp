@@ -27,10 +27,10 @@ constexpr size_t kMaxNamesListed = 8;
 // The open files of a model, and where each tensor lies in them.
 struct PlacedTensor {
   const TensorView* view = nullptr;
-  const SafetensorsFile* file = nullptr;
+  std::shared_ptr<const SafetensorsFile> file;
 };
 struct ModelFiles {
-  std::vector<std::unique_ptr<SafetensorsFile>> files;
+  MappedFiles files;
   std::map<std::string, PlacedTensor> tensors;
 };
 
@@ -56,12 +56,18 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text.str() + (shape.empty() ? "[]" : "]");
 }
 
-at::Tensor to_weight(const std::filesystem::path& path, const std::string& name, const TensorView& view,
-                     at::ScalarType dtype) {
-  require<DataError>(view.dtype == "F32" || view.dtype == "BF16" || view.dtype == "F16", path.string(), ": tensor '",
-                     base::excerpt(name), "' has dtype ", view.dtype,
+// On the file's own bytes where `may_map` and they fit; else a copy.
+at::Tensor to_weight(const std::string& name, const TensorView& view, at::ScalarType dtype,
+                     const std::shared_ptr<const SafetensorsFile>& file, bool may_map) {
+  require<DataError>(view.dtype == "F32" || view.dtype == "BF16" || view.dtype == "F16", file->path().string(),
+                     ": tensor '", base::excerpt(name), "' has dtype ", view.dtype,
                      ", which is not supported; convert the weights to F32, BF16 or F16");
-  return to_tensor(view).to(dtype);
+  const bool aligned = is_aligned(view);
+  if (may_map && aligned && dtype_of_name(view.dtype) == dtype) return tensor_on_bytes(view, file);
+  at::Tensor copy = aligned ? tensor_on_bytes(view, nullptr).to(dtype, /*non_blocking=*/false, /*copy=*/true)
+                            : to_tensor(view).to(dtype);
+  file->file().release(view.bytes);
+  return copy;
 }
 
 bool have_equal_content(const TensorView& left, const TensorView& right) {
@@ -105,13 +111,13 @@ void open_shards(const std::filesystem::path& folder, const std::filesystem::pat
   require_all_shards(folder, index_path, names);
   for (const std::string& shard : names) {
     const std::filesystem::path path = folder / shard;
-    model.files.push_back(std::make_unique<SafetensorsFile>(path));
+    model.files.push_back(std::make_shared<const SafetensorsFile>(path));
     for (const auto& [name, view] : model.files.back()->tensors()) {
       const auto listed = shards.find(name);
       require<DataError>(listed != shards.end() && listed->second == shard, path.string(), ": holds tensor ",
                          base::excerpt(name), ", which ", index_path.string(),
                          listed == shards.end() ? " does not list" : " lists in another shard");
-      model.tensors[name] = {&view, model.files.back().get()};
+      model.tensors[name] = {&view, model.files.back()};
     }
   }
   NameList absent;
@@ -127,9 +133,8 @@ ModelFiles open_model(const std::filesystem::path& folder) {
   const std::filesystem::path single = folder / "model.safetensors";
   const std::filesystem::path index = folder / "model.safetensors.index.json";
   if (std::filesystem::exists(single)) {
-    model.files.push_back(std::make_unique<SafetensorsFile>(single));
-    for (const auto& [name, view] : model.files.back()->tensors())
-      model.tensors[name] = {&view, model.files.back().get()};
+    model.files.push_back(std::make_shared<const SafetensorsFile>(single));
+    for (const auto& [name, view] : model.files.back()->tensors()) model.tensors[name] = {&view, model.files.back()};
   } else {
     require<DataError>(std::filesystem::exists(index), folder.string(),
                        ": holds neither model.safetensors nor model.safetensors.index.json; expected a Hugging Face "
@@ -173,12 +178,15 @@ ModelFiles open_checked_model(const std::filesystem::path& folder, const Expecte
 }  // namespace
 
 TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
-                             const std::pair<std::string, std::string>& tied) {
+                             const std::pair<std::string, std::string>& tied, MappedFiles* mapped) {
   const ModelFiles model = open_checked_model(folder, expected, tied);
   TensorMap weights;
+  std::set<std::shared_ptr<const SafetensorsFile>> in_use;
   for (const auto& [name, tensor] : model.tensors) {
-    weights[name] = to_weight(tensor.file->path(), name, *tensor.view, dtype);
+    at::Tensor& weight = weights[name] = to_weight(name, *tensor.view, dtype, tensor.file, mapped != nullptr);
+    if (weight.const_data_ptr() == tensor.view->bytes.data()) in_use.insert(tensor.file);
   }
+  if (mapped != nullptr) mapped->assign(in_use.begin(), in_use.end());
   return weights;
 }
 
@@ -188,10 +196,10 @@ void check_model_weights(const std::filesystem::path& folder, const ExpectedShap
 }
 
 TensorMap read_tensors(const std::filesystem::path& path, std::map<std::string, std::string>* metadata) {
-  const SafetensorsFile file(path);
-  if (metadata != nullptr) *metadata = file.metadata();
+  const auto file = std::make_shared<const SafetensorsFile>(path);
+  if (metadata != nullptr) *metadata = file->metadata();
   TensorMap tensors;
-  for (const auto& [name, view] : file.tensors()) tensors[name] = to_weight(path, name, view, at::kFloat);
+  for (const auto& [name, view] : file->tensors()) tensors[name] = to_weight(name, view, at::kFloat, file, false);
   return tensors;
 }
 
@@ -201,16 +209,16 @@ TensorMap read_wanted_tensors(const std::filesystem::path& path, const std::func
   if (std::filesystem::is_directory(path)) {
     model = open_model(path);
   } else {
-    model.files.push_back(std::make_unique<SafetensorsFile>(path));
+    model.files.push_back(std::make_shared<const SafetensorsFile>(path));
     metadata = model.files.back()->metadata();
     for (const auto& [name, view] : model.files.back()->tensors()) {
-      model.tensors[name] = {&view, model.files.back().get()};
+      model.tensors[name] = {&view, model.files.back()};
     }
   }
   TensorMap tensors;
   for (const auto& [name, tensor] : model.tensors) {
     if (wanted(name)) {
-      tensors[name] = to_weight(tensor.file->path(), name, *tensor.view, at::kFloat);
+      tensors[name] = to_weight(name, *tensor.view, at::kFloat, tensor.file, false);
     } else {
       unused.push_back(name);
     }

@@ -7,14 +7,20 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "base/safetensors.h"
 
 namespace rosa::models {
 
 using ShapeMap = std::map<std::string, std::vector<int64_t>>;
 using TensorMap = std::map<std::string, at::Tensor>;
+
+// Files whose mapped bytes tensors lie on.
+using MappedFiles = std::vector<std::shared_ptr<const base::SafetensorsFile>>;
 
 // "float32", "bfloat16" or "float16". Throws ConfigError for another name.
 at::ScalarType compute_dtype_of_name(const std::string& name);
@@ -27,8 +33,12 @@ using ExpectedShapes = std::function<ShapeMap(int64_t num_tensors)>;
 // that FOLDER/model.safetensors.index.json lists. Where `tied` is not empty, `tied.first` may also be there, if it
 // equals `tied.second`; so may frequencies of a rotation, which are passed over. Throws DataError naming every missing
 // and unexpected tensor, wrong shape and unknown dtype.
+//
+// Where `mapped` is not null, a tensor that the file has in `dtype` lies on the file's mapped bytes, if these are
+// aligned: nothing may write to it, and the processes of a host share it. The files of such tensors go to `mapped`.
+// All others are copied, one at a time: the file and the copies are never in memory as a whole.
 TensorMap read_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected, at::ScalarType dtype,
-                             const std::pair<std::string, std::string>& tied = {});
+                             const std::pair<std::string, std::string>& tied = {}, MappedFiles* mapped = nullptr);
 
 // The same without the weights: only the headers are read.
 void check_model_weights(const std::filesystem::path& folder, const ExpectedShapes& expected,

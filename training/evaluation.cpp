@@ -182,6 +182,7 @@ void check_held_out_data(const RunConfig& config, const DataSource& data) {
 }
 
 void require_finite_scores(const Scores& scores, const RunParts& parts) {
+  for (const auto& entry : scores) parts.model_of(entry.first).require_same_files();
   for (const auto& [variant, score] : scores) {
     if (std::isfinite(score.ce())) continue;
     std::string weight;

@@ -35,6 +35,7 @@ constexpr MetricField<StepMetrics> kStepFields[] = {
     {step_figure::kGradientCommunicationMs, &StepMetrics::gradient_communication_ms},
     {step_figure::kExposedCommunication, &StepMetrics::exposed_communication},
     {step_figure::kMemoryBytes, &StepMetrics::memory_bytes},
+    {step_figure::kProportionalBytes, &StepMetrics::proportional_bytes},
     {step_figure::kOptimizerBytes, &StepMetrics::optimizer_bytes},
     {step_figure::kDeviceAllocatedBytes, &StepMetrics::device_allocated_bytes},
     {step_figure::kDeviceReservedBytes, &StepMetrics::device_reserved_bytes},

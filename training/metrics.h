@@ -48,8 +48,9 @@ struct StepMetrics {
   // Gradients on their way between ranks, and the share of it after the backward, for which the step had to wait.
   double gradient_communication_ms = 0.0;
   double exposed_communication = 0.0;
-  int64_t memory_bytes = 0;     // peak resident memory of this process
-  int64_t optimizer_bytes = 0;  // of the optimiser's state on this rank
+  int64_t memory_bytes = 0;                        // peak resident memory of this process
+  std::optional<int64_t> proportional_bytes = {};  // at the steps that metrics.jsonl shows (base/process_memory.h)
+  int64_t optimizer_bytes = 0;                     // of the optimiser's state on this rank
   // Of LibTorch's allocator on this rank's GPU: in tensors now, taken from the device, and the most in tensors so far.
   std::optional<int64_t> device_allocated_bytes = {}, device_reserved_bytes = {}, device_peak_bytes = {};
   std::vector<LayerMetrics> layers = {};    // at the steps that metrics.jsonl shows; of the layers with adapters

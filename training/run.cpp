@@ -46,6 +46,7 @@ class Run {
         objects_(build_run(config_, objective, context.communicator)),
         stage_(stages, objects_, context.communicator),
         identity_(identity_of_run(), context.accept_changed, advice(config_)) {
+    objects_.require_same_files();
     install_automaton_fault(*objects_.executor);
     enter_stage({});
   }
@@ -94,6 +95,7 @@ class Run {
       }
       if (due(config_.evaluation.every)) evaluate();
       if (due(config_.checkpoint.every)) begin_save();
+      if (due(config_.evaluation.every) || due(config_.checkpoint.every)) end_if_files_are_gone();
     }
     if (progress_.num_steps_of_stage() < stage_.config().train.num_steps) tell_early_stop();
     return RunOutcome::finished;
@@ -289,6 +291,7 @@ class Run {
   }
 
   void evaluate() {
+    objects_.require_same_files();
     EvaluationMetrics evaluation = stage_.trainer().evaluate(progress_.num_steps_done);
     evaluation.stage = stage_.stage().name;
     if (suite_is_due()) {
@@ -352,6 +355,19 @@ class Run {
                                base::concat("after step ", progress_.num_steps_done - 1));
   }
 
+  // Weights that lie in files which no longer have their names are what they were, so that the step is worth saving;
+  // but nobody could go on from it, and nobody should train for long before that is said.
+  void end_if_files_are_gone() {
+    std::string trouble;
+    for (const std::string& text : communicator_.all_gather_text(objects_.trouble_with_files())) {
+      if (trouble.empty()) trouble = text;
+    }
+    if (trouble.empty()) return;
+    save_and_wait();
+    throw base::FileError(base::concat(trouble, " while the run used its weights; step ", progress_.num_steps_done,
+                                       " is saved: put the file back, then start again"));
+  }
+
   // Back to the newest checkpoint; what the guard has learnt since stays.
   void roll_back() {
     settle_save(writer_->finish());
@@ -375,6 +391,7 @@ class Run {
   void begin_save() {
     if (saved_step_ == progress_.num_steps_done) return;
     const base::PhaseScope phase(base::Phase::saving);
+    objects_.require_same_files();
     stage_.trainer().require_finite_weights();
     if (config_.failures.drift_every > 0) compare_replicas();
     settle_save(writer_->finish());

@@ -28,6 +28,16 @@ namespace rosa::training {
 
 namespace fs = std::filesystem;
 
+void RunObjects::require_same_files() const {
+  model->require_same_files();
+  if (own_teacher) own_teacher->require_same_files();
+}
+
+std::string RunObjects::trouble_with_files() const {
+  std::string trouble = model->trouble_with_files();
+  return trouble.empty() && own_teacher ? own_teacher->trouble_with_files() : trouble;
+}
+
 RunParts RunObjects::parts(parallel::Communicator& communicator) const {
   return parts(communicator, *training_data, *held_out_data);
 }
@@ -135,19 +145,22 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   base::require<base::ConfigError>(from_scratch || !config.model.folder.empty(),
                                    "model.folder is empty: name the Hugging Face folder of the base model");
   const auto seed = static_cast<uint64_t>(config.run.seed);
+  // Pretraining changes the weights in place.
+  const models::WeightStorage storage =
+      objective == Objective::pretrain ? models::WeightStorage::owned : models::WeightStorage::mapped;
   objects.model = std::make_unique<models::CausalModel>(
       from_scratch ? models::CausalModel::random(config.model.architecture, seed)
-                   : models::CausalModel::load(config.model.folder, config.model.compute_dtype));
+                   : models::CausalModel::load(config.model.folder, config.model.compute_dtype, storage));
   if (!from_scratch) require_finite(objects.model->parameters(), config.model.folder);
-  for (auto& entry : objects.model->parameters()) entry.second = entry.second.to(objects.device);
+  objects.model->move_to(objects.device);
   if (objective == Objective::distill) {
     base::ConfigProblems problems;
     check_estimator(problems, config);
     if (needs.teacher && !config.teacher.folder.empty()) {
       objects.own_teacher = std::make_unique<models::CausalModel>(
-          models::CausalModel::load(config.teacher.folder, teacher_dtype(config)));
+          models::CausalModel::load(config.teacher.folder, teacher_dtype(config), models::WeightStorage::mapped));
       require_finite(objects.own_teacher->parameters(), config.teacher.folder);
-      for (auto& entry : objects.own_teacher->parameters()) entry.second = entry.second.to(objects.device);
+      objects.own_teacher->move_to(objects.device);
       check_teacher(problems, config, objects.model->config(), objects.own_teacher->config());
     }
     problems.throw_if_any();
@@ -155,7 +168,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
     if (!trained.empty()) {
       // What is learnt from stays what it was.
       if (needs.teacher && !objects.own_teacher) {
-        objects.own_teacher = std::make_unique<models::CausalModel>(frozen_copy(*objects.model, trained));
+        objects.own_teacher = std::make_unique<models::CausalModel>(frozen_view(*objects.model));
       }
       make_trainable(*objects.model, trained);
     }

@@ -29,6 +29,10 @@ struct RunObjects {
   std::unique_ptr<DataSource> training_data, held_out_data;
   std::unique_ptr<HostExecutor> executor;
 
+  // Of the files that frozen weights lie in, as CausalModel has it: of base model and teacher.
+  void require_same_files() const;
+  std::string trouble_with_files() const;
+
   RunParts parts(parallel::Communicator& communicator) const;
   // ... with other data.
   RunParts parts(parallel::Communicator& communicator, const DataSource& training, const DataSource& held_out) const;

@@ -75,11 +75,7 @@ std::vector<std::string> trained_patterns(const RunConfig& config, const models:
   return patterns;
 }
 
-models::CausalModel frozen_copy(const models::CausalModel& model, const std::vector<std::string>& names) {
-  std::map<std::string, at::Tensor> weights = model.parameters();
-  for (const std::string& name : names) weights[name] = weights.at(name).detach().clone();
-  return {model.config(), std::move(weights)};
-}
+models::CausalModel frozen_view(const models::CausalModel& model) { return {model.config(), model.parameters()}; }
 
 void make_trainable(models::CausalModel& model, const std::vector<std::string>& names) {
   for (const std::string& name : names) {

@@ -33,10 +33,11 @@ bool is_fixed_hash(const RunConfig& config, const std::string& name);
 // trained), exactly those of the base that are trained now, and the pairs of lora.h.
 std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model);
 
-// A model of the same weights, of which those named are copies: what `model` was before they are trained.
-models::CausalModel frozen_copy(const models::CausalModel& model, const std::vector<std::string>& names);
+// A model of the same tensors: what `model` was before make_trainable().
+models::CausalModel frozen_view(const models::CausalModel& model);
 
-// Makes the named weights float32 masters, which the forward casts where it computes in another dtype.
+// Puts float32 masters in place of the named weights, which the forward casts where it computes in another dtype. They
+// are copies: mapped weights can't be written to, and a frozen view keeps what it has.
 void make_trainable(models::CausalModel& model, const std::vector<std::string>& names);
 
 }  // namespace rosa::training

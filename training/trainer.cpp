@@ -9,6 +9,7 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/process_memory.h"
 #include "base/trace.h"
 #include "parallel/replicas.h"
 #include "training/backward_order.h"
@@ -244,6 +245,9 @@ void Trainer::end_step(StepMetrics& metrics, int64_t sequence_length) const {
   metrics.gradient_communication_ms = times.communication_ms;
   metrics.exposed_communication = times.communication_ms > 0.0 ? times.exposed_ms / times.communication_ms : 0.0;
   metrics.memory_bytes = peak_memory_bytes();
+  if (is_logged_step(metrics.step, metrics.num_steps, config_.logging.every)) {
+    if (const auto memory = base::read_process_memory()) metrics.proportional_bytes = memory->proportional_bytes;
+  }
   metrics.optimizer_bytes = optimizer_bytes();
   if (const auto memory = device_memory(parts_.device)) {
     metrics.device_allocated_bytes = memory->allocated;

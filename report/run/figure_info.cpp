@@ -55,9 +55,9 @@ const std::vector<FigureSection>& step_sections() {
         info_of(kExposedCommunication, kNoisyShare)}},
       {"Memory",
        "",
-       {info_of(kMemoryBytes, kMebibytes), info_of(kOptimizerBytes, kMebibytes),
-        info_of(kDeviceAllocatedBytes, kMebibytes), info_of(kDeviceReservedBytes, kMebibytes),
-        info_of(kDevicePeakBytes, kMebibytes)}},
+       {info_of(kMemoryBytes, kMebibytes), info_of(kProportionalBytes, kMebibytes),
+        info_of(kOptimizerBytes, kMebibytes), info_of(kDeviceAllocatedBytes, kMebibytes),
+        info_of(kDeviceReservedBytes, kMebibytes), info_of(kDevicePeakBytes, kMebibytes)}},
   };
   return kSections;
 }

@@ -1,5 +1,6 @@
 #include "rosa/operator/tensor_bytes.h"
 
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -14,11 +15,15 @@ constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {
     {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool},
 };
 
+void check_size(const std::string& dtype, size_t expected, size_t got) {
+  base::require<base::DataError>(expected == got, "tensor of dtype ", dtype, ": got ", got, " bytes, expected ",
+                                 expected, " for its shape");
+}
+
 at::Tensor copy_of_bytes(const std::string& dtype, const std::vector<int64_t>& shape,
                          std::span<const std::byte> bytes) {
   at::Tensor tensor = at::empty(shape, dtype_of_name(dtype));
-  base::require<base::DataError>(tensor.nbytes() == bytes.size(), "tensor of dtype ", dtype, ": got ", bytes.size(),
-                                 " bytes, expected ", tensor.nbytes(), " for its shape");
+  check_size(dtype, tensor.nbytes(), bytes.size());
   if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
   return tensor;
 }
@@ -41,6 +46,20 @@ at::ScalarType dtype_of_name(const std::string& name) {
 }
 
 at::Tensor to_tensor(const base::TensorView& view) { return copy_of_bytes(view.dtype, view.shape, view.bytes); }
+
+at::Tensor tensor_on_bytes(const base::TensorView& view, std::shared_ptr<const void> owner) {
+  base::require(is_aligned(view), "tensor_on_bytes: the bytes are not aligned to their dtype ", view.dtype);
+  const at::ScalarType dtype = dtype_of_name(view.dtype);
+  check_size(view.dtype, static_cast<size_t>(c10::multiply_integers(view.shape)) * c10::elementSize(dtype),
+             view.bytes.size());
+  return at::from_blob(
+      const_cast<std::byte*>(view.bytes.data()), view.shape, [owner = std::move(owner)](void*) {}, dtype);
+}
+
+bool is_aligned(const base::TensorView& view) {
+  const auto address = reinterpret_cast<uintptr_t>(view.bytes.data());
+  return address % c10::elementSize(dtype_of_name(view.dtype)) == 0;
+}
 
 base::TensorView view_bytes(const at::Tensor& tensor) {
   base::require(tensor.is_cpu() && tensor.is_contiguous(), "view_bytes: got a tensor on ", tensor.device(),

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <string>
 
 #include "base/safetensors.h"
@@ -16,6 +17,11 @@ at::ScalarType dtype_of_name(const std::string& name);
 
 // A new CPU tensor with a copy of the bytes. Throws DataError where dtype, shape and number of bytes disagree.
 at::Tensor to_tensor(const base::TensorView& view);
+// A CPU tensor on the very bytes, which `owner` keeps alive as long as the tensor has a storage. Nothing may write to
+// it: mapped files are read-only memory. Throws as to_tensor does, and ArgumentError unless is_aligned(view).
+at::Tensor tensor_on_bytes(const base::TensorView& view, std::shared_ptr<const void> owner);
+// Whether the bytes lie where elements of their dtype may: safetensors promises nothing.
+bool is_aligned(const base::TensorView& view);
 // The bytes of a contiguous CPU tensor, which must outlive the view. Throws ArgumentError for any other tensor.
 base::TensorView view_bytes(const at::Tensor& tensor);
 

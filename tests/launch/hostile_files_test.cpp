@@ -266,6 +266,20 @@ TEST_F(HostileFiles, ATokenFileThatIsCutWhileItIsUsed) {
   EXPECT_THAT(result.output, AllOf(HasSubstr("x.tokens"), HasSubstr("while it was in use")));
 }
 
+// Both ranks read the weights in the file itself.
+TEST_F(HostileFiles, AModelThatIsCutUnderTwoRanks) {
+  take_model("qwen3_tied");
+  const TinyRun run(folder_ / "cut", 1'000'000);
+  testing::Job job(
+      run.train_command({"model.folder=" + model_.string(), "checkpoint.every=1000000", "evaluation.every=0"}),
+      {.num_ranks = 2});
+  ASSERT_TRUE(job.wait_for_path(run.folder() / "metrics.jsonl"));
+  fs::resize_file(model_ / "model.safetensors", 0);
+  const JobResult result = job.wait();
+  EXPECT_EQ(result.exit_code, 7) << result.output;
+  EXPECT_EQ(count_of(result.output, "model.safetensors' was shortened while it was in use"), 1) << result.output;
+}
+
 // Where nobody looked at the size first, the signal itself is explained.
 TEST(HostileFilesDeathTest, AMappedFileThatIsCut) {
   testing::TemporaryFolder folder;

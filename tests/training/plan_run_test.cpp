@@ -91,6 +91,29 @@ TEST(PlanRun, ShardingDividesTheMomentsOnly) {
   EXPECT_EQ(sharded.gradients, whole.gradients);
 }
 
+TEST(PlanRun, WhatRanksOfAHostMapTheyShare) {
+  RunConfig config = small_config();
+  models::ModelConfig model;
+  model.dtype = "float32";
+  const PlanInput input{.config = config, .model = model, .num_ranks = 4};
+  const MemoryPlan mapped = plan_run(input).memory;
+  const auto bytes = static_cast<int64_t>(models::num_parameters(model)) * 4;
+  EXPECT_EQ(mapped.fullest_step().mapped, bytes);
+  EXPECT_EQ(mapped.fullest_step().base, 0);
+  EXPECT_EQ(mapped.peak_of_ranks(1), mapped.host_peak());
+  EXPECT_EQ(mapped.peak_of_ranks(4), 4 * mapped.host_peak() - 3 * bytes);
+  model.dtype = "bfloat16";  // is not what the run computes in
+  const MemoryPlan copied = plan_run(input).memory;
+  EXPECT_EQ(copied.fullest_step().mapped, 0);
+  EXPECT_EQ(copied.fullest_step().base, bytes);
+  EXPECT_EQ(copied.peak_of_ranks(4), 4 * copied.host_peak());
+  model.dtype = "float32";
+  config.train.trainable = {"*"};
+  config.optimizer.rate_patterns.clear();
+  config.optimizer.rate_factors.clear();
+  EXPECT_EQ(plan_run({.config = config, .objective = Objective::pretrain, .model = model}).memory.loading.mapped, 0);
+}
+
 TEST(PlanRun, OnAGpuTheHostKeepsWhatTheAutomataNeed) {
   const RunConfig config = small_config();
   const models::ModelConfig model;

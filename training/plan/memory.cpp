@@ -40,7 +40,7 @@ class MemoryPlanner {
   MemoryPlan plan() const {
     MemoryPlan plan;
     plan.on_gpu = input_.on_gpu;
-    plan.loading = {.process = kProcessBytes, .base = sizes_.base_bytes() + teacher_bytes() + input_.weight_file_bytes};
+    plan.loading = {.process = kProcessBytes, .mapped = mapped(), .base = base() + input_.largest_tensor_bytes};
     const MemoryKinds rest = persistent();
     const ActivationBytes activations = of_micro_batch();
     plan.loss = plan.backward = rest;
@@ -67,7 +67,8 @@ class MemoryPlanner {
     const bool is_fast = parallel::reduction_mode(config_.parallel, input_.on_gpu) == parallel::ReductionMode::fast;
     kinds.process = kProcessBytes + (input_.on_gpu ? kDeviceContextBytes : 0);
     kinds.data = input_.data_bytes;
-    kinds.base = sizes_.base_bytes() + teacher_bytes();
+    kinds.mapped = mapped();
+    kinds.base = base();
     kinds.adapters = sizes_.adapter_bytes();
     kinds.gradients = flat_bytes * (is_fast ? 1 : num_tree_buffers());
     kinds.optimizer = moments(layout);
@@ -137,6 +138,18 @@ class MemoryPlanner {
     return weights + 2 * sizes_.num_trained() * static_cast<int64_t>(sizeof(float));
   }
 
+  int64_t mapped() const {
+    const int64_t element = config_.model.compute_dtype == "bfloat16" ? 2 : 4;
+    return (input_.maps_base ? sizes_.num_base() * element : 0) + (input_.maps_teacher ? teacher_bytes() : 0);
+  }
+
+  // Of a mapped base only what is trained is copied.
+  int64_t base() const {
+    const int64_t of_base =
+        input_.maps_base ? sizes_.num_trained_base() * static_cast<int64_t>(sizeof(float)) : sizes_.base_bytes();
+    return of_base + (input_.maps_teacher ? 0 : teacher_bytes());
+  }
+
   int64_t teacher_bytes() const {
     if (input_.own_teacher == nullptr) return 0;
     return static_cast<int64_t>(models::num_parameters(*input_.own_teacher)) * element_bytes_of_teacher(config_);
@@ -194,7 +207,7 @@ class MemoryPlanner {
 }  // namespace
 
 int64_t MemoryKinds::total() const {
-  return process + allocator + data + base + adapters + gradients + optimizer + activations + loss + automata +
+  return process + allocator + data + mapped + base + adapters + gradients + optimizer + activations + loss + automata +
          staging + communication;
 }
 
@@ -204,6 +217,11 @@ int64_t MemoryPlan::host_peak() const {
   if (!on_gpu) return std::max(loading.total(), fullest_step().total());
   const MemoryKinds& step = fullest_step();
   return std::max(loading.total(), step.process + step.data + step.automata + step.staging);
+}
+
+int64_t MemoryPlan::peak_of_ranks(int64_t ranks_of_host) const {
+  const int64_t shared = fullest_step().mapped;
+  return ranks_of_host * (host_peak() - shared) + shared;
 }
 
 int64_t MemoryPlan::device_peak() const {

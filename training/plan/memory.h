@@ -3,7 +3,8 @@
 //
 // A step is fullest at one of two moments: in the loss, when all that the backward needs is kept and the logits of a
 // chunk of tokens exist several times over; or at the beginning of the backward, when the gradients of the last layer
-// come on top. While weights are read, they stand in memory twice: in the file that is mapped, and in tensors.
+// come on top. Frozen weights that the files have in model.compute_dtype are not copied on a CPU: they are pages of the
+// files, which the ranks of a host share. Others are copied one at a time, so that one tensor stands in memory twice.
 //
 // What the tensors of a step take is derived from the forward (models/causal_model.h, models/adapter.h,
 // training/losses.h) and from what autograd keeps of it. N tokens are in a micro-batch, e is the size of
@@ -39,7 +40,8 @@ struct MemoryKinds {
   int64_t process = 0;        // program and libraries
   int64_t allocator = 0;      // what it holds beside the tensors of a step (CPU only)
   int64_t data = 0;           // texts, and token files as far as they are mapped
-  int64_t base = 0;           // weights of the base model and of a teacher of its own; while they are read, also a file
+  int64_t mapped = 0;         // frozen weights of base model and teacher in their files, shared by ranks of a host
+  int64_t base = 0;           // weights of the base model and of a teacher of its own that are this rank's alone
   int64_t adapters = 0;       // their weights
   int64_t gradients = 0;      // flat buffers of sums over micro-batches
   int64_t optimizer = 0;      // moments of AdamW, on this rank
@@ -61,6 +63,8 @@ struct MemoryPlan {
   const MemoryKinds& fullest_step() const;  // of loss and backward
   // Peak of the resident memory of the process; with a GPU, of what is on the host.
   int64_t host_peak() const;
+  // Of the ranks of one host together: what they share counts once.
+  int64_t peak_of_ranks(int64_t ranks_of_host) const;
   // Peak of the memory on the GPU; 0 without one.
   int64_t device_peak() const;
 };
@@ -73,8 +77,9 @@ struct MemoryInput {
   int world_size = 1;
   bool on_gpu = false;
   int64_t automaton_threads = 1;
-  int64_t weight_file_bytes = 0;  // of model.folder; 0: nothing is read
-  int64_t data_bytes = 0;         // see MemoryKinds::data
+  bool maps_base = false, maps_teacher = false;  // weights stay in their files
+  int64_t largest_tensor_bytes = 0;              // in the files; 0: nothing is copied
+  int64_t data_bytes = 0;                        // see MemoryKinds::data
 };
 
 // The configuration keeps the rules of run_rules.h.

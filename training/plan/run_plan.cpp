@@ -20,17 +20,18 @@ int64_t file_bytes(const std::string& path) {
   return error ? 0 : static_cast<int64_t>(bytes);
 }
 
-int64_t weight_file_bytes(const PlanInput& input) {
-  if (input.objective == Objective::pretrain && input.config.model.from_scratch) return 0;
-  int64_t bytes = 0;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(input.config.model.folder, error)) {
-    if (entry.path().extension() == ".safetensors") bytes += file_bytes(entry.path().string());
-  }
-  if (bytes > 0) return bytes;
-  // Not there yet: what config.json says of them.
-  const int64_t element = input.model.dtype == "float32" ? 4 : 2;
-  return static_cast<int64_t>(models::num_parameters(input.model)) * element;
+bool reads_weights(const PlanInput& input) {
+  return input.objective == Objective::distill || !input.config.model.from_scratch;
+}
+
+// By what config.json says of the files.
+bool maps_weights(const PlanInput& input, const models::ModelConfig& model, const std::string& compute_dtype) {
+  return input.objective == Objective::distill && !input.on_gpu && model.dtype == compute_dtype;
+}
+
+// The embedding, if not a matrix of the MLP.
+int64_t largest_tensor_bytes(const models::ModelConfig& model) {
+  return std::max(model.vocab_size, model.intermediate_size) * model.hidden_size * (model.dtype == "float32" ? 4 : 2);
 }
 
 // Texts are read whole; token files are mapped, and read whole where their checksum is compared.
@@ -53,15 +54,20 @@ int64_t num_checkpoints(const RunConfig& config) {
 }
 
 MemoryPlan memory_of(const PlanInput& input) {
-  return plan_memory({.config = input.config,
-                      .objective = input.objective,
-                      .model = input.model,
-                      .own_teacher = input.own_teacher,
-                      .world_size = input.num_ranks,
-                      .on_gpu = input.on_gpu,
-                      .automaton_threads = input.automaton_threads,
-                      .weight_file_bytes = weight_file_bytes(input),
-                      .data_bytes = data_bytes(input.config)});
+  const bool maps_base = maps_weights(input, input.model, input.config.model.compute_dtype);
+  return plan_memory(
+      {.config = input.config,
+       .objective = input.objective,
+       .model = input.model,
+       .own_teacher = input.own_teacher,
+       .world_size = input.num_ranks,
+       .on_gpu = input.on_gpu,
+       .automaton_threads = input.automaton_threads,
+       .maps_base = maps_base,
+       .maps_teacher =
+           input.own_teacher != nullptr && maps_weights(input, *input.own_teacher, teacher_dtype(input.config)),
+       .largest_tensor_bytes = reads_weights(input) && !maps_base ? largest_tensor_bytes(input.model) : 0,
+       .data_bytes = data_bytes(input.config)});
 }
 
 }  // namespace
