@@ -89,7 +89,7 @@ SCRIPT
   mkdir "$scratch/small"
   write_run small/run 50
   cp "$scratch/small/run.yaml" "$scratch/small.yaml"
-  "$scratch/enter" 1 sh -c "mount -t tmpfs -o size=800k none $scratch/small &&
+  "$scratch/enter" 1 sh -c "mount -t tmpfs -o size=500k none $scratch/small &&
     $rosa train $scratch/small.yaml --dry-run" >"$log" 2>&1
   expect_code "small disk" 7 $? "$log"
   expect_text "small disk" "the disk is too small: about .* for 3 checkpoints" "$log"

@@ -220,7 +220,7 @@ class DiskFaultTest : public CheckpointFaultTest {
 
 TEST_F(DiskFaultTest, ShortAFullDiskIsAWarningUntilTheLastSave) {
   const TinyRun run(folder_ / "full", kNumSteps);
-  const fs::path disk = mount_disk(run, "size=300k");  // room for one checkpoint
+  const fs::path disk = mount_disk(run, "size=200k");  // room for one checkpoint
   const JobResult result = train(run, 2);
   EXPECT_EQ(result.exit_code, 4) << result.output;
   EXPECT_THAT(result.output, HasSubstr("the checkpoint of step 4 was not saved, training goes on: rank "));
@@ -277,7 +277,7 @@ TEST_F(DiskFaultTest, LongADiskThatIsBrokenOnOneRankOnly) {
        {"mount -t tmpfs -o size=10m none C && mkdir C/step_00000004 && mount --bind D/step_00000004 "
         "C/step_00000004",
         "file system that all ranks share"}},
-      {"file_size", {"trap '' XFSZ; ulimit -f 90", "File too large"}}};
+      {"file_size", {"trap '' XFSZ; ulimit -f 24", "File too large"}}};
   const TinyRun start(folder_ / "start", kNumSteps);
   ASSERT_EQ(train(start, 1).exit_code, 0);
   fs::remove_all(start.checkpoint(6));
