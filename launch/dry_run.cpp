@@ -257,11 +257,8 @@ class DryRun {
     if (objects_->adapters) all.merge(training::trained_base(config_.train, *objects_->model));
     all.merge(training::lora_weights(objects_->adapters.get()));
     std::vector<Finding> findings;
-    for (const training::GroupSummary& group :
-         training::group_summaries(all,
-                                   objects_->adapters ? training::trained_patterns(config_, objects_->model->config())
-                                                      : config_.train.trainable,
-                                   config_.optimizer)) {
+    for (const training::GroupSummary& group : training::group_summaries(
+             all, training::trained_patterns(config_, objective_, objects_->model->config()), config_.optimizer)) {
       const std::string title =
           group.pattern.empty() ? "optimiser" : concat("optimiser, ", base::excerpt(group.pattern));
       const std::string rate =

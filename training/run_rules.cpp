@@ -247,7 +247,7 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   if (distills) check_alignment(problems, config, model);
   if (distills) check_base_patterns(problems, config.train, model);
   if (distills) check_lora(problems, config, model);
-  const std::vector<std::string> patterns = distills ? trained_patterns(config, model) : config.train.trainable;
+  const std::vector<std::string> patterns = trained_patterns(config, objective, model);
   if (patterns.empty() && !config.train.trainable.empty()) {
     problems.add({"train.trainable", "adapter.estimator", "adapter.query_key_gradient"},
                  "names projections alone that no gradient reaches: they make fixed hashes (adapter.estimator none, or "

@@ -66,7 +66,9 @@ std::vector<std::string> patterns_without_hashes(const RunConfig& config, const 
 
 }  // namespace
 
-std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model) {
+std::vector<std::string> trained_patterns(const RunConfig& config, Objective objective,
+                                          const models::ModelConfig& model) {
+  if (objective == Objective::pretrain) return config.train.trainable;
   std::vector<std::string> patterns = patterns_without_hashes(config, model);
   for (const std::string& name : trained_base_names(config.train, model)) {
     if (matches_any(name, config.train.trainable_base)) patterns.push_back(name);

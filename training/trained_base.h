@@ -8,6 +8,7 @@
 #include "models/causal_model.h"
 #include "training/config.h"
 #include "training/optimizer.h"
+#include "training/run_rules.h"
 
 namespace rosa::training {
 
@@ -29,9 +30,11 @@ NamedTensors trained_base(const TrainSection& train, const models::CausalModel& 
 // Whether an adapter's weight makes symbols that no gradient reaches, of an estimator or of the losses on codes.
 bool is_fixed_hash(const RunConfig& config, const std::string& name);
 
-// For distillation: patterns that select the adapters' weights of train.trainable (of which fixed hashes are never
-// trained), exactly those of the base that are trained now, and the pairs of lora.h.
-std::vector<std::string> trained_patterns(const RunConfig& config, const models::ModelConfig& model);
+// Patterns that select what is trained. Distillation: the adapters' weights of train.trainable (of which fixed hashes
+// are never trained), exactly those of the base that are trained now, and the pairs of lora.h. Pretraining:
+// train.trainable.
+std::vector<std::string> trained_patterns(const RunConfig& config, Objective objective,
+                                          const models::ModelConfig& model);
 
 // A model of the same tensors: what `model` was before make_trainable().
 models::CausalModel frozen_view(const models::CausalModel& model);

@@ -83,9 +83,8 @@ Trainer::Trainer(const RunConfig& config, RunParts parts, StepSpan span)
   const NamedTensors of_lora = lora_weights(parts_.adapters);
   if (!of_lora.empty()) lora_weights_ = std::make_unique<WeightState>(of_lora);
   all.insert(of_lora.begin(), of_lora.end());
-  trained_ =
-      select_trained(all, parts_.adapters ? trained_patterns(config_, parts_.model.config()) : config_.train.trainable,
-                     config_.optimizer);
+  const Objective objective = parts_.adapters ? Objective::distill : Objective::pretrain;
+  trained_ = select_trained(all, trained_patterns(config_, objective, parts_.model.config()), config_.optimizer);
   for (const auto& [name, tensor] : all) tensor.set_requires_grad(trained_.contains(name));
   NamedTensors values;
   for (const auto& [name, tensor] : all) values.emplace(name, tensor.detach());

@@ -47,9 +47,7 @@ RunSizes::RunSizes(const RunConfig& config, Objective objective, const models::M
   }
   NamedTensors all;  // without tensors: the names decide
   for (const auto& [name, shape] : shapes) all[name];
-  for (const auto& [name, tensor] :
-       select_trained(all, objective == Objective::distill ? trained_patterns(config, model) : config.train.trainable,
-                      config.optimizer)) {
+  for (const auto& [name, tensor] : select_trained(all, trained_patterns(config, objective, model), config.optimizer)) {
     trained_.insert(name);
     trained_names_.push_back(name);
     trained_sizes_.push_back(num_elements(shapes.at(name)));
