@@ -32,6 +32,38 @@ std::array<uint32_t, 2> fold(const RandomKey& key) {
 
 double to_uniform(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1.0p-53; }
 
+constexpr size_t kLanes = 8;  // positions side by side, which the compiler turns into vectors
+using Lanes = uint32_t[4][kLanes];
+
+// Calls use(first, words) with the four words of positions key.position + first, + first + 1, ..., kLanes at a time,
+// until `num_positions` are served.
+template <typename Use>
+void for_each_lanes(const RandomKey& key, size_t num_positions, const Use& use) {
+  const std::array<uint32_t, 2> philox_key = fold(key);
+  for (size_t begin = 0; begin < num_positions; begin += kLanes) {
+    Lanes words;
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const uint64_t position = key.position + begin + lane;
+      words[0][lane] = low_word(position);
+      words[1][lane] = high_word(position);
+      words[2][lane] = low_word(key.layer);
+      words[3][lane] = high_word(key.layer);
+    }
+    std::array<uint32_t, 2> round_key = philox_key;
+    for (int round = 0; round < 10; ++round) {
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        const uint64_t first = kFirstMultiplier * words[0][lane], second = kSecondMultiplier * words[2][lane];
+        words[0][lane] = high_word(second) ^ words[1][lane] ^ round_key[0];
+        words[1][lane] = low_word(second);
+        words[2][lane] = high_word(first) ^ words[3][lane] ^ round_key[1];
+        words[3][lane] = low_word(first);
+      }
+      round_key = next_round_key(round_key);
+    }
+    use(begin, words);
+  }
+}
+
 }  // namespace
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
@@ -49,31 +81,17 @@ uint64_t random_bits(const RandomKey& key) { return RandomStream(key).bits(); }
 double random_uniform(const RandomKey& key) { return RandomStream(key).uniform(); }
 
 void random_uniforms(const RandomKey& key, std::span<double> values) {
-  constexpr int kLanes = 8;  // blocks side by side, which the compiler turns into vectors
-  const std::array<uint32_t, 2> philox_key = fold(key);
-  uint64_t position = key.position;
-  for (size_t begin = 0; begin < values.size(); begin += 4 * kLanes, position += kLanes) {
-    uint32_t words[4][kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) {
-      words[0][lane] = low_word(position + lane);
-      words[1][lane] = high_word(position + lane);
-      words[2][lane] = low_word(key.layer);
-      words[3][lane] = high_word(key.layer);
-    }
-    std::array<uint32_t, 2> round_key = philox_key;
-    for (int round = 0; round < 10; ++round) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const uint64_t first = kFirstMultiplier * words[0][lane], second = kSecondMultiplier * words[2][lane];
-        words[0][lane] = high_word(second) ^ words[1][lane] ^ round_key[0];
-        words[1][lane] = low_word(second);
-        words[2][lane] = high_word(first) ^ words[3][lane] ^ round_key[1];
-        words[3][lane] = low_word(first);
-      }
-      round_key = next_round_key(round_key);
-    }
-    const auto count = std::min<size_t>(4 * kLanes, values.size() - begin);
-    for (size_t i = 0; i < count; ++i) values[begin + i] = (words[i % 4][i / 4] + 0.5) * 0x1.0p-32;
-  }
+  for_each_lanes(key, (values.size() + 3) / 4, [&](size_t first, const Lanes& words) {
+    const auto count = std::min<size_t>(4 * kLanes, values.size() - 4 * first);
+    for (size_t i = 0; i < count; ++i) values[4 * first + i] = (words[i % 4][i / 4] + 0.5) * 0x1.0p-32;
+  });
+}
+
+void random_stream_uniforms(const RandomKey& key, std::span<double> values) {
+  for_each_lanes(key, values.size(), [&](size_t first, const Lanes& words) {
+    const auto count = std::min<size_t>(kLanes, values.size() - first);
+    for (size_t i = 0; i < count; ++i) values[first + i] = to_uniform(join(words[0][i], words[1][i]));
+  });
 }
 
 RandomStream::RandomStream(const RandomKey& key) : philox_key_(fold(key)), layer_(key.layer), position_(key.position) {}

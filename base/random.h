@@ -30,6 +30,9 @@ double random_uniform(const RandomKey& key);
 // belongs to key.position + i / 4. Where thousands are drawn this costs a fraction of random_uniform.
 void random_uniforms(const RandomKey& key, std::span<double> values);
 
+// RandomStream(key).uniform() as often as `values` is long, at a fraction of its cost.
+void random_stream_uniforms(const RandomKey& key, std::span<double> values);
+
 // The numbers of one key at positions key.position, key.position + 1, ..., at half the cost of asking for each.
 class RandomStream {
  public:

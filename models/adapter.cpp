@@ -1,13 +1,12 @@
 #include "models/adapter.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <numeric>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "models/safetensors_weights.h"
+#include "models/uniform_start.h"
 #include "rosa/operator/symbols.h"
 
 namespace rosa::models {
@@ -16,18 +15,6 @@ namespace {
 using base::concat;
 using base::DataError;
 using base::require;
-
-// Uniform in +-1/sqrt(inputs): element i of tensor number `tensor` of a layer is a function of the key alone.
-at::Tensor uniform_start(at::IntArrayRef shape, int64_t num_inputs, uint64_t seed, int64_t layer, uint64_t tensor) {
-  at::Tensor result = at::empty(shape, at::kFloat);
-  const double bound = 1 / std::sqrt(static_cast<double>(num_inputs));
-  base::RandomStream stream({.seed = seed, .step = 0, .sample = tensor, .layer = static_cast<uint64_t>(layer)});
-  float* values = result.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < result.numel(); ++i) {
-    values[i] = static_cast<float>(bound * (2 * stream.uniform() - 1));
-  }
-  return result;
-}
 
 // Where a weight of a gate starts. Every gate starts at 1, whatever the hidden state is, since o_proj starts at 0.
 double gate_start(std::string_view full_name) {
@@ -67,13 +54,15 @@ AdapterSet::AdapterSet(const AdapterConfig& config, const ModelConfig& model, ui
   for (const int64_t layer : config_.layers) {
     uint64_t number = 0;
     for (const char* linear : {"q_proj", "k_proj", "v_proj", "o_proj"}) {
-      const std::string name = adapter_weight_name(layer, linear);
-      const std::vector<int64_t>& shape = shapes.at(name + ".weight");
-      parameters_[name + ".weight"] = uniform_start(shape, shape[1], seed, layer, number++);
-      if (config_.bias) parameters_[name + ".bias"] = uniform_start({shape[0]}, shape[1], seed, layer, number);
+      const std::vector<int64_t>& shape = shapes.at(adapter_weight_name(layer, concat(linear, ".weight")));
+      const auto key = [&](uint64_t tensor) {
+        return base::RandomKey{.seed = seed, .sample = tensor, .layer = static_cast<uint64_t>(layer)};
+      };
+      start_linear(layer, concat(linear, ".weight"), shape, shape[1], key(number++));
+      if (config_.bias) start_linear(layer, concat(linear, ".bias"), {shape[0]}, shape[1], key(number));
       ++number;
     }
-    apply_start_options(layer);
+    start_embeddings(layer);
   }
   for (const auto& [name, shape] : shapes) {
     if (!parameters_.contains(name)) parameters_[name] = at::full(shape, gate_start(name), at::kFloat);
@@ -81,26 +70,33 @@ AdapterSet::AdapterSet(const AdapterConfig& config, const ModelConfig& model, ui
   for (auto& [name, tensor] : parameters_) tensor.requires_grad_(true);
 }
 
-void AdapterSet::apply_start_options(int64_t layer) {
+void AdapterSet::start_linear(int64_t layer, const std::string& name, const std::vector<int64_t>& shape,
+                              int64_t num_inputs, const base::RandomKey& key) {
+  at::Tensor& start = parameters_[adapter_weight_name(layer, name)];
+  const bool ties_value = config_.tie_start == "query_key_value";
+  if (name.starts_with("o_proj") && config_.zero_output_start) {
+    start = at::zeros(shape, at::kFloat);
+  } else if ((name.starts_with("k_proj") && config_.tie_start != "none") ||
+             (name.starts_with("v_proj") && ties_value)) {
+    // A key/value head starts as the first of the query heads that read it.
+    const std::string query = adapter_weight_name(layer, concat("q", name.substr(1)));
+    const int64_t group = config_.num_heads / config_.num_key_value_heads;
+    start = parameters_.at(query)
+                .view({config_.num_key_value_heads, group, config_.query_key_bits, -1})
+                .select(1, 0)
+                .reshape(shape)
+                .clone();
+  } else {
+    start = uniform_start(shape, num_inputs, key);
+  }
+}
+
+void AdapterSet::start_embeddings(int64_t layer) {
   const int64_t width = config_.num_heads * config_.value_bits;
   parameters_[adapter_weight_name(layer, "v_emb0")] = at::full({width}, -config_.value_embedding_scale, at::kFloat);
   parameters_[adapter_weight_name(layer, "v_emb1")] = at::full({width}, config_.value_embedding_scale, at::kFloat);
   if (config_.no_match_embedding) {
     parameters_[adapter_weight_name(layer, "v_emb_no_match")] = at::zeros({width}, at::kFloat);
-  }
-  // A key/value head starts as the first of the query heads that read it.
-  const int64_t group = config_.num_heads / config_.num_key_value_heads;
-  for (const char* kind : {"weight", "bias"}) {
-    if (kind[0] == 'b' && !config_.bias) continue;
-    const auto named = [&](const char* projection) -> at::Tensor& {
-      return parameters_.at(adapter_weight_name(layer, concat(projection, ".", kind)));
-    };
-    const at::Tensor& query = named("q_proj");
-    const at::Tensor first_of_group =
-        query.view({config_.num_key_value_heads, group, config_.query_key_bits, -1}).select(1, 0);
-    if (config_.tie_start != "none") named("k_proj").copy_(first_of_group.reshape(named("k_proj").sizes()));
-    if (config_.tie_start == "query_key_value") named("v_proj").copy_(first_of_group.reshape(named("v_proj").sizes()));
-    if (config_.zero_output_start) named("o_proj").zero_();
   }
 }
 

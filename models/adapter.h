@@ -31,6 +31,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/random.h"
 #include "models/adapter_config.h"
 #include "models/code_training.h"
 #include "models/low_rank.h"
@@ -122,7 +123,10 @@ class AdapterSet {
   // [B,T,heads,bits] of the projection's first `num_first` heads from `first_input`, and of the others from `normed`.
   at::Tensor mixed_linear(int64_t layer, const char* name, const at::Tensor& normed,
                           const at::Tensor& first_input) const;
-  void apply_start_options(int64_t layer);
+  // Where a weight or bias ("k_proj.bias") of a linear layer starts; q_proj before the others.
+  void start_linear(int64_t layer, const std::string& name, const std::vector<int64_t>& shape, int64_t num_inputs,
+                    const base::RandomKey& key);
+  void start_embeddings(int64_t layer);
   void set_weights(std::map<std::string, at::Tensor> tensors, const std::map<std::string, std::string>& metadata,
                    const std::filesystem::path& path);
 

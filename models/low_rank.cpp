@@ -1,14 +1,13 @@
 #include "models/low_rank.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <string_view>
 
 #include "base/checksum.h"
 #include "base/error.h"
-#include "base/random.h"
 #include "models/causal_model.h"
+#include "models/uniform_start.h"
 
 namespace rosa::models {
 namespace {
@@ -47,15 +46,9 @@ LowRank::LowRank(const ModelConfig& model, const std::vector<std::string>& weigh
     : rank_(rank), alpha_(alpha) {
   require(rank >= 1, "a low-rank adaptation of rank ", rank, "; expected at least 1");
   for (const auto& [name, shape] : low_rank_shapes(model, weights, rank)) {
-    at::Tensor tensor = at::zeros(shape, at::kFloat);
-    if (name.ends_with(kA)) {
-      const double bound = 1 / std::sqrt(static_cast<double>(shape[1]));
-      base::RandomStream stream({.seed = seed, .sample = base::checksum(name)});
-      float* values = tensor.mutable_data_ptr<float>();
-      for (int64_t i = 0; i < tensor.numel(); ++i) {
-        values[i] = static_cast<float>(bound * (2 * stream.uniform() - 1));
-      }
-    }
+    at::Tensor tensor = name.ends_with(kA)
+                            ? uniform_start(shape, shape[1], {.seed = seed, .sample = base::checksum(name)})
+                            : at::zeros(shape, at::kFloat);
     parameters_[name] = tensor.requires_grad_(true);
   }
 }

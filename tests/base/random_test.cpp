@@ -76,6 +76,16 @@ TEST(Random, UniformsByTheBlock) {
   }
 }
 
+TEST(Random, ManyUniformsAtOnceAreThoseOfTheStream) {
+  for (const size_t size : {0, 1, 7, 8, 9, 1000}) {
+    const RandomKey key = {.seed = 3, .step = 1, .sample = 4, .layer = 1, .position = (uint64_t{1} << 32) - 5};
+    std::vector<double> values(size);
+    random_stream_uniforms(key, values);
+    RandomStream stream(key);
+    for (size_t i = 0; i < size; ++i) EXPECT_EQ(values[i], stream.uniform()) << i;
+  }
+}
+
 TEST(Random, UniformMoments) {
   RandomStream stream({3, 0, 0, 0, 0});
   double sum = 0, square = 0, normal_sum = 0, normal_square = 0;
