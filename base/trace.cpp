@@ -1,14 +1,17 @@
 #include "base/trace.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -22,40 +25,90 @@ namespace {
 
 using nlohmann::json;
 
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
+// The file of a trace: a JSON array that is whole after every write. Each write puts the end of the array behind its
+// lines, and the next one begins in its place; one that is killed in between leaves the array as it was.
+class ArrayFile {
+ public:
+  // Ranks' files have names that anyone can foresee: a link that was laid there is not followed.
+  explicit ArrayFile(const std::filesystem::path& file) {
+    const int named = output_target(file).descriptor;
+    descriptor_ = named >= 0 ? ::fcntl(named, F_DUPFD_CLOEXEC, 0)
+                             : ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) throw_file_error("open", file, errno);
+    struct stat status = {};
+    can_go_back_ = named < 0 && ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
+  }
+  ~ArrayFile() { ::close(descriptor_); }
+  ArrayFile(const ArrayFile&) = delete;
+  ArrayFile& operator=(const ArrayFile&) = delete;
 
-// Ranks' files have names that anyone can foresee: a link that was laid there is not followed.
-std::FILE* open_file(const std::filesystem::path& file) {
-  const int named = output_target(file).descriptor;
-  const int descriptor = named >= 0 ? ::fcntl(named, F_DUPFD_CLOEXEC, 0)
-                                    : ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (descriptor < 0) throw_file_error("open", file, errno);
-  return ::fdopen(descriptor, "w");
-}
+  // `events`, each a line without its end. False where that failed (errno): the file keeps what it had.
+  bool append(const std::vector<std::string>& events) {
+    std::string text;
+    for (const std::string& event : events) {
+      text += size_ == 0 && text.empty() ? "[\n" : ",\n";
+      text += event;
+    }
+    if (can_go_back_) text += kEnd;
+    if (!write_all(text)) {
+      const int error = errno;
+      if (can_go_back_ && (::ftruncate(descriptor_, size_) != 0 || !write_all(size_ > 0 ? kEnd : "")))
+        can_go_back_ = false;
+      errno = error;
+      return false;
+    }
+    size_ += static_cast<off_t>(text.size() - (can_go_back_ ? kEnd.size() : 0));
+    return true;
+  }
+  // Where every write could not do it.
+  void end() {
+    if (!can_go_back_) write_all(std::string(kEnd));
+  }
+
+ private:
+  static constexpr std::string_view kEnd = "\n]\n";
+
+  bool write_all(std::string_view text) {
+    off_t at = size_;
+    while (!text.empty()) {
+      const ssize_t done = can_go_back_ ? ::pwrite(descriptor_, text.data(), text.size(), at)
+                                        : ::write(descriptor_, text.data(), text.size());
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0) return false;
+      text.remove_prefix(static_cast<size_t>(done));
+      at += done;
+    }
+    return true;
+  }
+
+  int descriptor_ = -1;
+  bool can_go_back_ = false;  // not in a pipe
+  off_t size_ = 0;            // without the end
+};
 
 constexpr size_t kBufferBytes = 1 << 16;
 constexpr int64_t kNoStep = -1;
 
 struct Trace {
-  std::unique_ptr<std::FILE, CloseFile> file;
+  std::unique_ptr<ArrayFile> file;
   int rank = 0;
   TraceTime start;
   TraceWindow window;
   int64_t num_steps_begun = 0;
   int64_t step = kNoStep;
-  std::string buffer;                 // whole lines that the file lacks
+  std::vector<std::string> events;    // that the file lacks
+  size_t num_bytes = 0;               // of them
   std::map<std::string, int> tracks;  // lines of their own, numbered after all threads
 
   void write(const json& event) {
-    (buffer += event.dump(-1, ' ', false, json::error_handler_t::replace)) += ",\n";
-    if (buffer.size() >= kBufferBytes) flush();
+    num_bytes += events.emplace_back(event.dump(-1, ' ', false, json::error_handler_t::replace)).size();
+    if (num_bytes >= kBufferBytes) flush();
   }
   void flush() {
-    if (file == nullptr) return;
-    const bool ok = std::fwrite(buffer.data(), 1, buffer.size(), file.get()) == buffer.size();
-    buffer.clear();
+    if (file == nullptr || events.empty()) return;
+    const bool ok = file->append(events);
+    events.clear();
+    num_bytes = 0;
     if (ok) return;
     log_warning(concat("the trace can't be written (", std::strerror(errno), "): it ends here"));
     internal::tracing = false;
@@ -85,12 +138,10 @@ int thread_number() {
 void start_trace(const std::filesystem::path& file, int rank, TraceWindow window) {
   const std::lock_guard lock(mutex);
   trace = {};
-  trace.file.reset(open_file(file));
+  trace.file = std::make_unique<ArrayFile>(file);
   trace.rank = rank;
   trace.window = window;
   trace.start = std::chrono::steady_clock::now();
-  std::setvbuf(trace.file.get(), nullptr, _IONBF, 0);  // what is buffered is the lines of `buffer`
-  trace.buffer = "[\n";
   trace.write({{"ph", "M"}, {"name", "process_name"}, {"pid", rank}, {"args", {{"name", concat("rank ", rank)}}}});
   for (const auto& [number, name] : thread_names) trace.name_track(number, name);
   trace.flush();
@@ -110,23 +161,23 @@ void stop_trace() {
   const std::lock_guard lock(mutex);
   internal::tracing = false;
   if (trace.file == nullptr) return;
-  // The format has no comma before its end; an empty event takes the last one's.
-  trace.buffer += "{}]\n";
   trace.flush();
+  if (trace.file != nullptr) trace.file->end();
   trace = {};
 }
 
 void merge_traces(const std::vector<std::filesystem::path>& parts, const std::filesystem::path& file) {
-  std::string merged = "[\n";
+  std::string merged;
   for (const std::filesystem::path& part : parts) {
     std::ifstream stream(part);
     require<FileError>(stream.is_open(), "can't open the trace '", part.string(), "'");
     for (std::string line; std::getline(stream, line);) {
-      // Every event is a line; a part that was cut off ends within one at worst.
-      if (line.starts_with("{\"") && line.ends_with("},")) (merged += line) += "\n";
+      // Every event is a line of its own.
+      if (line.ends_with(',')) line.pop_back();
+      if (line.starts_with("{\"") && line.ends_with('}')) merged += concat(merged.empty() ? "[\n" : ",\n", line);
     }
   }
-  write_file_atomically(file, merged + "{}]\n");
+  write_file_atomically(file, (merged.empty() ? "[" : merged) + "\n]\n");
 }
 
 void name_trace_thread(const std::string& name) {

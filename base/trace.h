@@ -20,9 +20,9 @@ struct TraceWindow {
 };
 
 // Begins the trace of this process in `file`, which is replaced. `rank` becomes the process number of the events. With
-// a window the spans begin with the first step it holds. Events are written in whole lines and the format allows a
-// missing end, so that the trace of a killed run can be read up to its last step. Throws FileError where the file can't
-// be opened.
+// a window the spans begin with the first step it holds. The file is a whole JSON array after every write, so that the
+// trace of a killed run can be read up to its last step; in a pipe the array ends with stop_trace(). Throws FileError
+// where the file can't be opened.
 void start_trace(const std::filesystem::path& file, int rank, TraceWindow window = {});
 
 // Says that step `step` begins: later spans name it, and the window counts it.

@@ -343,12 +343,17 @@ at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const Lay
   if (context.watch_attention) context.watch_attention(index, mixed);
   const at::Tensor middle = hidden + mixed;
 
-  const at::Tensor input = norm(middle, *layers_[index].post_attention_norm);
-  const at::Tensor gate = at::silu(project(index, Projection::gate, input, context.low_rank));
-  const at::Tensor up = project(index, Projection::up, input, context.low_rank);
-  at::Tensor output = middle + project(index, Projection::down, gate * up, context.low_rank);
+  const at::Tensor output = middle + mlp(index, middle, context.low_rank);
   if (!finish_adapter || joins_attention) return output;
   return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
+}
+
+at::Tensor CausalModel::mlp(int64_t index, const at::Tensor& hidden, const LowRank* low_rank) const {
+  const DeviceSpan span(hidden.device(), "device", "mlp", {{"layer", index}});
+  const at::Tensor input = norm(hidden, *layers_[index].post_attention_norm);
+  const at::Tensor gate = at::silu(project(index, Projection::gate, input, low_rank));
+  const at::Tensor up = project(index, Projection::up, input, low_rank);
+  return project(index, Projection::down, gate * up, low_rank);
 }
 
 at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {

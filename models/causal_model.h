@@ -168,6 +168,7 @@ class CausalModel {
   at::Tensor project(int64_t index, Projection projection, const at::Tensor& input, const LowRank* low_rank) const;
   at::Tensor norm(const at::Tensor& input, const at::Tensor& weight) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
+  at::Tensor mlp(int64_t index, const at::Tensor& hidden, const LowRank* low_rank) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
   static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
       const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded);

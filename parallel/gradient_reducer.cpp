@@ -99,7 +99,6 @@ void GradientReducer::run_backward(const std::function<void()>& backward) {
     failed_ = true;  // until it is over
   }
   {
-    const base::TraceSpan span("step", "backward", {{"micro_batch", owned_.first + num_done_}});
     at::AutoGradMode as_called(true);
     backward();
   }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "rosa/operator/device_span.h"
+
 namespace rosa::training {
 
 using base::Role;
@@ -57,6 +59,7 @@ double sum_by_sequence(const at::Tensor& per_token, int64_t num_sequences) {
 
 // In the dtype of both, which is the compute dtype.
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& lm_head, int64_t first, int64_t count) {
+  const DeviceSpan span(hidden.device(), "device", "lm_head");
   return at::matmul(hidden.narrow(0, first, count), lm_head.t());
 }
 
@@ -147,6 +150,7 @@ ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head
                              const at::Tensor& teacher_lm_head, const Targets& targets, const Coefficients& c,
                              bool need_hidden, bool need_lm_head) {
   const int64_t num_tokens = hidden.size(0);
+  const DeviceSpan span(hidden.device(), "device", "loss");
   const auto float_options = hidden.options().dtype(at::kFloat);
   ForwardResult result;
   if (c.kl != 0.0) result.token_kl = at::empty({num_tokens}, float_options);
@@ -169,6 +173,7 @@ ForwardResult forward_chunks(const at::Tensor& hidden, const at::Tensor& lm_head
                 teacher_logits.defined() ? teacher_logits.narrow(0, row, num_rows) : at::Tensor(), targets, c, result,
                 need_hidden || need_lm_head ? grad_logits.narrow(0, row, num_rows) : at::Tensor());
     }
+    const DeviceSpan of_gradients(hidden.device(), "device", "lm_head");
     if (need_hidden) {
       result.grad_hidden.narrow(0, first, count).copy_(at::matmul(grad_logits.to(lm_head.scalar_type()), lm_head));
     }

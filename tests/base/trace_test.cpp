@@ -83,10 +83,10 @@ TEST(Trace, PartsAreMergedAlsoWhereOneWasCutOff) {
   trace_steps(folder / "0.json", 0, {.num_steps = 2}, 2);
   stop_trace();
   trace_steps(folder / "1.json", 1, {.num_steps = 2}, 3);
-  // As a kill leaves it: the steps that ended are there in whole lines, the end is not.
+  // As a kill leaves it: the steps that ended are there, in an array that is whole.
   std::filesystem::copy(folder / "1.json", folder / "killed.json");
   stop_trace();
-  std::ofstream(folder / "killed.json", std::ios::app) << R"({"cat":"step","na)";
+  EXPECT_EQ(spans_of(folder / "killed.json").size(), 2U);
   merge_traces({folder / "0.json", folder / "killed.json"}, folder / "merged.json");
   const auto spans = spans_of(folder / "merged.json");
   ASSERT_EQ(spans.size(), 4U);
@@ -94,6 +94,29 @@ TEST(Trace, PartsAreMergedAlsoWhereOneWasCutOff) {
   EXPECT_EQ(spans.back()["pid"], 1);
   EXPECT_EQ(spans.back()["args"]["step"], 11);
   EXPECT_THROW(merge_traces({folder / "none.json"}, folder / "merged.json"), FileError);
+}
+
+// Viewers differ in what they forgive: every event says its kind, and the array ends as JSON does.
+TEST(Trace, EveryEventHasItsKindAfterEveryStepAndInTheEnd) {
+  const rosa::testing::TemporaryFolder folder;
+  const auto check = [&] {
+    std::ifstream stream(folder / "trace.json");
+    const auto events = nlohmann::json::parse(stream);
+    for (const auto& event : events) EXPECT_TRUE(event.contains("ph")) << event;
+    return events.size();
+  };
+  start_trace(folder / "trace.json", 0);
+  const std::string long_name(50000, 'x');  // two such are more than is kept back
+  size_t num_events = check();
+  for (int step = 0; step < 3; ++step) {
+    begin_trace_step(step);
+    { const TraceSpan span("step", long_name.c_str()); }
+    const size_t now = check();
+    EXPECT_GE(now, num_events);
+    num_events = now;
+  }
+  stop_trace();
+  EXPECT_EQ(check(), num_events + 1);
 }
 
 TEST(Trace, AFileThatCannotBeOpenedIsAnError) { EXPECT_THROW(start_trace("/no/such/folder/trace.json", 0), FileError); }

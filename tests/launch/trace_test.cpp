@@ -61,7 +61,7 @@ TEST(Trace, OfTwoRanksIsOneFileWithEveryLayerAndStepOfTheWindow) {
   EXPECT_TRUE(spans.threads.contains("compute"));
   EXPECT_TRUE(spans.threads.contains("automaton 0"));
   for (const int rank : {0, 1}) {
-    for (const char* name : {"step", "attention", "match", "wait for automata"}) {
+    for (const char* name : {"step", "attention", "mlp", "match", "wait for automata"}) {
       const auto found = spans.by_rank_and_name.find({rank, name});
       ASSERT_NE(found, spans.by_rank_and_name.end()) << name << " of rank " << rank;
       std::set<int> steps, layers;
@@ -76,6 +76,10 @@ TEST(Trace, OfTwoRanksIsOneFileWithEveryLayerAndStepOfTheWindow) {
     }
   }
   for (const int rank : {0, 1}) {
+    const auto count_of = [&](const char* name) { return spans.by_rank_and_name.at({rank, name}).size(); };
+    EXPECT_EQ(count_of("backward"), count_of("student forward"));
+    EXPECT_EQ(count_of("loss"), count_of("student forward"));
+    EXPECT_GE(count_of("lm_head"), 2 * count_of("loss"));  // the logits and their gradient, of each chunk
     EXPECT_FALSE(std::filesystem::exists(run.folder() / ("trace.rank_000" + std::to_string(rank) + ".json")));
   }
 }
