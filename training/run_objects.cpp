@@ -128,6 +128,30 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
   return build_run(config, objective, communicator, needs_of_training(config));
 }
 
+namespace {
+
+// ... and what of the base is trained beside them.
+void build_adapters(const RunConfig& config, const DataNeeds& needs, RunObjects& objects) {
+  const std::vector<std::string> trained = trained_base_names(config.train, objects.model->config());
+  if (!trained.empty()) {
+    // What is learnt from stays what it was.
+    if (needs.teacher && !objects.own_teacher) {
+      objects.own_teacher = std::make_unique<models::CausalModel>(frozen_view(*objects.model));
+    }
+    make_trainable(*objects.model, trained);
+  }
+  objects.adapters = std::make_unique<models::AdapterSet>(config.adapter, objects.model->config(),
+                                                          static_cast<uint64_t>(config.run.seed));
+  add_lora(config, objects.model->config(), *objects.adapters);
+  const auto move = [&](std::map<std::string, at::Tensor>& weights) {
+    for (auto& [name, tensor] : weights) tensor = tensor.detach().to(objects.device).set_requires_grad(true);
+  };
+  move(objects.adapters->parameters());
+  if (models::LowRank* low_rank = objects.adapters->low_rank()) move(low_rank->parameters());
+}
+
+}  // namespace
+
 RunObjects build_run(const RunConfig& config, Objective objective, parallel::Communicator& communicator,
                      const DataNeeds& needs) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
@@ -164,21 +188,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       check_teacher(problems, config, objects.model->config(), objects.own_teacher->config());
     }
     problems.throw_if_any();
-    const std::vector<std::string> trained = trained_base_names(config.train, objects.model->config());
-    if (!trained.empty()) {
-      // What is learnt from stays what it was.
-      if (needs.teacher && !objects.own_teacher) {
-        objects.own_teacher = std::make_unique<models::CausalModel>(frozen_view(*objects.model));
-      }
-      make_trainable(*objects.model, trained);
-    }
-    objects.adapters = std::make_unique<models::AdapterSet>(config.adapter, objects.model->config(), seed);
-    add_lora(config, objects.model->config(), *objects.adapters);
-    const auto move = [&](std::map<std::string, at::Tensor>& weights) {
-      for (auto& [name, tensor] : weights) tensor = tensor.detach().to(objects.device).set_requires_grad(true);
-    };
-    move(objects.adapters->parameters());
-    if (models::LowRank* low_rank = objects.adapters->low_rank()) move(low_rank->parameters());
+    if (needs.adapters) build_adapters(config, needs, objects);
   }
   TokenizerRules tokenizer(config, !from_scratch, objects.model->config().vocab_size);
   objects.training_data = read_data(config, DataSplit::train, needs.training, *objects.model, tokenizer);

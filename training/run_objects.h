@@ -38,11 +38,12 @@ struct RunObjects {
   RunParts parts(parallel::Communicator& communicator, const DataSource& training, const DataSource& held_out) const;
 };
 
-// Which data a use of a run reads. What it does not, need not be there.
+// Which data and weights a use of a run reads. What it does not, need not be there.
 struct DataNeeds {
   bool training = true;
   bool held_out = true;
-  bool teacher = true;  // one of its own, where the run has one
+  bool teacher = true;   // one of its own, where the run has one
+  bool adapters = true;  // of a distilled run; without them none of the base is trained either
 };
 
 struct RunData {

@@ -87,7 +87,19 @@ class HeadroomOfText : public ::testing::Test {
     shape.num_key_value_heads = 1;
     shape.head_dim = 16;
     const models::CausalModel model = models::CausalModel::random(shape, 3);
-    return measure_headroom({.sliding_window = 8, .num_sequences = 24}, model, *source);
+    const auto single = parallel::make_single_communicator();
+    HostExecutor executor(1);
+    RunConfig run;
+    run.student.sliding_window = 8;
+    const RunParts parts{.model = model,
+                         .adapters = nullptr,
+                         .training_data = *source,
+                         .held_out_data = *source,
+                         .communicator = *single,
+                         .executor = executor,
+                         .device = at::kCPU,
+                         .own_teacher = nullptr};
+    return measure_headroom({.num_sequences = 24}, run, parts);
   }
   static std::string random_letters(int64_t size) {
     base::RandomStream random({.seed = 11});

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/formatted.h"
 #include "base/random.h"
-#include "models/attention.h"
+#include "models/causal_model.h"
 #include "rosa/operator/symbols.h"
 #include "training/evaluation.h"
 #include "training/suite/symbol_matches.h"
@@ -37,9 +37,11 @@ at::Tensor directions(const HeadroomConfig& config, int64_t layer, int64_t hidde
 // One sequence: what both models make of its tokens, and what each copier would say.
 class SequenceScorer {
  public:
-  SequenceScorer(const HeadroomConfig& config, const models::CausalModel& model) : config_(config), model_(model) {
-    for (int64_t layer = 0; layer < model.config().num_hidden_layers; ++layer) {
-      directions_.push_back(directions(config, layer, model.config().hidden_size));
+  SequenceScorer(const HeadroomConfig& config, const RunConfig& run, const RunParts& parts)
+      : config_(config), run_(run), parts_(parts) {
+    const models::ModelConfig& shape = parts.model.config();
+    for (int64_t layer = 0; layer < shape.num_hidden_layers; ++layer) {
+      directions_.push_back(directions(config, layer, shape.hidden_size).to(parts.device));
     }
   }
 
@@ -59,13 +61,14 @@ class SequenceScorer {
     result.copiers.resize(num_copiers());
     if (counted.numel() == 0) return result;
     std::vector<SymbolMatches> matches = {match_tokens(batch)};
-    const at::Tensor window = window_hidden_states(batch, matches)[0];
-    const at::Tensor teacher = model_.teacher_hidden_states(ids, batch.documents)[0];
-    const at::Tensor before = counted.sub(1), labels = ids[0].index_select(0, counted);
-    const auto scores_of = [&](const at::Tensor& hidden) {
-      return score_tokens(model_, hidden.index_select(0, before), labels, {.model = model_}).ce.contiguous();
+    const at::Tensor window = hidden_states("window", batch, &matches), teacher = hidden_states("teacher", batch);
+    const at::Tensor before = counted.sub(1).to(parts_.device);
+    const at::Tensor labels = ids[0].index_select(0, counted).to(parts_.device);
+    const auto scores_of = [&](const std::string& variant, const at::Tensor& hidden) {
+      const models::CausalModel& model = parts_.model_of(variant);
+      return score_tokens(model, hidden.index_select(0, before), labels, {.model = model}, run_.loss).ce.contiguous();
     };
-    const at::Tensor teacher_ce = scores_of(teacher), window_ce = scores_of(window);
+    const at::Tensor teacher_ce = scores_of("teacher", teacher), window_ce = scores_of("window", window);
     result.teacher_ce.assign(teacher_ce.const_data_ptr<double>(),
                              teacher_ce.const_data_ptr<double>() + counted.numel());
     result.window_ce.assign(window_ce.const_data_ptr<double>(), window_ce.const_data_ptr<double>() + counted.numel());
@@ -90,7 +93,7 @@ class SequenceScorer {
   SymbolMatches match_hashes(int64_t layer, const at::Tensor& input, const std::vector<int32_t>& starts) const {
     const at::Tensor projected = at::matmul(input.to(at::kFloat), directions_[static_cast<size_t>(layer)].t());
     const at::Tensor logits = projected.view({input.size(0), config_.hash_heads, config_.hash_bits}).transpose(0, 1);
-    const at::Tensor symbols = pack_symbols(logits.unsqueeze(0).contiguous())[0].to(at::kLong).contiguous();
+    const at::Tensor symbols = pack_symbols(logits.unsqueeze(0).contiguous())[0].to(at::kLong).cpu().contiguous();
     SymbolMatches best;
     for (int64_t head = 0; head < config_.hash_heads; ++head) {
       const int64_t* first = symbols[head].const_data_ptr<int64_t>();
@@ -99,31 +102,26 @@ class SequenceScorer {
     return best;
   }
 
-  // Those of the windowed model; adds the matches of every layer's input.
-  at::Tensor window_hidden_states(const Batch& batch, std::vector<SymbolMatches>& matches) const {
-    const std::vector<int32_t> starts = document_starts(batch);
-    models::LayerContext context;
-    at::Tensor hidden = model_.embed(batch.input_ids);
-    const int64_t length = batch.input_ids.size(1);
-    const at::Tensor positions = batch.documents.defined() ? models::positions_in_documents(batch.documents)
-                                                           : at::arange(length, at::kLong).unsqueeze(0);
-    model_.set_rotary_tables(positions, context);
-    const models::CausalAttention attention(1, length, {.window = config_.sliding_window}, batch.documents, hidden);
-    context.attention = [&attention](int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
-      return attention(query, key, value);
-    };
-    context.begin_adapter = [&](int64_t layer, const at::Tensor& normed) {
-      matches.push_back(match_hashes(layer, normed[0], starts));
-      return models::FinishAdapter();
-    };
-    for (int64_t layer = 0; layer < model_.config().num_hidden_layers; ++layer) {
-      hidden = model_.layer(layer, hidden, context);
+  // [T,hidden]. Adds the matches of every layer's input to `matches`, where it is given.
+  at::Tensor hidden_states(const std::string& variant, const Batch& batch,
+                           std::vector<SymbolMatches>* matches = nullptr) const {
+    models::ForwardOptions options = variant_options(run_, parts_, variant);
+    if (batch.documents.defined()) options.documents = batch.documents.to(parts_.device);
+    if (matches != nullptr) {
+      const std::vector<int32_t> starts = document_starts(batch);
+      options.replace_layer_input = [this, starts, matches](int64_t layer, const at::Tensor& hidden) {
+        if (layer < std::ssize(directions_)) {
+          matches->push_back(match_hashes(layer, parts_.model.input_norm(layer, hidden)[0], starts));
+        }
+        return hidden;
+      };
     }
-    return model_.final_norm(hidden);
+    return parts_.model_of(variant).hidden_states(batch.input_ids.to(parts_.device), options)[0];
   }
 
-  HeadroomConfig config_;
-  const models::CausalModel& model_;
+  const HeadroomConfig config_;
+  const RunConfig& run_;
+  const RunParts& parts_;
   std::vector<at::Tensor> directions_;
 };
 
@@ -195,15 +193,16 @@ double MixtureWeights::cross_entropy(const CopiedToken& token) const {
   return -std::log((1 - weight) * token.probability + (token.is_right ? weight : 0.0));
 }
 
-Headroom measure_headroom(const HeadroomConfig& config, const models::CausalModel& model, const DataSource& data,
+Headroom measure_headroom(const HeadroomConfig& config, const RunConfig& run, const RunParts& parts,
                           const HeadroomProgress& progress) {
   base::require(config.hash_bits >= 1 && config.hash_bits <= 63 && config.hash_heads >= 1, "headroom: got ",
                 config.hash_heads, " heads of ", config.hash_bits, " bits; expected 1 or more of 1 to 63");
+  const DataSource& data = parts.held_out_data;
   const int64_t available = data.num_sequences_of_file().value_or(config.num_sequences);
   const int64_t num = std::min(config.num_sequences, available);
   base::require<base::DataError>(num >= 2, "the data makes ", num, " sequences; at least 2 are needed, one to fit and ",
                                  "one to score: take a longer file, or shorter sequences");
-  const SequenceScorer scorer(config, model);
+  const SequenceScorer scorer(config, run, parts);
   const int64_t num_fitted = num / 2;
   std::vector<std::vector<CopiedToken>> fitted_on(scorer.num_copiers());
   std::vector<MixtureWeights> weights;

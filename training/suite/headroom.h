@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "models/causal_model.h"
-#include "training/data/data_source.h"
+#include "training/config.h"
+#include "training/evaluation.h"
 #include "training/suite/bootstrap.h"
 
 namespace rosa::training {
@@ -42,7 +42,6 @@ class MixtureWeights {
 };
 
 struct HeadroomConfig {
-  int64_t sliding_window = 128;
   int64_t num_sequences = 64;  // at most; half of them are fitted on
   int64_t hash_bits = 8;       // of a head's symbol: signs of random projections of a layer's input
   int64_t hash_heads = 4;      // the longest match of them counts
@@ -67,8 +66,9 @@ struct Headroom {
 // Told after each sequence.
 using HeadroomProgress = std::function<void(int64_t done, int64_t total)>;
 
-// `data` gives held-out sequences. Throws DataError where it makes fewer than two, or nothing in them can be scored.
-Headroom measure_headroom(const HeadroomConfig& config, const models::CausalModel& model, const DataSource& data,
+// The variants "teacher" and "window" of a run on its held-out data; no adapters are needed. Throws DataError where the
+// data makes fewer than two sequences, or nothing in them can be scored.
+Headroom measure_headroom(const HeadroomConfig& config, const RunConfig& run, const RunParts& parts,
                           const HeadroomProgress& progress = {});
 
 std::string headroom_table(const Headroom& headroom);
