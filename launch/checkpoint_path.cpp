@@ -33,6 +33,8 @@ fs::path checkpoint_path(const fs::path& run_folder, const std::string& name) {
   std::error_code error;  // a name may be too long for a path
   if (fs::exists(name, error)) return name;
   const CheckpointStore store = store_of(run_folder);
+  // "set_aside/after_step_00000020/step_00000030", as `rosa checkpoint list` shows it.
+  if (!name.empty() && fs::exists(store.folder() / name / training::kManifestFile, error)) return store.folder() / name;
   const std::string wanted = is_number(name) ? CheckpointStore::folder_name(std::atoll(name.c_str())) : name;
   std::string known;
   for (const fs::path& path : store.list()) {

@@ -7,7 +7,8 @@
 
 namespace rosa::launch {
 
-// `name` as a path where there is such a one, else as a checkpoint of the run: "step_00002000", or "2000". Throws
+// `name` as a path where there is such a one, else as a checkpoint of the run: "step_00002000", or "2000", or one that
+// was set aside, "set_aside/after_step_00001000/step_00002000". Throws
 // CheckpointError where there is neither, with the names that the run has.
 std::filesystem::path checkpoint_path(const std::filesystem::path& run_folder, const std::string& name);
 

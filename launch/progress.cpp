@@ -34,6 +34,16 @@ std::string part_text(double milliseconds, double whole) {
   return formatted("%.*f ms (%.0f%%)", milliseconds < 10 ? 1 : 0, milliseconds, percent);
 }
 
+// "  0.42 TFLOP/s (17% of peak);  memory 512 MiB;  device 3.0 GiB, at most 3.4 GiB"
+std::string work_and_memory_text(const StepMetrics& metrics) {
+  std::string text = formatted("  %.3g TFLOP/s", metrics.tflops_per_second);
+  if (metrics.flop_use) text += formatted(" (%.0f%% of peak)", 100 * *metrics.flop_use);
+  text += ";  memory " + bytes_text(metrics.memory_bytes);
+  if (metrics.device_allocated_bytes) text += ";  device " + bytes_text(*metrics.device_allocated_bytes);
+  if (metrics.device_peak_bytes) text += ", at most " + bytes_text(*metrics.device_peak_bytes);
+  return text;
+}
+
 std::string evaluation_text(const EvaluationMetrics& metrics) {
   return formatted("evaluation after step %lld: cross-entropy %.4f, perplexity %.3f",
                    static_cast<long long>(metrics.step), metrics.ce, metrics.perplexity);
@@ -117,14 +127,15 @@ std::string screen_text(const StepMetrics& metrics, const RunNews& news, double 
   const double rest = std::max(0.0, whole - metrics.match_wait_ms - metrics.communication_wait_ms);
   const std::string time = formatted("  step %.0f ms: ", whole) + part_text(metrics.match_wait_ms, whole) +
                            " waiting for automata, " + part_text(metrics.communication_wait_ms, whole) +
-                           " communication, " + part_text(rest, whole) + " rest;  memory " +
-                           bytes_text(metrics.memory_bytes);
+                           " communication, " + part_text(rest, whole) + " rest";
   std::string last = "  " + (news.last_evaluation ? evaluation_text(*news.last_evaluation) : "no evaluation yet") +
                      (news.last_saved_step >= 0 ? base::concat(";  saved step ", news.last_saved_step)
                                                 : std::string(";  nothing saved yet"));
   last += base::concat(";  ", news.num_warnings, news.num_warnings == 1 ? " warning" : " warnings");
-  return bar_text(metrics, eta_seconds, num_columns, sources) + "\n" + cut_to(time, num_columns) + "\n" +
-         cut_to(last, num_columns);
+  std::string text = bar_text(metrics, eta_seconds, num_columns, sources);
+  for (const std::string& line : {time, work_and_memory_text(metrics), last})
+    text += base::concat("\n", cut_to(line, num_columns));
+  return text;
 }
 
 ProgressDisplay::ProgressDisplay(const Terminal& terminal, double seconds_between_lines)

@@ -82,11 +82,11 @@ fs::path absolute_path(const fs::path& path) {
   return error ? path : absolute;
 }
 
-// A name alone stands for a checkpoint of the run.
+// What is no path stands for a checkpoint of the run, also for one that was set aside.
 fs::path named_checkpoint(const ResumeRequest& request) {
+  const fs::path own = request.run_folder / "checkpoints" / request.mode;
   const bool is_name = !fs::path(request.mode).has_parent_path();
-  return is_name && !fs::exists(request.mode) ? request.run_folder / "checkpoints" / request.mode
-                                              : fs::path(request.mode);
+  return !fs::exists(request.mode) && (is_name || fs::exists(own)) ? own : fs::path(request.mode);
 }
 
 // A path in the run folder is kept relative to it: the folder may be moved.

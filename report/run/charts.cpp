@@ -106,6 +106,7 @@ std::vector<Hover> hovers_of(const std::vector<Line>& lines, Interval steps) {
 const char* class_of(EventKind kind) {
   switch (kind) {
     case EventKind::stage:
+    case EventKind::early_stop:
       return "stage";
     case EventKind::resume:
       return "resume";

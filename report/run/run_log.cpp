@@ -19,6 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kStoppedEarly = "stopped early after ";  // behind the stage's title, where there is one
+
 constexpr std::size_t kMaxLineBytes = 4096;    // of a log's line; the rest of it is left out
 constexpr std::size_t kMaxEvents = 2000;       // of a run; warnings beyond it are left out
 constexpr std::size_t kMaxTextBytes = 400;     // of an event
@@ -109,6 +111,9 @@ class LogReader {
     } else if (line.text.starts_with("rolled back to ")) {
       step_ = number_behind(line.text, "step_");
       add(EventKind::roll_back, step_, line.text);
+    } else if (line.text.starts_with(kStoppedEarly) ||
+               (line.text.starts_with("stage ") && line.text.find(kStoppedEarly) != line.text.npos)) {
+      add(EventKind::early_stop, step_, line.text);
     }
   }
 

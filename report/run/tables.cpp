@@ -23,6 +23,8 @@ const char* name_of(EventKind kind) {
   switch (kind) {
     case EventKind::stage:
       return "stage";
+    case EventKind::early_stop:
+      return "stopped early";
     case EventKind::resume:
       return "resumed";
     case EventKind::roll_back:

@@ -50,7 +50,7 @@ struct TextSamples {
   std::vector<TextSample> texts;
 };
 
-enum class EventKind { stage, resume, roll_back, skipped, spike, warning, failure };
+enum class EventKind { stage, early_stop, resume, roll_back, skipped, spike, warning, failure };
 
 struct Event {
   EventKind kind = EventKind::warning;

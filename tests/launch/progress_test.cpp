@@ -85,17 +85,24 @@ TEST(Progress, TheScreenShowsTimeByPartMemoryAndWhatHappenedLast) {
   metrics.match_wait_ms = 12;
   metrics.communication_wait_ms = 5.25;
   metrics.memory_bytes = int64_t{512} << 20;
+  metrics.tflops_per_second = 0.42;
   EXPECT_EQ(
       screen_text(metrics, {}, 30, 140),
       bar_text(metrics, 30, 140) +
-          "\n  step 100 ms: 12 ms (12%) waiting for automata, 5.2 ms (5%) communication, 83 ms (83%) rest;  memory "
-          "512 MiB\n  no evaluation yet;  nothing saved yet;  0 warnings");
+          "\n  step 100 ms: 12 ms (12%) waiting for automata, 5.2 ms (5%) communication, 83 ms (83%) rest\n  0.42 "
+          "TFLOP/s;  memory 512 MiB\n  no evaluation yet;  nothing saved yet;  0 warnings");
   const RunNews news{.last_evaluation = training::EvaluationMetrics{200, 1.5, 4.4817, 1000, 8},
                      .last_saved_step = 250,
                      .num_warnings = 1};
   EXPECT_THAT(screen_text(metrics, news, 30, 140),
               HasSubstr("\n  evaluation after step 200: cross-entropy 1.5000, perplexity 4.482;  saved step 250;  1 "
                         "warning"));
+  training::StepMetrics on_gpu = metrics;
+  on_gpu.flop_use = 0.17;
+  on_gpu.device_allocated_bytes = int64_t{3} << 30;
+  on_gpu.device_peak_bytes = int64_t{4} << 30;
+  EXPECT_THAT(screen_text(on_gpu, news, 30, 140),
+              HasSubstr("\n  0.42 TFLOP/s (17% of peak);  memory 512 MiB;  device 3.0 GiB, at most 4.0 GiB\n"));
   for (const int columns : {140, 100, 40, 1}) {
     std::istringstream lines(screen_text(metrics, news, 30, columns));
     for (std::string line; std::getline(lines, line);) EXPECT_LT(line.size(), static_cast<std::size_t>(columns));

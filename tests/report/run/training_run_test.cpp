@@ -164,6 +164,9 @@ TEST(TrainingRun, LogsTellWhatHappened) {
                "09:00:00.000 info [rank 0] resumed from x/step_00000010 (run y) after 10 of 40 steps\n"
                "09:00:01.000 warning [rank 0] step 15: the loss spikes to 9\n"
                "09:00:02.000 info [rank 0] rolled back to x/checkpoints/step_00000010\n"
+               "09:00:03.000 info [rank 0] step 20/40  loss 1.0\n"
+               "09:00:04.000 info [rank 0] stage align (1 of 2) stopped early after 20 of 40 steps (train.early_stop): "
+               "cross-entropy has not got better\n"
                "09:00:02.000 info [rank 0] a line that is being wri");
   folder.write("logs/failure_1.txt", "rosa: rank 0 on host: the disk is full");
   folder.write("logs/failure_2.txt", "rosa: rank 1 on host: was killed\n");
@@ -171,8 +174,10 @@ TEST(TrainingRun, LogsTellWhatHappened) {
   using Place = std::pair<EventKind, double>;
   EXPECT_THAT(places(run),
               ElementsAre(Place(EventKind::resume, 10), Place(EventKind::roll_back, 10), Place(EventKind::failure, 12),
-                          Place(EventKind::warning, 15), Place(EventKind::skipped, 30), Place(EventKind::failure, -1)));
-  EXPECT_EQ(run.events[4].count, 2);
+                          Place(EventKind::warning, 15), Place(EventKind::early_stop, 20),
+                          Place(EventKind::skipped, 30), Place(EventKind::failure, -1)));
+  EXPECT_THAT(run.events[4].text, HasSubstr("stopped early after 20 of 40 steps"));
+  EXPECT_EQ(run.events[5].count, 2);
   EXPECT_THAT(run.events[2].text, HasSubstr("the disk is full"));
 }
 
