@@ -6,6 +6,7 @@ option(ROSA_BENCH "Build the benchmarks" OFF)
 option(ROSA_WERROR "Treat warnings as errors" OFF)
 set(ROSA_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 set(ROSA_LIBTORCH "" CACHE PATH "Folder that holds LibTorch's include/ and lib/ (launch/setup.sh finds it)")
+option(ROSA_BUNDLE_LIBTORCH "Install LibTorch's libraries beside the program, so that it needs no other" OFF)
 set(ROSA_ARROW "" CACHE STRING "Folder of the wheel pyarrow, for Parquet (launch/setup.sh finds it; OFF: without Parquet)")
 set(ROSA_CUDA_ARCHITECTURES "80-real;90-real;90-virtual" CACHE STRING "GPU architectures to compile for")
 

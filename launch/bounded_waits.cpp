@@ -13,7 +13,8 @@ namespace {
 constexpr const char* kSpins = "1000";
 
 bool computes(std::string_view subcommand) {
-  constexpr std::array kNames = {"train", "pretrain", "demo", "experiment", "generate", "eval", "select", "headroom"};
+  constexpr std::array kNames = {"train", "pretrain", "demo",     "experiment", "generate",
+                                 "eval",  "select",   "headroom", "verify-run"};
   return std::find(kNames.begin(), kNames.end(), subcommand) != kNames.end();
 }
 

@@ -28,10 +28,12 @@ void add_experiment_command(CLI::App& program, Action& action);
 void add_doctor_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_checkpoint_command(CLI::App& program, Action& action);
+void add_verify_run_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 void add_tokenize_command(CLI::App& program, Action& action);
 void add_report_command(CLI::App& program, Action& action);
 void add_metrics_command(CLI::App& program, Action& action);
+void add_shell_commands(CLI::App& program, Action& action);
 
 // The arguments with "--set a=1 b=2" written as "--set a=1 --set b=2", so that other arguments may follow.
 std::vector<std::string> separate_overrides(const std::vector<std::string>& arguments);

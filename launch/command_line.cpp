@@ -9,11 +9,9 @@
 #include "base/nearest_name.h"
 #include "base/printable.h"
 #include "launch/build_info.h"
-#include "launch/config_text.h"
+#include "launch/command_tree.h"
 #include "launch/exit_code.h"
 #include "launch/key_names.h"
-#include "training/config.h"
-#include "training/experiment/experiment_config.h"
 
 namespace rosa::launch {
 namespace {
@@ -52,6 +50,7 @@ const Meanings& command_meanings() {
       {{"tokenize"}, {"tokenise", "tokens", "encode", "decode"}},
       {{"data pack"}, {"prepare", "preprocess", "convert", "dataset"}},
       {{"checkpoint list"}, {"checkpoints", "ckpt", "ls"}},
+      {{"verify-run"}, {"reproduce", "replay", "rerun", "audit"}},
       {{"checkpoint average"}, {"merge", "mean", "avg", "ema"}},
       {{"checkpoint show"}, {"inspect"}},
       {{"config check"}, {"lint"}},
@@ -138,36 +137,10 @@ std::string joined(const Words& words, const std::string& between) {
   return text;
 }
 
-// Named subcommands; a group of options is a subcommand without a name to CLI11.
-std::vector<const CLI::App*> subcommands(const CLI::App& command) {
-  return command.get_subcommands([](const CLI::App* sub) { return !sub->get_name().empty(); });
-}
-
 Words names_of(const std::vector<const CLI::App*>& commands) {
   Words names;
   for (const CLI::App* command : commands) names.push_back(command->get_name());
   return names;
-}
-
-std::vector<const CLI::Option*> options_of(const CLI::App& command) {
-  std::vector<const CLI::Option*> options = command.get_options();
-  for (const CLI::App* group : command.get_subcommands([](const CLI::App* sub) { return sub->get_name().empty(); })) {
-    for (const CLI::Option* option : group->get_options()) options.push_back(option);
-  }
-  return options;
-}
-
-// "--set", "--help", ...
-Words option_names(const CLI::App& command) {
-  Words names;
-  for (const CLI::Option* option : options_of(command)) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  return names;
-}
-
-bool has_option(const CLI::App& command, const std::string& name) {
-  return command.get_option_no_throw(name) != nullptr;
 }
 
 bool is_option(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
@@ -178,35 +151,8 @@ const CLI::Option* find_option(const CLI::App& command, const std::string& word)
   return command.get_option_no_throw(word.substr(0, 2));
 }
 
-// The command and those below it, with their full names ("data pack").
-void collect(const CLI::App& command, const std::string& path, std::map<std::string, const CLI::App*>& all) {
-  for (const CLI::App* sub : subcommands(command)) {
-    const std::string full = path.empty() ? sub->get_name() : path + " " + sub->get_name();
-    all[full] = sub;
-    collect(*sub, full, all);
-  }
-}
-
-std::map<std::string, const CLI::App*> all_commands(const CLI::App& program) {
-  std::map<std::string, const CLI::App*> all;
-  collect(program, "", all);
-  return all;
-}
-
 std::string did_you_mean(const Words& names) {
   return names.empty() ? "" : concat("; did you mean ", joined(names, " or "), "?");
-}
-
-// Of the configurations that --set of the command changes.
-Words keys_of(const std::string& path) {
-  Words keys;
-  training::RunConfig run;
-  training::ExperimentConfig experiment;
-  const auto values = path == "rosa experiment"
-                          ? flatten_config([&](base::FieldVisitor& visitor) { describe(visitor, experiment); })
-                          : flatten_config([&](base::FieldVisitor& visitor) { describe(visitor, run); });
-  for (const auto& [key, value] : values) keys.push_back(key);
-  return keys;
 }
 
 // The keys that exactly this name stands for.
@@ -295,7 +241,7 @@ std::string option_hint(const CLI::App& program, const CLI::App& command, const 
   }
   if (const std::string hint = positional_hint(command, path, name); !hint.empty()) return hint;
   if (const std::string hint = habit_hint(command, path, name); !hint.empty()) return hint;
-  const Words keys = has_option(command, "--set") ? keys_of(path) : Words{};
+  const Words keys = has_option(command, "--set") ? keys_of(path.substr(path.find(' ') + 1)) : Words{};
   std::string option = "--" + name;
   std::replace(option.begin(), option.end(), '_', '-');
   if (const Words found = keys_named(name, keys); !found.empty()) {
@@ -373,7 +319,7 @@ int max_positionals(const CLI::App& command) {
 std::string extra_word_hint(const CLI::App& command, const std::string& path, const std::string& word) {
   const std::size_t equals = word.find('=');
   if (equals == std::string::npos || !has_option(command, "--set")) return "";
-  const Words found = keys_named(plain_name(word), keys_of(path));
+  const Words found = keys_named(plain_name(word), keys_of(path.substr(path.find(' ') + 1)));
   return set_hint(found, base::excerpt(word.substr(equals + 1)));
 }
 
@@ -403,6 +349,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_generate_command(*program, action);
   add_export_command(*program, action);
   add_checkpoint_command(*program, action);
+  add_verify_run_command(*program, action);
   add_data_command(*program, action);
   add_tokenize_command(*program, action);
   add_experiment_command(*program, action);
@@ -410,6 +357,7 @@ std::unique_ptr<CLI::App> make_program(Action& action) {
   add_report_command(*program, action);
   add_config_command(*program, action);
   add_doctor_command(*program, action);
+  add_shell_commands(*program, action);
   return program;
 }
 

@@ -13,6 +13,7 @@
 #include "launch/failure.h"
 #include "launch/run_config_file.h"
 #include "launch/suite_file.h"
+#include "training/idle_keys.h"
 #include "training/metric_fields.h"
 
 namespace rosa::launch {
@@ -23,23 +24,31 @@ struct ConfigOptions {
   std::vector<std::string> overrides;
 };
 
-// The resolved configuration of a run, an experiment or a suite.
-std::string load_text(const std::string& file, const std::vector<std::string>& overrides, ConfigUse use) {
+// The resolved configuration of a run, an experiment or a suite; `notes`, where they are asked for, is what is right
+// and yet probably not meant.
+std::string load_text(const std::string& file, const std::vector<std::string>& overrides, ConfigUse use,
+                      std::vector<std::string>* notes = nullptr) {
   if (is_experiment_config(file)) return load_experiment_config(file, overrides).text;
   if (is_suite_file(file)) {
     base::require<base::ConfigError>(overrides.empty(), "'", file,
                                      "' is an evaluation suite, and --set can't change one");
     return load_suite(file).text;
   }
-  return load_run_config(file, overrides, use).text;
+  const LoadedConfig loaded = load_run_config(file, overrides, use);
+  if (notes != nullptr) {
+    for (const training::IdleKey& idle : training::idle_keys(loaded.stages)) notes->push_back(idle_key_text(idle));
+  }
+  return loaded.text;
 }
 
 int check(const ConfigOptions& options) {
   int status = kExitOk;
   for (const std::string& file : options.files) {
     try {
-      load_text(file, options.overrides, ConfigUse::any_training);
+      std::vector<std::string> notes;
+      load_text(file, options.overrides, ConfigUse::any_training, &notes);
       std::cout << base::printable(file) << ": good" << std::endl;
+      for (const std::string& note : notes) std::cout << "  but " << base::printable(note) << std::endl;
     } catch (const base::ConfigError& error) {
       // One wrong file does not hide what is wrong with the next.
       std::cerr << message_of(error) << std::endl;

@@ -5,14 +5,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/process_memory.h"
 #include "launch/build_info.h"
 #include "launch/command.h"
@@ -49,6 +53,34 @@ std::vector<Finding> program_findings() {
       {"OpenMP", at::get_openmp_version(), ""},
       {"NCCL", parallel::nccl_version(), ""},
   };
+}
+
+// Seconds of one product of a layer's size, the best of some.
+double seconds_of_product(at::ScalarType dtype) {
+  constexpr int kRepeats = 5;
+  const at::Tensor input = at::ones({256, 1024}, dtype), weight = at::ones({1024, 1024}, dtype);
+  at::linear(input, weight);  // what is made once
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kRepeats; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    at::linear(input, weight);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return best;
+}
+
+// model.compute_dtype: bfloat16 halves memory on every processor; whether it is fast depends on its instructions.
+Finding bfloat16_finding(const HostFacts& facts) {
+  std::string by;
+  for (const auto& [flag, name] : {std::pair{"amx_bf16", "AMX"}, {"avx512_bf16", "AVX-512 BF16"}, {"bf16", "BF16"}}) {
+    if (by.empty() && facts.cpu_flags.contains(flag)) by = name;
+  }
+  const double ratio = seconds_of_product(at::kFloat) / seconds_of_product(at::kBFloat16);
+  std::string text = base::concat("this processor has ", by.empty() ? "no instructions for them" : by,
+                                  "; one of 256 x 1024 by 1024 x ", "1024 took ", base::formatted("%.2f", 1 / ratio),
+                                  " of its time in float32 just now");
+  return {"bfloat16 products", text,
+          ratio < 0.8 ? "model.compute_dtype: float32 is faster here; bfloat16 saves memory alone" : ""};
 }
 
 std::vector<Finding> gpu_findings() {
@@ -89,6 +121,7 @@ std::vector<Finding> machine_findings(const HostFacts& facts) {
           {"system", facts.system, ""},
           {"CPU", facts.cpu, ""},
           {"CPU capability", at::get_cpu_capability(), ""},
+          bfloat16_finding(facts),
           {"cores", cores, ""},
           cgroup,
           {"compute threads",

@@ -32,6 +32,7 @@
 #include "training/checkpoint_store.h"
 #include "training/checkpoint_writer.h"
 #include "training/current_stage.h"
+#include "training/idle_keys.h"
 #include "training/lora.h"
 #include "training/plan/run_plan.h"
 #include "training/progress.h"
@@ -146,6 +147,11 @@ class DryRun {
     std::vector<Finding> findings = {
         {"compared", concat("configuration, program ", kBuildVersion, ", CPU capability ", at::get_cpu_capability()),
          ""}};
+    if (objective_ == training::Objective::distill) {
+      for (const training::IdleKey& idle : training::idle_keys(loaded_.stages)) {
+        findings.push_back({"configuration", idle.key, idle_key_text(idle)});
+      }
+    }
     const std::set<std::string> names(hosts_.begin(), hosts_.end());
     for (const std::string& name : names) {
       const auto first = std::find(hosts_.begin(), hosts_.end(), name) - hosts_.begin();

@@ -126,6 +126,10 @@ HostFacts read_host_facts(const fs::path& root) {
   uname(&names);
   facts.system = value_of(root / "etc/os-release", "PRETTY_NAME", '=') + ", " + names.sysname + " " + names.release;
   facts.cpu = value_of(root / "proc/cpuinfo", "model name", ':');
+  for (const char* key : {"flags", "Features"}) {  // Features: on ARM
+    std::istringstream words(value_of(root / "proc/cpuinfo", key, ':'));
+    for (std::string word; words >> word;) facts.cpu_flags.insert(word);
+  }
   if (facts.cpu.empty()) facts.cpu = names.machine;
   const base::CoreLimits limits = base::read_core_limits(root);
   facts.cores = limits.cores;

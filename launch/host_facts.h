@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@ namespace rosa::launch {
 
 struct HostFacts {
   std::string host, system, cpu;
-  std::vector<int> cores;  // this process may run on these
+  std::set<std::string> cpu_flags;  // "avx2", "amx_bf16" ... as the system names them
+  std::vector<int> cores;           // this process may run on these
   int num_cores_of_machine = 0;
   double cgroup_cores = 0.0;  // 0: no limit
   int64_t memory_bytes = 0, available_memory_bytes = 0;

@@ -55,7 +55,7 @@ int run_training(TrainOptions& options, training::Objective objective) {
   }
   session.lock_folder(loaded.config.run.folder);
   TraceRecording trace(options.trace, loaded.config.run.folder, session.communicator());
-  const training::RunOutcome outcome = train_in_session(session, loaded, objective, accepted);
+  const training::RunOutcome outcome = train_in_session(session, loaded, objective, {.accept_changed = accepted});
   trace.finish();
   return outcome == training::RunOutcome::finished ? kExitOk : kExitStopped;
 }

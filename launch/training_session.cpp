@@ -16,6 +16,7 @@
 #include "models/model_config.h"
 #include "text/tokenizer.h"
 #include "training/fault_injection.h"
+#include "training/idle_keys.h"
 #include "training/metrics.h"
 #include "training/run_identity.h"
 #include "training/suite/suite.h"
@@ -38,10 +39,25 @@ std::function<std::string(std::span<const int64_t>)> decoder_of(const std::share
   return [tokenizer](std::span<const int64_t> ids) { return tokenizer->decode(ids); };
 }
 
+// How far the run is, as rank 0 is told; one rank that asks for a stop is enough.
+class StepWatch : public training::TrainingObserver {
+ public:
+  bool has_done(const std::optional<int64_t>& num_steps) const { return num_steps && num_done_ >= *num_steps; }
+  void on_start(int64_t first_step, int64_t /*num_steps*/) override { num_done_ = first_step; }
+  void on_step(const training::StepMetrics& metrics) override { num_done_ = metrics.step + 1; }
+  void on_evaluation(const training::EvaluationMetrics& /*metrics*/) override {}
+  void on_checkpoint(int64_t /*step*/, const std::filesystem::path& /*folder*/) override {}
+  void on_notice(const std::string& /*text*/) override {}
+  void on_end() override {}
+
+ private:
+  int64_t num_done_ = 0;
+};
+
 }  // namespace
 
 training::RunOutcome train_in_session(Session& session, const LoadedConfig& loaded, training::Objective objective,
-                                      const std::set<std::string>& accept_changed) {
+                                      const SessionOptions& options) {
   const training::RunConfig& config = loaded.config;
   session.start_log(config.run.folder);
   listen_for_stop_signals();
@@ -53,8 +69,10 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   ProgressDisplay display(session.terminal());
   training::ObserverList observers;
   observers.add(display);
+  StepWatch steps;
+  observers.add(steps);
   std::optional<training::MetricsFile> metrics;
-  if (session.is_main_rank()) {
+  if (session.is_main_rank() && options.writes_metrics) {
     metrics.emplace(std::filesystem::path(config.run.folder) / "metrics.jsonl", config.logging.every);
     observers.add(*metrics);
   }
@@ -89,19 +107,23 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   const bool from_scratch = objective == training::Objective::pretrain && config.model.from_scratch;
   const std::shared_ptr<text::Tokenizer> tokenizer =
       config.evaluation.samples == 0 ? nullptr : tokenizer_of(config, from_scratch);
-  const training::RunContext context{.communicator = session.communicator(),
-                                     .observer = observers,
-                                     .stop_requested = stop_requested,
-                                     .resolved_config = loaded.text,
-                                     .accept_changed = accept_changed,
-                                     .states = states,
-                                     .run_suite = run_suite,
-                                     .decode = decoder_of(tokenizer),
-                                     .read_recipe = recorded_recipe};
+  const training::RunContext context{
+      .communicator = session.communicator(),
+      .observer = observers,
+      .stop_requested = [&] { return stop_requested() || steps.has_done(options.num_steps_at_end); },
+      .resolved_config = loaded.text,
+      .accept_changed = options.accept_changed,
+      .states = states,
+      .run_suite = run_suite,
+      .decode = decoder_of(tokenizer),
+      .read_recipe = recorded_recipe};
   if (session.is_main_rank() && !loaded.length.empty()) base::log_info("steps: " + loaded.length);
+  if (session.is_main_rank() && objective == training::Objective::distill) {
+    for (const training::IdleKey& idle : training::idle_keys(loaded.stages)) base::log_warning(idle_key_text(idle));
+  }
   const training::RunOutcome outcome = training::train_run(loaded.stages, objective, context);
   if (tracker) tracker->finish();
-  if (outcome == training::RunOutcome::stopped && session.is_main_rank()) {
+  if (outcome == training::RunOutcome::stopped && session.is_main_rank() && !steps.has_done(options.num_steps_at_end)) {
     base::log_info("stopped on request; the same command goes on from here");
   }
   return outcome;

@@ -2,6 +2,8 @@
 // share.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -11,9 +13,14 @@
 
 namespace rosa::launch {
 
-// run.folder must be set. `accept_changed`: what may differ from the checkpoint (training/run_identity.h).
-// Collective: every rank calls it. Throws what training throws.
+struct SessionOptions {
+  std::set<std::string> accept_changed = {};     // what may differ from the checkpoint (training/run_identity.h)
+  std::optional<int64_t> num_steps_at_end = {};  // stops after so many steps of the run, which it saves
+  bool writes_metrics = true;                    // metrics.jsonl
+};
+
+// run.folder must be set. Collective: every rank calls it. Throws what training throws.
 training::RunOutcome train_in_session(Session& session, const LoadedConfig& loaded, training::Objective objective,
-                                      const std::set<std::string>& accept_changed = {});
+                                      const SessionOptions& options = {});
 
 }  // namespace rosa::launch

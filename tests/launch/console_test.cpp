@@ -46,7 +46,7 @@ class HostFactsTest : public ::testing::Test {
 
 TEST_F(HostFactsTest, ReadsMemoryProcessorAndTheTightestCgroupLimit) {
   write("proc/meminfo", "MemTotal:       1024 kB\nMemFree:  5 kB\nMemAvailable:   512 kB\n");
-  write("proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n");
+  write("proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2 amx_bf16\n");
   write("etc/os-release", "PRETTY_NAME=\"Some Linux 1\"\n");
   write("proc/self/cgroup", "0::/job/step\n");
   write("sys/fs/cgroup/job/cpu.max", "150000 100000\n");
@@ -58,6 +58,7 @@ TEST_F(HostFactsTest, ReadsMemoryProcessorAndTheTightestCgroupLimit) {
   EXPECT_EQ(facts.memory_bytes, 1024 * 1024);
   EXPECT_EQ(facts.available_memory_bytes, 512 * 1024);
   EXPECT_EQ(facts.cpu, "Some CPU @ 3 GHz");
+  EXPECT_EQ(facts.cpu_flags, (std::set<std::string>{"amx_bf16", "avx2", "fpu"}));
   EXPECT_TRUE(facts.system.starts_with("Some Linux 1, Linux")) << facts.system;
   EXPECT_DOUBLE_EQ(facts.cgroup_cores, 1.5);
   EXPECT_EQ(facts.cgroup_memory_bytes, 4096);

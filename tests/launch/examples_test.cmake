@@ -1,5 +1,5 @@
-# Installs rosa into the build folder, builds the consumer project against it, and runs it.
-# cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCOMPILER=... -DLAUNCHER=... -P consumer_test.cmake
+# Installs rosa into the build folder, builds the examples against it, and runs them.
+# cmake -DBUILD=... -DSOURCE=... -DWORK=... -DCOMPILER=... -DLAUNCHER=... -P examples_test.cmake
 foreach(folder install build)
   file(REMOVE_RECURSE ${WORK}/${folder})
 endforeach()
@@ -17,4 +17,9 @@ run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${CMAKE_CTEST_COMMAND} --test-dir ${WORK}/build --output-on-failure)
 if(EXISTS ${WORK}/install/bin/rosa)
   run(${WORK}/install/bin/rosa --version)
+  foreach(file share/bash-completion/completions/rosa share/man/man1/rosa.1)
+    if(NOT EXISTS ${WORK}/install/${file})
+      message(FATAL_ERROR "${file} is not installed")
+    endif()
+  endforeach()
 endif()

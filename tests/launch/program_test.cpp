@@ -118,6 +118,14 @@ TEST(Program, EveryShippedConfigurationIsGood) {
   ASSERT_FALSE(files.empty());
   const JobResult result = rosa("config check" + files);
   EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, Not(HasSubstr("has no effect")));
+}
+
+TEST(Program, ConfigCheckTellsOfAKeyThatNothingReads) {
+  const JobResult result =
+      rosa("config check " ROSA_SOURCE_DIR "/configs/demo/lines.yaml --set loss.alignment_by=cosine");
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("lines.yaml: good\n  but loss.alignment_by has no effect: loss.alignment is 0"));
 }
 
 // The whole way at the smallest size: a base model, its distillation on two ranks, and what works from the run folder.
@@ -239,8 +247,9 @@ TEST(Program, TheDemoLearnsToRecallPhrases) {
 TEST(Program, DoctorDescribesProgramMachineAndLaunch) {
   const JobResult result = rosa("doctor");
   EXPECT_EQ(result.exit_code, 0) << result.output;
-  for (const char* word : {"rosa", "LibTorch", "CPU capability", "thread level", "memory", "disk here", "MPI_THREAD",
-                           "open files", "locked memory", "Network", "its own name resolves to"}) {
+  for (const char* word :
+       {"rosa", "LibTorch", "CPU capability", "bfloat16 products", "thread level", "memory", "disk here", "MPI_THREAD",
+        "open files", "locked memory", "Network", "its own name resolves to"}) {
     EXPECT_THAT(result.output, HasSubstr(word));
   }
   EXPECT_THAT(result.output, Not(HasSubstr("rank 1")));

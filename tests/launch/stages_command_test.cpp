@@ -144,7 +144,8 @@ TEST_F(StagesCommand, EachCheckpointIsScoredAsItsStageHasIt) {
   EXPECT_THAT(testing::text_of_file(folder_ / "page.html"), HasSubstr("stage second begins"));
   EXPECT_THAT(run_rosa({"train", file().string()}).output, HasSubstr("after 5 of 5 steps"));
   EXPECT_THAT(run_rosa({"plan", file().string()}).output,
-              AllOf(HasSubstr("== stage first (1 of 2)"), HasSubstr("== stage second (2 of 2)")));
+              AllOf(HasSubstr("== stage first (1 of 2)"), HasSubstr("== stage second (2 of 2)"),
+                    HasSubstr("== all stages"), HasSubstr(", in stage ")));
   const testing::JobResult dry = run_rosa({"train", file().string(), "--dry-run"});
   EXPECT_EQ(dry.exit_code, 0) << dry.output;
   EXPECT_THAT(dry.output, HasSubstr("loss, stage second (2 of 2)"));

@@ -1,0 +1,26 @@
+# cpack: Debian packages, and archives that can lie anywhere (docs/installing.md). Two of each: the program, and what it
+# takes to build on its libraries.
+set(CPACK_PACKAGE_NAME rosa)
+set(CPACK_PACKAGE_VENDOR "the rosa authors")
+set(CPACK_PACKAGE_CONTACT "the rosa authors <rosa@users.noreply.invalid>")
+set(CPACK_RESOURCE_FILE_LICENSE ${CMAKE_SOURCE_DIR}/LICENSE)
+set(CPACK_GENERATOR TGZ DEB)
+set(CPACK_COMPONENTS_ALL program development)
+set(CPACK_STRIP_FILES ON)
+string(TOLOWER "${PROJECT_NAME}-${PROJECT_VERSION}-${CMAKE_SYSTEM_NAME}-${CMAKE_SYSTEM_PROCESSOR}" CPACK_PACKAGE_FILE_NAME)
+if(ROSA_BUNDLE_LIBTORCH)
+  string(APPEND CPACK_PACKAGE_FILE_NAME "-libtorch")
+endif()
+set(CPACK_ARCHIVE_COMPONENT_INSTALL ON)
+
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME rosa)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME rosa-dev)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+# The libraries that the program is linked with come from Debian's packages; LibTorch's from none.
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${ROSA_LIBTORCH}/lib)
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS openmpi-bin)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libopenmpi-dev, libyaml-cpp-dev, nlohmann-json3-dev, libspdlog-dev, libfmt-dev, libxxhash-dev, libpcre2-dev, libutf8proc-dev, zlib1g-dev, libzstd-dev")
+include(CPack)
