@@ -42,4 +42,4 @@ add_library(rosa_arrow INTERFACE)
 target_include_directories(rosa_arrow SYSTEM INTERFACE ${ROSA_ARROW}/include)
 target_link_libraries(rosa_arrow INTERFACE ${parquet_library} ${arrow_library})
 # Beside whatever links it, or where it was found.
-set_property(TARGET rosa_arrow APPEND PROPERTY INTERFACE_LINK_OPTIONS "-Wl,-rpath,$ORIGIN" -Wl,-rpath,${arrow_folder})
+set_property(TARGET rosa_arrow APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,-rpath,${arrow_folder})

@@ -15,12 +15,13 @@ endforeach()
 install(TARGETS rosa_c LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT program)
 install(FILES ${CMAKE_SOURCE_DIR}/rosa/c/rosa_c.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
 if(TARGET rosa_parquet)
+  set_target_properties(rosa_parquet PROPERTIES INSTALL_RPATH "$ORIGIN" INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS rosa_parquet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT program)
 endif()
 if(TARGET rosa)
   install(TARGETS rosa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
-  # LibTorch is looked for beside the program before where it was built with.
-  target_link_options(rosa BEFORE PRIVATE "-Wl,-rpath,$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/rosa")
+  # An installed program finds LibTorch and MPI where it was built with, and a LibTorch beside itself.
+  set_target_properties(rosa PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/rosa" INSTALL_RPATH_USE_LINK_PATH ON)
   if(ROSA_BUNDLE_LIBTORCH)
     file(GLOB libtorch_libraries ${ROSA_LIBTORCH}/lib/libtorch_cpu.so* ${ROSA_LIBTORCH}/lib/libc10.so*
          ${ROSA_LIBTORCH}/lib/libgomp.so* ${ROSA_LIBTORCH}/lib/libgfortran.so* ${ROSA_LIBTORCH}/../nvidia/cu*/lib/libcu[dp]*.so.*)
