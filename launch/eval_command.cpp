@@ -67,9 +67,9 @@ Findings score_held_out(const TrainedRun& run, const EvalOptions& options, Sessi
 
 Findings score_suite(const TrainedRun& run, const EvalOptions& options, const LoadedSuite& suite, Session& session) {
   SuiteDisplay display(session.terminal());
-  const training::SuiteResult result = training::run_suite(
-      suite.config, run.config, run.objects.parts(session.communicator()), options.variants,
-      [&display](const std::string& task, int64_t done, int64_t total) { display.show(task, done, total); });
+  const training::SuiteResult result =
+      training::run_suite(suite.config, run.config, run.objects.parts(session.communicator()), options.variants,
+                          [&display](const training::SuitePlace& place) { display.show(place); });
   Findings findings;
   findings.table =
       base::concat(base::printable(options.folder), " after ", run.num_steps_done, " steps\n\n",

@@ -6,10 +6,12 @@
 #include <string>
 
 #include "launch/process.h"
+#include "training/suite/suite.h"
 
 namespace rosa::launch {
 
-// "needle: 12 of 80 sequences, ETA 1:20". The line goes when the display does.
+// "needle: 12 of 80 sequences, ETA 1:20", and within a long text "; rosa has read 412.0k of 1.0M tokens". The line goes
+// when the display does.
 class SuiteDisplay {
  public:
   explicit SuiteDisplay(const Terminal& terminal);
@@ -17,8 +19,9 @@ class SuiteDisplay {
   SuiteDisplay(const SuiteDisplay&) = delete;
   SuiteDisplay& operator=(const SuiteDisplay&) = delete;
 
-  // `done` is above 0.
-  void show(const std::string& task, int64_t done, int64_t total);
+  // `detail`: what stands behind it, as it is.
+  void show(const std::string& task, int64_t done, int64_t total, const std::string& detail = "");
+  void show(const training::SuitePlace& place);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -425,8 +425,19 @@ TEST_F(SuiteOfARun, AStopLeavesItOnAllRanksAndPiecesOfAStreamAreProgress) {
   suite_.tasks[0].lengths = {5000};
   suite_.tasks[0].count = 1;
   const int64_t before = base::current_activity().progress;
-  EXPECT_TRUE(run(1, {"rosa"}).is_complete);
-  EXPECT_GE(base::current_activity().progress - before, 3);  // pieces of 2048 tokens
+  const auto single = parallel::make_single_communicator();
+  const RunObjects objects = build_run(config_, Objective::distill, *single);
+  std::vector<int64_t> tokens;
+  const auto note = [&](const SuitePlace& place) {
+    EXPECT_EQ(place.task, "length");
+    if (place.num_tokens > 0) {
+      EXPECT_EQ(std::pair(place.variant, place.num_tokens), std::pair(std::string("rosa"), int64_t{5000}));
+      tokens.push_back(place.num_tokens_done);
+    }
+  };
+  EXPECT_TRUE(run_suite(suite_, config_, objects.parts(*single), {"rosa"}, note).is_complete);
+  EXPECT_EQ(tokens, (std::vector<int64_t>{2048, 4096, 5000}));
+  EXPECT_GE(base::current_activity().progress - before, 3);
 }
 
 TEST(SuiteConfig, AKeyThatATaskHasNoUseForIsRefused) {

@@ -258,14 +258,24 @@ SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const R
                       const std::function<bool()>& stop_requested) {
   base::require_good(suite);
   HeldOutTexts texts(config, config.train.micro_batches * config.train.micro_batch_sequences);
-  const SuiteContext context{suite, config, parts, variants, texts};
+  const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
+  SuitePlace place;
+  const auto tell = [&] {
+    if (progress && rank == 0) progress(place);
+  };
+  const auto on_piece = [&](const std::string& variant, int64_t num_tokens_done, int64_t num_tokens) {
+    place.variant = variant;
+    place.num_tokens_done = num_tokens_done;
+    place.num_tokens = num_tokens;
+    tell();
+  };
+  const SuiteContext context{suite, config, parts, variants, texts, on_piece};
   // All are made first: what can't be asked of this text is told before the work.
   const std::vector<SuiteBlock> blocks = blocks_of(context);
-  const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
-  int64_t total = 0, done = 0;
-  for (const SuiteBlock& block : blocks) total += block.num_sequences;
+  for (const SuiteBlock& block : blocks) place.total += block.num_sequences;
   SuiteResult result{.variants = variants, .rows = {}};
   for (const SuiteBlock& block : blocks) {
+    place.task = block.task;
     const size_t size = block.variants.size() * block.groups.size() * ScoreSums::kSize;
     const std::vector<int64_t> sequences = sequences_of(block);
     std::vector<double> entries(sequences.size() * size, 0.0);
@@ -281,8 +291,9 @@ SuiteResult run_suite(const SuiteConfig& suite, const RunConfig& config, const R
         double* numbers = entries.data() + static_cast<size_t>(document) * size;
         for (size_t i = 0; i < sums.size(); ++i) put(sums[i], numbers + i * ScoreSums::kSize);
       }
-      done += std::min(world_size, block.num_sequences - first);
-      if (progress && rank == 0) progress(block.task, done, total);
+      place.done += std::min(world_size, block.num_sequences - first);
+      place.num_tokens = 0;
+      tell();
     }
     // Each entry is of one rank, so that the sum is exact.
     RowMaker(block, suite, parts.communicator.all_reduce_values(entries, parallel::Reduction::sum))

@@ -41,8 +41,15 @@ struct SuiteResult {
   bool is_complete = true;  // false: a stop was requested before the end
 };
 
-// Told on rank 0: of `total` sequences, `done` are scored by this rank; `what` is the task under way.
-using SuiteProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
+// How far rank 0 is.
+struct SuitePlace {
+  std::string task;             // the one under way
+  int64_t done = 0, total = 0;  // sequences
+  // Inside a long text that is streamed: the variant that reads it, and how much of it. Empty and 0 else.
+  std::string variant = {};
+  int64_t num_tokens_done = 0, num_tokens = 0;
+};
+using SuiteProgress = std::function<void(const SuitePlace& place)>;
 
 // Runs every task. Rows without tokens are left out. `stop_requested` is asked on every rank between sequences; one yes
 // ends it on all, and the result is not complete. The figures, without times, are equal for any number of ranks.

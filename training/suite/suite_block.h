@@ -68,6 +68,8 @@ struct SuiteContext {
   const RunParts& parts;
   const std::vector<std::string>& variants;
   HeldOutTexts& texts;
+  // Told after each piece of a text that is streamed; may be empty.
+  std::function<void(const std::string& variant, int64_t num_tokens_done, int64_t num_tokens)> on_piece = {};
 };
 
 // The variants that serve sequences of so many tokens: the teacher up to teacher_max, controls up to whole_max.

@@ -35,6 +35,7 @@ int64_t forward_text(const SuiteContext& context, const std::string& variant, st
     const auto piece = ids.subspan(static_cast<size_t>(first), static_cast<size_t>(std::min(kPiece, length - first)));
     use(first, stream.append(row_of(piece))[0]);
     base::note_progress();
+    if (context.on_piece) context.on_piece(variant, first + std::ssize(piece), length);
   }
   return static_cast<int64_t>(stream.num_bytes());
 }
