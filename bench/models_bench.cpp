@@ -40,7 +40,9 @@ BENCHMARK(teacher)->Arg(256)->Arg(1024)->Unit(benchmark::kMillisecond);
 
 void student(benchmark::State& state) {
   Demo demo;
-  demo.student.activation_checkpointing = state.range(1) != 0;
+  using models::ActivationCheckpointing;
+  demo.student.activation_checkpointing =
+      state.range(1) != 0 ? ActivationCheckpointing::full : ActivationCheckpointing::none;
   const at::Tensor input_ids = ids(state.range(0));
   const at::Tensor gradient = at::randn({kBatch, state.range(0), demo.model.config().hidden_size});
   for (auto _ : state) demo.model.hidden_states(input_ids, demo.student).backward(gradient);

@@ -110,15 +110,15 @@ PlanFit find_fit(const PlanInput& input, const RunPlan& plan, int64_t memory_byt
   if (memory_bytes == 0) return fit;
   const int64_t peak = input.on_gpu ? plan.memory.device_peak() : plan.memory.host_peak();
   fit.fits = peak <= memory_bytes;
-  const bool checkpoints = input.config.train.activation_checkpointing;
+  const models::ActivationCheckpointing checkpoints = input.config.train.activation_checkpointing;
   const bool shards = input.config.parallel.sharded_optimizer;
-  const auto largest = [&](bool checkpointing, bool sharded) {
+  const auto largest = [&](models::ActivationCheckpointing checkpointing, bool sharded) {
     return training::largest_micro_batch(input, checkpointing, sharded, memory_bytes);
   };
   fit.as_configured = largest(checkpoints, shards);
-  fit.checkpointed = largest(true, shards);
+  fit.checkpointed = largest(models::ActivationCheckpointing::full, shards);
   fit.sharded = largest(checkpoints, true);
-  fit.both = largest(true, true);
+  fit.both = largest(models::ActivationCheckpointing::full, true);
   return fit;
 }
 

@@ -94,7 +94,12 @@ class PlanText {
   }
 
  private:
-  double recomputation() const { return config_.train.activation_checkpointing ? plan_.flops.recomputation : 0.0; }
+  bool is_full() const { return config_.train.activation_checkpointing == models::ActivationCheckpointing::full; }
+  // Of the layers once more: as a whole, in pieces, or both.
+  double recomputation() const {
+    return plan_.flops.recomputation *
+           (static_cast<double>(is_full()) + static_cast<double>(config_.train.sequence_chunk > 0));
+  }
 
   // Between hosts, or of one rank where there is one host.
   double wire_seconds() const {
@@ -127,7 +132,7 @@ class PlanText {
     parts += concat(quantity_text(plan_.flops.student_forward), "FLOP forward, ",
                     quantity_text(plan_.flops.student_backward), "FLOP backward");
     if (recomputation() > 0) {
-      parts += concat(", and ", quantity_text(recomputation()), "FLOP again for checkpointing");
+      parts += concat(", and ", quantity_text(recomputation()), "FLOP again in the backward");
     }
     findings.push_back({"a token", parts, ""});
     const double all = static_cast<double>(plan_.tokens_per_step) * static_cast<double>(config_.train.num_steps);
@@ -155,12 +160,12 @@ class PlanText {
     if (!fit_.fits) own.warning = "the run does not fit" + advice();
     findings.push_back(own);
     findings.push_back({"as configured", "at most " + micro_batch_text(fit_.as_configured), ""});
-    if (!config_.train.activation_checkpointing) {
+    if (!is_full()) {
       findings.push_back({"with train.activation_checkpointing", micro_batch_text(fit_.checkpointed), ""});
     }
     if (!config_.parallel.sharded_optimizer && input_.num_ranks > 1) {
       findings.push_back({"with parallel.sharded_optimizer", micro_batch_text(fit_.sharded), ""});
-      if (!config_.train.activation_checkpointing) findings.push_back({"with both", micro_batch_text(fit_.both), ""});
+      if (!is_full()) findings.push_back({"with both", micro_batch_text(fit_.both), ""});
     }
     return findings;
   }
@@ -170,12 +175,12 @@ class PlanText {
     const int64_t wanted = config_.train.micro_batch_sequences;
     const bool can_shard = input_.num_ranks > 1 && !config_.parallel.sharded_optimizer;
     if (can_shard && fit_.sharded >= wanted) return "; parallel.sharded_optimizer: true would make it fit";
-    if (fit_.checkpointed >= wanted) return "; train.activation_checkpointing: true would make it fit";
+    if (fit_.checkpointed >= wanted) return "; train.activation_checkpointing: full would make it fit";
     if (can_shard && fit_.both >= wanted) {
-      return "; parallel.sharded_optimizer and train.activation_checkpointing together would make it fit";
+      return "; parallel.sharded_optimizer and train.activation_checkpointing: full together would make it fit";
     }
     if (fit_.both > 0) {
-      return concat("; a micro-batch of ", fit_.both, " fits with train.activation_checkpointing",
+      return concat("; a micro-batch of ", fit_.both, " fits with train.activation_checkpointing: full",
                     can_shard ? " and parallel.sharded_optimizer" : "");
     }
     return "; a smaller loss.chunk_bytes, shorter sequences, fewer ranks on a host or a smaller model would need less";

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "models/pieces.h"
 #include "models/safetensors_weights.h"
 #include "models/uniform_start.h"
 #include "rosa/operator/symbols.h"
@@ -148,16 +149,92 @@ at::Tensor AdapterSet::mixed_linear(int64_t layer, const char* name, const at::T
   return config_.bias ? mixed + weight(layer, concat(name, ".bias").c_str()) : mixed;
 }
 
-CodeLogits AdapterSet::project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const {
+// The logits of query, key and value, [B,T,heads*bits] each.
+std::vector<at::Tensor> AdapterSet::rows(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const {
   const at::Tensor input = normed.to(at::kFloat);
   // A view of the layer's own, which collects its gradient: whatever runs when, the layers' are added in one order.
   const at::Tensor first = first_input.defined() ? first_input.to(at::kFloat).view_as(first_input) : first_input;
-  const auto heads = [&](const at::Tensor& rows, int64_t num_heads, int64_t bits) {
-    return rows.view({input.size(0), input.size(1), num_heads, bits}).transpose(1, 2);
+  return {mixed_linear(layer, "q_proj", input, first), mixed_linear(layer, "k_proj", input, first),
+          mixed_linear(layer, "v_proj", input, first)};
+}
+
+CodeLogits AdapterSet::by_heads(const std::vector<at::Tensor>& rows) const {
+  const auto heads = [](const at::Tensor& all, int64_t num_heads, int64_t bits) {
+    return all.view({all.size(0), all.size(1), num_heads, bits}).transpose(1, 2);
   };
-  return {heads(mixed_linear(layer, "q_proj", input, first), config_.num_heads, config_.query_key_bits),
-          heads(mixed_linear(layer, "k_proj", input, first), config_.num_key_value_heads, config_.query_key_bits),
-          heads(mixed_linear(layer, "v_proj", input, first), config_.num_key_value_heads, config_.value_bits)};
+  return {heads(rows[0], config_.num_heads, config_.query_key_bits),
+          heads(rows[1], config_.num_key_value_heads, config_.query_key_bits),
+          heads(rows[2], config_.num_key_value_heads, config_.value_bits)};
+}
+
+CodeLogits AdapterSet::project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const {
+  return by_heads(rows(layer, normed, first_input));
+}
+
+namespace {
+
+std::vector<at::Tensor> inputs_of(const at::Tensor& normed, const at::Tensor& first_input) {
+  return first_input.defined() ? std::vector<at::Tensor>{normed, first_input} : std::vector<at::Tensor>{normed};
+}
+at::Tensor first_of(const std::vector<at::Tensor>& inputs) { return inputs.size() > 1 ? inputs[1] : at::Tensor(); }
+
+// Positions first .. first + count - 1 of a result; undefined tensors stay so.
+HardResult part_of(const HardResult& hard, const Piece& piece) {
+  const auto part = [&piece](const at::Tensor& whole) {
+    return whole.defined() ? whole.narrow(2, piece.first, piece.count).contiguous() : whole;
+  };
+  return {part(hard.value_symbols), part(hard.matched),      part(hard.positions),
+          part(hard.lengths),       part(hard.place_counts), part(hard.place_sums)};
+}
+
+}  // namespace
+
+CodeLogits AdapterSet::project(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
+  if (call.sequence_chunk == 0) return project(layer, normed, call.first_input);
+  return by_heads(run_in_pieces(
+      [this, layer](const Piece&, const std::vector<at::Tensor>& inputs) {
+        return rows(layer, inputs[0], first_of(inputs));
+      },
+      inputs_of(normed, call.first_input), layer_parameters(layer), {call.sequence_chunk}));
+}
+
+// The logits of one piece at a time.
+OperatorSymbols AdapterSet::symbols_in_pieces(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
+  const at::NoGradGuard no_gradient;
+  const std::vector<at::Tensor> packed = run_in_pieces(
+      [this, layer](const Piece&, const std::vector<at::Tensor>& inputs) {
+        const CodeLogits logits = project(layer, inputs[0], first_of(inputs));
+        std::vector<at::Tensor> symbols;
+        for (const at::Tensor& of_heads : {logits.query, logits.key, logits.value}) {
+          symbols.push_back(pack_symbols(of_heads).transpose(1, 2));
+        }
+        return symbols;
+      },
+      inputs_of(normed, call.first_input), {}, {call.sequence_chunk});
+  const auto by_head = [](const at::Tensor& symbols) { return symbols.transpose(1, 2).contiguous(); };
+  return {by_head(packed[0]),     by_head(packed[1]), by_head(packed[2]),
+          config_.query_key_bits, config_.value_bits, call.documents};
+}
+
+// Of what the automata gave, or of the operator's output where its bits have a gradient.
+at::Tensor AdapterSet::output_in_pieces(int64_t layer, const HardResult& hard, const OperatorOutput& result,
+                                        const at::Tensor& gate_input, const AdapterCall& call) const {
+  std::vector<at::Tensor> inputs = {gate_input}, parameters = layer_parameters(layer);
+  if (result.bits.defined()) inputs.push_back(result.bits.transpose(1, 2));
+  parameters.push_back(call.gate_norm_weight);
+  const auto part = [this, layer, hard, matched = result.matched, lengths = result.lengths, norm = call.gate_norm](
+                        const Piece& piece, const std::vector<at::Tensor>& own) {
+    OperatorOutput of_piece;
+    if (own.size() > 1) {
+      of_piece = {own[1].transpose(1, 2), matched.narrow(2, piece.first, piece.count),
+                  lengths.defined() ? lengths.narrow(2, piece.first, piece.count) : lengths};
+    } else {
+      const HardResult retrieved = part_of(hard, piece);
+      of_piece = {hard_bits(retrieved, config_.value_bits, at::kFloat), retrieved.matched, retrieved.lengths};
+    }
+    return std::vector<at::Tensor>{output(layer, of_piece, norm ? norm(own[0]) : own[0])};
+  };
+  return run_in_pieces(part, inputs, parameters, {call.sequence_chunk})[0];
 }
 
 // The gates [B,T,H] at lengths in `buckets` [B,T,H] and hidden states u [B,T,hidden].
@@ -204,7 +281,20 @@ at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result, const
 
 FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {
   require(call.executor != nullptr, "an adapter needs ForwardOptions::executor, which runs the automata");
-  CodeLogits projections = project(layer, normed, call.first_input);
+  OperatorOptions options = call.options;
+  options.layer = layer;
+  const bool in_pieces = call.sequence_chunk > 0;
+  const bool has_codes = call.options.training && call.codes.has_losses();
+  if (in_pieces && !has_codes && !has_logit_gradient(options)) {
+    const bool is_recorded = call.recorded != nullptr && call.recorded->defined();
+    const auto begun =
+        std::make_shared<RosaCall>(is_recorded ? OperatorSymbols() : symbols_in_pieces(layer, normed, call), options,
+                                   *call.executor, call.recorded);
+    return [this, layer, begun, call](const at::Tensor& gate_input) {
+      return output_in_pieces(layer, begun->finish_hard(), {}, gate_input, call);
+    };
+  }
+  CodeLogits projections = project(layer, normed, call);
   if (!config_.query_key_gradient) {
     projections.query = projections.query.detach();
     projections.key = projections.key.detach();
@@ -213,11 +303,14 @@ FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const A
     projections = train_codes(projections, call.codes, config_.gradient_dropout, call.options.bits_tau, layer,
                               static_cast<int64_t>(config_.layers.size()));
   }
-  OperatorOptions options = call.options;
-  options.layer = layer;
   const auto begun = std::make_shared<RosaCall>(
       OperatorInput{projections.query, projections.key, projections.value, {}, call.documents}, options, *call.executor,
       call.recorded);
+  if (in_pieces) {
+    return [this, layer, begun, call](const at::Tensor& gate_input) {
+      return output_in_pieces(layer, {}, begun->finish(), gate_input, call);
+    };
+  }
   return [this, layer, begun](const at::Tensor& gate_input) { return output(layer, begun->finish(), gate_input); };
 }
 

@@ -48,6 +48,11 @@ struct AdapterCall {
   HostExecutor* executor = nullptr;
   HardResult* recorded = nullptr;  // see rosa_operator()
   CodeTraining codes;              // acts in training only
+  // Projections and output in pieces of so many positions, computed again in the backward (pieces.h); 0: whole.
+  int64_t sequence_chunk = 0;
+  // With pieces: makes u of what the second half gets, within each piece. Empty: it gets u.
+  std::function<at::Tensor(const at::Tensor& hidden)> gate_norm = {};
+  at::Tensor gate_norm_weight = {};  // what it depends on besides
 };
 
 // What the automata of a layer match: packed bits (rosa/operator/symbols.h).
@@ -117,6 +122,12 @@ class AdapterSet {
 
  private:
   CodeLogits project(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
+  CodeLogits project(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
+  CodeLogits by_heads(const std::vector<at::Tensor>& rows) const;
+  OperatorSymbols symbols_in_pieces(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
+  std::vector<at::Tensor> rows(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
+  at::Tensor output_in_pieces(int64_t layer, const HardResult& hard, const OperatorOutput& result,
+                              const at::Tensor& gate_input, const AdapterCall& call) const;
   at::Tensor gate(int64_t layer, const OperatorOutput& result, const at::Tensor& buckets, const at::Tensor& u) const;
   at::Tensor output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input) const;
   at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;

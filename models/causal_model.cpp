@@ -6,7 +6,7 @@
 #include "base/random.h"
 #include "models/adapter.h"
 #include "models/attention.h"
-#include "models/layer_checkpoint.h"
+#include "models/pieces.h"
 #include "models/rms_norm.h"
 #include "models/safetensors_weights.h"
 #include "rosa/operator/device_span.h"
@@ -191,18 +191,26 @@ void check_spans(const ForwardOptions& options, int64_t num_layers) {
 
 namespace {
 
+// Whether a layer's attention has to see the whole sequence at once.
+bool is_whole(const ForwardOptions& options, int64_t layer, int64_t length) {
+  const AttentionSpan span = options.span(layer);
+  return span.window == 0 || span.window >= length || span.sinks > 0;
+}
+
 // Layers that see the same share one mask.
 AttentionFunction attention_function(const ForwardOptions& options, int64_t batch, int64_t length,
                                      const at::Tensor& like) {
   std::vector<std::pair<AttentionSpan, CausalAttention>> kinds;
-  const auto add = [&](const AttentionSpan& span) {
+  const auto add = [&](int64_t layer) {
+    const AttentionSpan span = options.span(layer);
+    if (options.sequence_chunk > 0 && !is_whole(options, layer, length)) return;
     for (const auto& [known, attention] : kinds) {
       if (known == span) return;
     }
     kinds.emplace_back(span, CausalAttention(batch, length, span, options.documents, like));
   };
-  if (options.layer_windows.empty()) add(options.span(0));
-  for (size_t layer = 0; layer < options.layer_windows.size(); ++layer) add(options.span(static_cast<int64_t>(layer)));
+  if (options.layer_windows.empty()) add(0);
+  for (size_t layer = 0; layer < options.layer_windows.size(); ++layer) add(static_cast<int64_t>(layer));
   return [kinds, options](int64_t layer, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
     const AttentionSpan span = options.span(layer);
     size_t kind = 0;
@@ -220,16 +228,27 @@ at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const Forward
   const at::Tensor& documents = options.documents;
   require(!documents.defined() || documents.sizes() == input_ids.sizes(), "documents and input_ids differ in shape");
   check_spans(options, config_.num_hidden_layers);
-  require(!options.watch_attention || !options.activation_checkpointing,
-          "watch_attention does not go with activation_checkpointing");
+  const ActivationCheckpointing checkpointing = options.activation_checkpointing;
+  require(!options.watch_attention || checkpointing != ActivationCheckpointing::full,
+          "watch_attention does not go with activation_checkpointing full");
+  require(options.sequence_chunk >= 0, "sequence_chunk is ", options.sequence_chunk, "; expected 0 or more");
+  require(options.sequence_chunk == 0 || checkpointing == ActivationCheckpointing::none ||
+              checkpointing == ActivationCheckpointing::full,
+          "sequence_chunk computes attention and MLP again as it is; take activation_checkpointing none or full");
 
   LayerContext context;
   context.watch_attention = options.watch_attention;
-  set_rotary_tables(
-      documents.defined() ? positions_in_documents(documents) : at::arange(length, input_ids.options()).unsqueeze(0),
-      context);
+  const at::Tensor positions =
+      documents.defined() ? positions_in_documents(documents) : at::arange(length, input_ids.options()).unsqueeze(0);
+  if (options.sequence_chunk > 0) {
+    set_pieces(positions, options, context);
+  } else {
+    set_rotary_tables(positions, context);
+  }
+  if (checkpointing != ActivationCheckpointing::full) context.activation_checkpointing = checkpointing;
   context.attention = attention_function(options, batch, length, hidden);
-  const at::Tensor first = first_input(hidden, options.adapters);
+  const bool has_first = options.adapters != nullptr && options.adapters->config().mixed_queries;
+  const at::Tensor first = has_first ? norm_in_pieces(0, hidden, options.sequence_chunk) : at::Tensor();
   if (options.adapters != nullptr) {
     context.begin_adapter = adapter_function(options, first, nullptr);
     context.adapter_place = options.adapters->config().place;
@@ -243,8 +262,9 @@ at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const Forward
     if (options.watch_layer_output) options.watch_layer_output(index, hidden);
   };
   for (int64_t index = 0; index < config_.num_hidden_layers; ++index) {
-    hidden = options.activation_checkpointing ? checkpointed_layer(index, input(index), context, options, first)
-                                              : layer(index, input(index), context);
+    hidden = checkpointing == ActivationCheckpointing::full
+                 ? checkpointed_layer(index, input(index), context, options, first)
+                 : layer(index, input(index), context);
     tell(index);
   }
   hidden = finish(input(config_.num_hidden_layers), context);
@@ -253,7 +273,7 @@ at::Tensor CausalModel::hidden_states(const at::Tensor& input_ids, const Forward
 }
 
 std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_function(
-    const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded) {
+    const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded) const {
   AdapterCall call;
   call.first_input = first_input;
   call.options = options.adapters->operator_options(options.operator_options, options.sliding_window);
@@ -261,14 +281,19 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_fu
   call.executor = options.executor;
   call.recorded = recorded.get();
   call.codes = options.codes;
-  return [call, recorded, windows = options.layer_windows, adapters = options.adapters, left_out = options.left_out,
-          watch = options.watch_adapter_inputs](int64_t index, const at::Tensor& normed) {
+  call.sequence_chunk = options.sequence_chunk;
+  return [this, call, recorded, windows = options.layer_windows, adapters = options.adapters,
+          left_out = options.left_out, watch = options.watch_adapter_inputs](int64_t index, const at::Tensor& normed) {
     if (!adapters->has_layer(index) || left_out.contains(index)) return FinishAdapter();
     if (watch) watch(index, normed, call.first_input);
     AdapterCall own = call;
     // The controls keep to what the layer's attention sees; where that is all, to the window of the others.
     if (index < static_cast<int64_t>(windows.size()) && windows[static_cast<size_t>(index)] > 0) {
       own.options.sliding_window = windows[static_cast<size_t>(index)];
+    }
+    if (own.sequence_chunk > 0 && adapters->config().place == AdapterPlace::mlp && index < config_.num_hidden_layers) {
+      own.gate_norm = [this, index](const at::Tensor& output) { return input_norm(index + 1, output); };
+      own.gate_norm_weight = input_norm_weight(index + 1);
     }
     return adapters->begin(index, normed, own);
   };
@@ -277,34 +302,44 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_fu
 // Both runs of the layer share one record of what the automata gave, so that these run once.
 at::Tensor CausalModel::checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
                                            const ForwardOptions& options, const at::Tensor& first_input) const {
-  LayerContext own = context;
-  std::vector<at::Tensor> candidates;
+  std::vector<at::Tensor> inputs = {hidden}, parameters = layer_tensors(index, context.low_rank);
+  // An input too: what it was made of has no part in the layer's own gradients.
+  if (first_input.defined()) inputs.push_back(first_input);
+  std::shared_ptr<HardResult> recorded;
+  if (options.adapters != nullptr) {
+    recorded = std::make_shared<HardResult>();
+    for (const at::Tensor& parameter : options.adapters->layer_parameters(index)) parameters.push_back(parameter);
+    parameters.push_back(input_norm_weight(index + 1));
+  }
+  return run_in_pieces(
+      [this, index, context, options, recorded](const Piece&, const std::vector<at::Tensor>& own) {
+        LayerContext of_run = context;
+        if (recorded != nullptr) {
+          of_run.begin_adapter = adapter_function(options, own.size() > 1 ? own[1] : at::Tensor(), recorded);
+        }
+        return std::vector<at::Tensor>{layer(index, own[0], of_run)};
+      },
+      inputs, parameters, {hidden.size(1)})[0];
+}
+
+std::vector<at::Tensor> CausalModel::layer_tensors(int64_t index, const LowRank* low_rank) const {
+  std::vector<at::Tensor> tensors;
   const std::string prefix = layer_name(index, "");
   for (auto entry = parameters_.lower_bound(prefix);
        entry != parameters_.end() && entry->first.compare(0, prefix.size(), prefix) == 0; ++entry) {
-    candidates.push_back(entry->second);
+    tensors.push_back(entry->second);
   }
-  if (options.adapters != nullptr) {
-    own.begin_adapter = adapter_function(options, first_input, std::make_shared<HardResult>());
-    for (const at::Tensor& parameter : options.adapters->layer_parameters(index)) candidates.push_back(parameter);
-    if (own.low_rank != nullptr) {
-      for (const at::Tensor& parameter : own.low_rank->layer_parameters(index)) candidates.push_back(parameter);
-    }
-    candidates.push_back(input_norm_weight(index + 1));
-    if (first_input.defined()) candidates.push_back(first_input);
-  }
-  std::vector<at::Tensor> parameters;
-  for (const at::Tensor& candidate : candidates) {
-    if (candidate.requires_grad()) parameters.push_back(candidate);
-  }
-  return run_checkpointed([this, index, own](const at::Tensor& input) { return layer(index, input, own); }, hidden,
-                          parameters);
+  if (low_rank == nullptr) return tensors;
+  for (const at::Tensor& parameter : low_rank->layer_parameters(index)) tensors.push_back(parameter);
+  return tensors;
 }
 
-at::Tensor CausalModel::teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents) const {
+at::Tensor CausalModel::teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents,
+                                              int64_t sequence_chunk) const {
   const at::NoGradGuard no_gradient;
   ForwardOptions options;
   options.documents = documents;
+  options.sequence_chunk = sequence_chunk;
   return hidden_states(input_ids, options);
 }
 
@@ -331,33 +366,138 @@ void CausalModel::set_rotary_tables(const at::Tensor& positions, LayerContext& c
   context.sin = at::cat({-sin, sin}, 3).to(dtype);
 }
 
+void CausalModel::set_pieces(const at::Tensor& positions, const ForwardOptions& options, LayerContext& context) const {
+  const int64_t length = positions.size(1);
+  // Of the text as a whole, where the rotation depends on it.
+  const bool is_fixed = config_.rotary().is_fixed_up_to(std::numeric_limits<int64_t>::max());
+  const int64_t longest = is_fixed ? 0 : positions.max().item<int64_t>() + 1;
+  context.sequence_chunk = options.sequence_chunk;
+  context.is_whole = [options, length](int64_t layer) { return is_whole(options, layer, length); };
+  context.halo = [options](int64_t layer) { return options.span(layer).window - 1; };
+  context.narrowed = [this, positions, options, longest](int64_t layer, int64_t first, int64_t count) {
+    LayerContext own;
+    set_rotary_tables(positions.narrow(1, first, count), own, longest);
+    own.attention = [span = options.span(layer), documents = options.documents, first, count](
+                        int64_t, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+      const at::Tensor of_piece = documents.defined() ? documents.narrow(1, first, count) : documents;
+      return CausalAttention(query.size(0), count, span, of_piece, query)(query, key, value);
+    };
+    return own;
+  };
+}
+
+at::Tensor CausalModel::norm_in_pieces(int64_t index, const at::Tensor& hidden, int64_t sequence_chunk) const {
+  if (sequence_chunk == 0) return input_norm(index, hidden);
+  return run_in_pieces(
+      [this, index](const Piece&, const std::vector<at::Tensor>& inputs) {
+        return std::vector<at::Tensor>{input_norm(index, inputs[0])};
+      },
+      {hidden}, {input_norm_weight(index)}, {sequence_chunk})[0];
+}
+
+// The same function as layer(): what is before the operator, the operator, and what is after it.
+at::Tensor CausalModel::layer_in_pieces(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
+  using Tensors = std::vector<at::Tensor>;
+  const Tensors parameters = layer_tensors(index, context.low_rank);
+  const auto in_pieces = [&](PieceFunction part, const Tensors& inputs, int64_t halo) {
+    return run_in_pieces(std::move(part), inputs, parameters, {context.sequence_chunk, halo});
+  };
+  FinishAdapter finish_adapter;
+  at::Tensor normed;
+  if (context.begin_adapter) {
+    normed = norm_in_pieces(index, hidden, context.sequence_chunk);
+    finish_adapter = context.begin_adapter(index, normed);
+  }
+  const bool joins_attention = finish_adapter && context.adapter_place == AdapterPlace::attention;
+  if (!joins_attention) normed.reset();
+
+  // Attention in a window is computed within each piece, its halo before it; else the parts around it are.
+  Tensors inputs = {hidden};
+  int64_t halo = 0;
+  if (context.is_whole(index)) {
+    const Tensors heads = in_pieces(
+        [this, index, narrowed = context.narrowed, low_rank = context.low_rank](const Piece& piece,
+                                                                                const Tensors& own) {
+          LayerContext of_piece = narrowed(index, piece.first, piece.count);
+          of_piece.low_rank = low_rank;
+          return attention_heads(index, input_norm(index, own[0]), of_piece);
+        },
+        inputs, 0);
+    inputs.push_back(context.attention(index, heads[0], heads[1], heads[2]));
+  } else {
+    halo = context.halo(index);
+  }
+  const auto mixed_of = [this, index, narrowed = context.narrowed, low_rank = context.low_rank](const Piece& piece,
+                                                                                                const Tensors& own) {
+    if (own.size() > 1) return project(index, Projection::output, own[1], low_rank);
+    LayerContext of_piece = narrowed(index, piece.first - piece.before, piece.before + piece.count);
+    of_piece.low_rank = low_rank;
+    return self_attention(index, input_norm(index, own[0]), of_piece).narrow(1, piece.before, piece.count);
+  };
+  const auto with_mlp = [this, index, low_rank = context.low_rank](const at::Tensor& middle) {
+    return Tensors{middle + mlp(index, middle, low_rank)};
+  };
+  if (!joins_attention && !context.watch_attention) {
+    const at::Tensor output = in_pieces(
+        [mixed_of, with_mlp](const Piece& piece, const Tensors& own) {
+          return with_mlp(own[0].narrow(1, piece.before, piece.count) + mixed_of(piece, own));
+        },
+        inputs, halo)[0];
+    return finish_adapter ? output + finish_adapter(output).to(output.scalar_type()) : output;
+  }
+  at::Tensor mixed = in_pieces(
+      [mixed_of](const Piece& piece, const Tensors& own) { return Tensors{mixed_of(piece, own)}; }, inputs, halo)[0];
+  if (joins_attention) mixed = mixed + finish_adapter(normed).to(mixed.scalar_type());
+  if (context.watch_attention) context.watch_attention(index, mixed);
+  const at::Tensor output =
+      in_pieces([with_mlp](const Piece&, const Tensors& own) { return with_mlp(own[0]); }, {hidden + mixed}, 0)[0];
+  if (!finish_adapter || joins_attention) return output;
+  return output + finish_adapter(output).to(output.scalar_type());
+}
+
 at::Tensor CausalModel::layer(int64_t index, const at::Tensor& hidden, const LayerContext& context) const {
   const DeviceSpan span(hidden.device(), "device", "layer", {{"layer", index}});
+  if (context.sequence_chunk > 0) return layer_in_pieces(index, hidden, context);
+  // One of the layer's two parts, computed again in the backward where that is asked for.
+  const auto part = [&](ActivationCheckpointing which, const at::Tensor& input,
+                        const std::function<at::Tensor(const at::Tensor&)>& function) {
+    if (context.activation_checkpointing != which) return function(input);
+    return run_in_pieces(
+        [function](const Piece&, const std::vector<at::Tensor>& own) {
+          return std::vector<at::Tensor>{function(own[0])};
+        },
+        {input}, layer_tensors(index, context.low_rank), {input.size(1)})[0];
+  };
   const at::Tensor normed = input_norm(index, hidden);
   // The automata of the adapter run beside the attention, and beside the MLP where the output is added after it.
   FinishAdapter finish_adapter;
   if (context.begin_adapter) finish_adapter = context.begin_adapter(index, normed);
-  at::Tensor mixed = self_attention(index, normed, context);
+  at::Tensor mixed = part(ActivationCheckpointing::attention, normed, [this, index, context](const at::Tensor& input) {
+    return self_attention(index, input, context);
+  });
   const bool joins_attention = finish_adapter && context.adapter_place == AdapterPlace::attention;
   if (joins_attention) mixed = mixed + finish_adapter(normed).to(mixed.scalar_type());
   if (context.watch_attention) context.watch_attention(index, mixed);
   const at::Tensor middle = hidden + mixed;
 
-  const at::Tensor output = middle + mlp(index, middle, context.low_rank);
+  at::Tensor output = middle + part(ActivationCheckpointing::mlp, middle,
+                                    [this, index, low_rank = context.low_rank](const at::Tensor& input) {
+                                      return mlp(index, input, low_rank);
+                                    });
   if (!finish_adapter || joins_attention) return output;
   return output + finish_adapter(input_norm(index + 1, output)).to(output.scalar_type());
 }
 
-at::Tensor CausalModel::mlp(int64_t index, const at::Tensor& hidden, const LowRank* low_rank) const {
-  const DeviceSpan span(hidden.device(), "device", "mlp", {{"layer", index}});
-  const at::Tensor input = norm(hidden, *layers_[index].post_attention_norm);
+at::Tensor CausalModel::mlp(int64_t index, const at::Tensor& middle, const LowRank* low_rank) const {
+  const DeviceSpan span(middle.device(), "device", "mlp", {{"layer", index}});
+  const at::Tensor input = norm(middle, *layers_[index].post_attention_norm);
   const at::Tensor gate = at::silu(project(index, Projection::gate, input, low_rank));
   const at::Tensor up = project(index, Projection::up, input, low_rank);
   return project(index, Projection::down, gate * up, low_rank);
 }
 
-at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
-  const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
+std::vector<at::Tensor> CausalModel::attention_heads(int64_t index, const at::Tensor& normed,
+                                                     const LayerContext& context) const {
   const LayerWeights& weights = layers_[index];
   const auto heads = [&](Projection projection, const at::Tensor* of_heads, int64_t number) {
     const at::Tensor by_head = project(index, projection, normed, context.low_rank)
@@ -367,8 +507,13 @@ at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, 
   const at::Tensor query = heads(Projection::query, weights.q_norm, config_.num_attention_heads);
   const at::Tensor key = heads(Projection::key, weights.k_norm, config_.num_key_value_heads);
   const at::Tensor value = heads(Projection::value, nullptr, config_.num_key_value_heads);
-  const at::Tensor attended =
-      context.attention(index, rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value);
+  return {rotate(query, context.cos, context.sin), rotate(key, context.cos, context.sin), value};
+}
+
+at::Tensor CausalModel::self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const {
+  const DeviceSpan span(normed.device(), "device", "attention", {{"layer", index}});
+  const std::vector<at::Tensor> heads = attention_heads(index, normed.view_as(normed), context);
+  const at::Tensor attended = context.attention(index, heads[0], heads[1], heads[2]);
   return project(index, Projection::output, attended, context.low_rank);
 }
 
@@ -377,11 +522,12 @@ at::Tensor CausalModel::final_norm(const at::Tensor& hidden) const {
 }
 
 at::Tensor CausalModel::finish(const at::Tensor& hidden, const LayerContext& context) const {
-  const at::Tensor normed = final_norm(hidden);
+  const int64_t last = config_.num_hidden_layers;
+  const at::Tensor normed = norm_in_pieces(last, hidden, context.sequence_chunk);
   FinishAdapter finish_adapter;
   if (context.begin_adapter) finish_adapter = context.begin_adapter(config_.num_hidden_layers, normed);
   if (!finish_adapter) return normed;
-  return final_norm(hidden + finish_adapter(normed).to(hidden.scalar_type()));
+  return norm_in_pieces(last, hidden + finish_adapter(normed).to(hidden.scalar_type()), context.sequence_chunk);
 }
 
 at::Tensor CausalModel::input_norm(int64_t index, const at::Tensor& hidden) const {

@@ -23,6 +23,10 @@
 
 namespace rosa::models {
 
+// What of a layer keeps only its input between forward and backward, and is computed again there: nothing, the whole
+// layer, its MLP with the norm before it, or its self-attention. The automata run once.
+enum class ActivationCheckpointing { none, full, mlp, attention };
+
 // How one forward runs. The default is the teacher: global attention, no adapters.
 struct ForwardOptions {
   int64_t sliding_window = 0;               // position t sees t-w+1 .. t; 0: every position up to t
@@ -36,16 +40,20 @@ struct ForwardOptions {
   OperatorOptions operator_options;
   HostExecutor* executor = nullptr;  // runs the automata; needed with adapters
   CodeTraining codes;                // AdapterCall::codes
-  // Keeps only each layer's input and the automata's results, and runs each layer again in the backward.
-  bool activation_checkpointing = false;
+  ActivationCheckpointing activation_checkpointing = ActivationCheckpointing::none;
   // Where they are set: what layer `layer` gets in place of `hidden`, [B,T,hidden]; and told what a layer's attention
   // adds, with the adapter beside it, and what the layer gives. The number of layers stands for the final norm, with
-  // the adapter before it. What the attention adds is not to be had with activation checkpointing.
+  // the adapter before it. What the attention adds is not to be had with full activation checkpointing.
   std::function<at::Tensor(int64_t layer, const at::Tensor& hidden)> replace_layer_input = {};
   std::function<void(int64_t layer, const at::Tensor& attention)> watch_attention = {};
   std::function<void(int64_t layer, const at::Tensor& output)> watch_layer_output = {};
   // Where it is set: told what each adapter gets as its input, before it begins, and AdapterCall::first_input.
   std::function<void(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input)> watch_adapter_inputs = {};
+  // All that is local along a sequence (norms, projections, attention in a window, adapters but the operator, MLP) in
+  // pieces of so many positions, computed again in the backward: memory of a piece, not of the sequence. 0: whole.
+  // Attention without a window, or with sinks, and the operator see whole sequences. Goes with activation checkpointing
+  // none and full.
+  int64_t sequence_chunk = 0;
 
   AttentionSpan span(int64_t layer) const {
     const int64_t window = layer_windows.empty() ? sliding_window : layer_windows[static_cast<size_t>(layer)];
@@ -72,6 +80,15 @@ struct LayerContext {
   AdapterPlace adapter_place = AdapterPlace::attention;
   std::function<void(int64_t layer, const at::Tensor& attention)> watch_attention = {};  // see ForwardOptions
   const LowRank* low_rank = nullptr;  // of the projections; null: none
+  // Of the parts, mlp and attention only.
+  ActivationCheckpointing activation_checkpointing = ActivationCheckpointing::none;
+  // ForwardOptions::sequence_chunk. Where it is given there are no tables above, and `attention` is for layers that
+  // need it whole.
+  int64_t sequence_chunk = 0;
+  std::function<bool(int64_t layer)> is_whole = {};  // whether the attention of a layer needs the whole sequence
+  std::function<int64_t(int64_t layer)> halo = {};   // else: positions before a piece that its attention looks at
+  // What positions first .. first + count - 1 alone need: tables, and the attention among them where it is not whole.
+  std::function<LayerContext(int64_t layer, int64_t first, int64_t count)> narrowed = {};
 };
 
 // Where loaded weights lie.
@@ -121,7 +138,8 @@ class CausalModel {
   at::Tensor hidden_states(const at::Tensor& input_ids, const ForwardOptions& options = {}) const;
 
   // The teacher's hidden states: global attention, no adapters, no gradient.
-  at::Tensor teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents = {}) const;
+  at::Tensor teacher_hidden_states(const at::Tensor& input_ids, const at::Tensor& documents = {},
+                                   int64_t sequence_chunk = 0) const;
 
   // [...,hidden] -> [...,vocab_size].
   at::Tensor logits(const at::Tensor& hidden) const;
@@ -168,10 +186,17 @@ class CausalModel {
   at::Tensor project(int64_t index, Projection projection, const at::Tensor& input, const LowRank* low_rank) const;
   at::Tensor norm(const at::Tensor& input, const at::Tensor& weight) const;
   at::Tensor self_attention(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
-  at::Tensor mlp(int64_t index, const at::Tensor& hidden, const LowRank* low_rank) const;
+  // Query, key and value of the self-attention, [B,T,heads,head_dim], rotated.
+  std::vector<at::Tensor> attention_heads(int64_t index, const at::Tensor& normed, const LayerContext& context) const;
+  at::Tensor mlp(int64_t index, const at::Tensor& middle, const LowRank* low_rank) const;
+  // What of a layer may be trained, but its adapter.
+  std::vector<at::Tensor> layer_tensors(int64_t index, const LowRank* low_rank) const;
+  at::Tensor layer_in_pieces(int64_t index, const at::Tensor& hidden, const LayerContext& context) const;
+  at::Tensor norm_in_pieces(int64_t index, const at::Tensor& hidden, int64_t sequence_chunk) const;
+  void set_pieces(const at::Tensor& positions, const ForwardOptions& options, LayerContext& context) const;
   // LayerContext::begin_adapter for `options`; `recorded`, if not null, keeps what the automata of one layer gave.
-  static std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
-      const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded);
+  std::function<FinishAdapter(int64_t, const at::Tensor&)> adapter_function(
+      const ForwardOptions& options, const at::Tensor& first_input, const std::shared_ptr<HardResult>& recorded) const;
   at::Tensor checkpointed_layer(int64_t index, const at::Tensor& hidden, const LayerContext& context,
                                 const ForwardOptions& options, const at::Tensor& first_input) const;
 

@@ -1,7 +1,7 @@
 // What helps queries, keys and values to learn as discrete codes: two losses on their logits, and dropout of the
 // gradient that an estimator gives queries and keys. None of it changes a forward: what it adds or takes happens in the
 // backward of one identity, so it needs no path to the loss of the output, and a layer that is run again there
-// (layer_checkpoint.h) gives the same bits.
+// (pieces.h) gives the same bits.
 //
 // With y = tanh(x / (2 bits_tau)) = 2 sigmoid(x / bits_tau) - 1, a soft bit of a logit x from -1 to 1:
 //

@@ -30,9 +30,11 @@ void check_alignment(base::ConfigProblems& problems, const RunConfig& config, co
                    {"loss.alignment_of", "adapter.place"},
                    "is attention, but the adapters stand after the MLP and have no part in what the attention adds; "
                    "take hidden");
-  problems.require(loss.alignment_of == AlignmentOf::hidden || !config.train.activation_checkpointing,
-                   {"loss.alignment_of", "train.activation_checkpointing"},
-                   "is attention, which a layer that is run again does not keep; take hidden, or no checkpointing");
+  problems.require(
+      loss.alignment_of == AlignmentOf::hidden ||
+          config.train.activation_checkpointing != models::ActivationCheckpointing::full,
+      {"loss.alignment_of", "train.activation_checkpointing"},
+      "is attention, which a layer that is run again as a whole does not keep; take hidden, or no full checkpointing");
 }
 
 void check_alignment_learns(base::ConfigProblems& problems, const RunConfig& config, const models::ModelConfig& model) {
@@ -90,10 +92,11 @@ Alignment::Alignment(const RunConfig& config, const models::CausalModel& model, 
       inputs_(weights_.size()),
       targets_(weights_.size()) {}
 
-at::Tensor Alignment::run_teacher(const at::Tensor& input_ids, const at::Tensor& documents) {
+at::Tensor Alignment::run_teacher(const at::Tensor& input_ids, const at::Tensor& documents, int64_t sequence_chunk) {
   const at::NoGradGuard no_gradient;
   models::ForwardOptions options;
   options.documents = documents;
+  options.sequence_chunk = sequence_chunk;
   const bool keeps_inputs = config_.alignment_input == AlignmentInput::teacher;
   options.replace_layer_input = [this, keeps_inputs](int64_t layer, const at::Tensor& hidden) {
     if (keeps_inputs && counts(layer)) inputs_[static_cast<size_t>(layer)] = hidden;

@@ -34,9 +34,9 @@ class Alignment {
   // `model`: of the student; all outlive it.
   Alignment(const RunConfig& config, const models::CausalModel& model, const models::CausalModel& teacher);
 
-  // Runs the teacher without a gradient and keeps what its layers get and give. input_ids int64 [B,T]; documents as in
-  // ForwardOptions. Returns its hidden states after the final norm.
-  at::Tensor run_teacher(const at::Tensor& input_ids, const at::Tensor& documents);
+  // Runs the teacher without a gradient and keeps what its layers get and give. input_ids int64 [B,T]; documents and
+  // sequence_chunk as in ForwardOptions. Returns its hidden states after the final norm.
+  at::Tensor run_teacher(const at::Tensor& input_ids, const at::Tensor& documents, int64_t sequence_chunk);
 
   // For the student's forward: each layer is compared, on its own input; with feed() on the teacher's. This object
   // outlives the forward.

@@ -97,8 +97,22 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
       "adapter weights to start from (adapter.safetensors, a checkpoint, a run folder, or a whole student: an exported "
       "folder, rosa_soft's model.safetensors); "
       "the schedule starts anew");
-  visitor.field("activation_checkpointing", config.activation_checkpointing, Role::place,
-                "recompute each layer in backward instead of keeping its activations");
+  using models::ActivationCheckpointing;
+  visitor.earlier_spellings("activation_checkpointing", {{"true", "full"}, {"false", "none"}});
+  visitor.choice("activation_checkpointing", config.activation_checkpointing, Role::place,
+                 {{"none", ActivationCheckpointing::none},
+                  {"full", ActivationCheckpointing::full},
+                  {"mlp", ActivationCheckpointing::mlp},
+                  {"attention", ActivationCheckpointing::attention}},
+                 "what of each layer is computed again in the backward instead of being kept: nothing, all of it, its "
+                 "MLP, or its self-attention");
+  visitor.field("sequence_chunk", config.sequence_chunk, Role::recipe,
+                "everything local along a sequence (norms, projections, attention in the window, adapters, MLP) in "
+                "pieces of so many positions, computed again in the backward, for sequences whose activations do not "
+                "fit; the same gradients but for rounding. Least is kept with activation_checkpointing full. 0: whole. "
+                "The estimators sufa, soft_rosa and dense_surrogate still take time quadratic in the length: for long "
+                "sequences take adapter.estimator none",
+                {0, int64_t{1} << 30});
   visitor.section("early_stop", config.early_stop, "ends a run whose evaluations no longer get better");
 }
 
@@ -226,6 +240,12 @@ void check(base::ConfigProblems& problems, const TrainSection& config) {
   problems.require(config.num_epochs == 0 || config.num_steps == 0, {"num_epochs", "num_steps"}, "is ",
                    config.num_epochs, ", but ", problems.full_key("num_steps"), " is ", config.num_steps,
                    ": give one of the two");
+  using models::ActivationCheckpointing;
+  problems.require(config.sequence_chunk == 0 || config.activation_checkpointing == ActivationCheckpointing::none ||
+                       config.activation_checkpointing == ActivationCheckpointing::full,
+                   {"activation_checkpointing", "sequence_chunk"},
+                   "names a part of a layer, but with sequence_chunk both parts are computed again anyway; take none, "
+                   "or full to keep least");
 }
 
 // A quantity of the schedules may take these values at any step.

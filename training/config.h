@@ -10,6 +10,7 @@
 #include "base/config_problems.h"
 #include "base/fields.h"
 #include "models/adapter.h"
+#include "models/causal_model.h"
 #include "models/model_config.h"
 #include "parallel/reduction_config.h"
 #include "parallel/watchdog.h"
@@ -79,8 +80,9 @@ struct TrainSection {
   std::vector<std::string> trainable_base = {};  // of the base model, beside adapters; see trained_base.h
   std::vector<std::string> base_of_run = {};     // no key: what any stage of the run trains of it
   std::string init_from;                         // adapter.safetensors, a checkpoint or a run folder: weights only
-  bool activation_checkpointing = false;
+  models::ActivationCheckpointing activation_checkpointing = models::ActivationCheckpointing::none;
   EarlyStopSection early_stop;
+  int64_t sequence_chunk = 0;  // positions; ForwardOptions::sequence_chunk
 };
 void describe(base::FieldVisitor& visitor, TrainSection& config);
 void check(base::ConfigProblems& problems, const TrainSection& config);

@@ -133,6 +133,7 @@ models::ForwardOptions student_options(const RunConfig& config, const models::Ca
   options.adapters = adapters;
   options.executor = &executor;
   options.operator_options.sliding_window = config.student.sliding_window;
+  options.sequence_chunk = config.train.sequence_chunk;
   return options;
 }
 

@@ -331,8 +331,10 @@ LossInput Trainer::loss_input(const Batch& batch, Alignment* alignment) const {
     const at::Tensor documents = batch.documents.defined() ? batch.documents.to(parts_.device) : at::Tensor();
     const at::Tensor input_ids = batch.input_ids.to(parts_.device);
     const base::PhaseScope phase(base::Phase::teacher_forward);
-    input.teacher_hidden = alignment != nullptr ? alignment->run_teacher(input_ids, documents)
-                                                : parts_.teacher().teacher_hidden_states(input_ids, documents);
+    input.teacher_hidden =
+        alignment != nullptr
+            ? alignment->run_teacher(input_ids, documents, config_.train.sequence_chunk)
+            : parts_.teacher().teacher_hidden_states(input_ids, documents, config_.train.sequence_chunk);
     input.teacher_lm_head = parts_.teacher().lm_head_weight();
   }
   return input;
@@ -348,6 +350,7 @@ models::ForwardOptions Trainer::training_options(const Batch& batch, const StepS
     options.operator_options.attn_tau = settings.attn_tau;
   }
   options.activation_checkpointing = config_.train.activation_checkpointing;
+  options.sequence_chunk = config_.train.sequence_chunk;
   if (batch.documents.defined()) options.documents = batch.documents.to(parts_.device);
   return options;
 }

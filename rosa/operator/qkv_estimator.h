@@ -37,6 +37,8 @@ class QkvEstimator {
   // the positions of the matches.
   virtual bool has_soft_output() const { return false; }
   virtual bool needs_positions() const { return false; }
+  // Whether its gradients are anything but 0.
+  virtual bool has_gradient() const { return true; }
   // Whether ProxyKernel::sdpa can compute it.
   virtual bool is_attention() const { return false; }
 

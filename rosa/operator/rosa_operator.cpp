@@ -67,19 +67,18 @@ bool wants_positions(const OperatorOptions& options) {
   return options.exact_value_gradient || options.estimator->needs_positions();
 }
 
-MatchRequest make_request(const OperatorInput& input, const OperatorOptions& options) {
-  const base::TraceSpan span("device", "pack and submit", {{"layer", options.layer}});
+MatchRequest make_request(const OperatorSymbols& symbols, const at::Tensor& mask, const OperatorOptions& options) {
   MatchRequest request;
-  request.query_symbols = pack_symbols(input.query);
-  request.key_symbols = pack_symbols(input.key);
-  request.value_symbols = pack_symbols(input.value);
-  request.mask = input.mask;
-  request.documents = input.documents;
+  request.query_symbols = symbols.query;
+  request.key_symbols = symbols.key;
+  request.value_symbols = symbols.value;
+  request.mask = mask;
+  request.documents = symbols.documents;
   request.want_positions = options.training && wants_positions(options);
   request.want_lengths = options.want_lengths;
   request.want_place_sums = options.candidates == Candidates::mean;
-  request.symbol_bits = input.query.size(3);
-  request.value_bits = input.value.size(3);
+  request.symbol_bits = symbols.query_bits;
+  request.value_bits = symbols.value_bits;
   request.layer = options.layer;
   apply_control(options, request);
   return request;
@@ -106,7 +105,16 @@ struct SavedCall : torch::CustomClassHolder {
   at::Tensor positions;  // where wanted
 };
 
+OperatorSymbols pack(const OperatorInput& input) {
+  return {pack_symbols(input.query), pack_symbols(input.key), pack_symbols(input.value),
+          input.query.size(3),       input.value.size(3),     input.documents};
+}
+
 }  // namespace
+
+bool has_logit_gradient(const OperatorOptions& options) {
+  return options.training && (options.estimator->has_gradient() || options.exact_value_gradient || options.alpha < 1);
+}
 
 // Forward: the second half of a call. Its input is given apart from the call, as autograd wants it.
 class RosaFunction : public torch::autograd::Function<RosaFunction> {
@@ -167,7 +175,18 @@ RosaCall::RosaCall(OperatorInput input, OperatorOptions options, HostExecutor& e
   check_options(input_, options_);
   if (recorded_ != nullptr && recorded_->defined()) return;
   const at::NoGradGuard no_grad;
-  ticket_ = executor_.submit(make_request(input_, options_));
+  const base::TraceSpan span("device", "pack and submit", {{"layer", options_.layer}});
+  ticket_ = executor_.submit(make_request(pack(input_), input_.mask, options_));
+}
+
+RosaCall::RosaCall(const OperatorSymbols& symbols, OperatorOptions options, HostExecutor& executor,
+                   HardResult* recorded)
+    : options_(options), executor_(executor), recorded_(recorded) {
+  require(!has_logit_gradient(options_), "rosa_operator: symbols alone have no gradient, but estimator ",
+          options_.estimator->name(), " is to give one in training");
+  if (recorded_ != nullptr && recorded_->defined()) return;
+  const base::TraceSpan span("device", "submit", {{"layer", options_.layer}});
+  ticket_ = executor_.submit(make_request(symbols, {}, options_));
 }
 
 HardResult RosaCall::wait() {
@@ -183,14 +202,18 @@ OperatorOutput RosaCall::finish() {
     return {outputs[0], outputs[1], std::exchange(lengths_, {})};
   }
   const at::NoGradGuard no_grad;
-  const HardResult hard = wait();
-  OperatorOutput output{hard_bits(hard, input_.value.size(3), bits_dtype(input_)), hard.matched, hard.lengths};
-  if (options_.control == OperatorControl::zeroed) {
-    output.bits.zero_();
-    output.matched = at::zeros_like(output.matched);
-    if (output.lengths.defined()) output.lengths = at::zeros_like(output.lengths);
+  const HardResult hard = finish_hard();
+  return {hard_bits(hard, input_.value.size(3), bits_dtype(input_)), hard.matched, hard.lengths};
+}
+
+HardResult RosaCall::finish_hard() {
+  const at::NoGradGuard no_grad;
+  HardResult hard = wait();
+  if (options_.control != OperatorControl::zeroed) return hard;
+  for (at::Tensor* part : {&hard.value_symbols, &hard.matched, &hard.lengths, &hard.place_sums}) {
+    if (part->defined()) *part = at::zeros_like(*part);
   }
-  return output;
+  return hard;
 }
 
 OperatorOutput rosa_operator(const OperatorInput& input, const OperatorOptions& options, HostExecutor& executor,

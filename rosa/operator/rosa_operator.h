@@ -66,6 +66,16 @@ struct OperatorInput {
   at::Tensor documents;  // undefined, or int64 [B,T]: number of the document, non-decreasing along T
 };
 
+// The same as packed symbols (symbols.h), for calls whose logits get no gradient: a byte where those are floats.
+struct OperatorSymbols {
+  at::Tensor query, key, value;  // [B,H,T], [B,G,T], [B,G,T]
+  int64_t query_bits = 0, value_bits = 0;
+  at::Tensor documents;  // undefined, or int64 [B,T]
+};
+
+// Whether a call with these options gives its logits a gradient.
+bool has_logit_gradient(const OperatorOptions& options);
+
 struct OperatorOutput {
   at::Tensor bits;     // [B,H,T,M] of the query's dtype (at least float32), a transposed view of a contiguous
                        // [B,T,H,M]; in training blended with alpha, in evaluation 0 or 1, or a mean of these
@@ -81,12 +91,18 @@ class RosaCall {
   // Packs the symbols, hands them to the automata and returns at once. Throws ArgumentError for shapes, dtypes and
   // options that don't fit, ConfigError for an estimator that can't do what is asked of it in training.
   RosaCall(OperatorInput input, OperatorOptions options, HostExecutor& executor, HardResult* recorded = nullptr);
+  // The same of packed symbols, which may be undefined where the result is recorded; for finish_hard(). Throws
+  // ArgumentError where the options have a gradient.
+  RosaCall(const OperatorSymbols& symbols, OperatorOptions options, HostExecutor& executor,
+           HardResult* recorded = nullptr);
 
   // Waits for the automata and returns the output, differentiable in training; to be called once, with the gradient
   // mode of the constructor. In training with alpha == 1 the forward is exactly the hard operator and the estimator
   // runs only in the backward; with alpha < 1 its soft output is made here, before the wait. Rethrows what a worker
   // threw.
   OperatorOutput finish();
+  // In its place: what the automata gave, as the control changes it; hard_bits() makes the bits of any part of it.
+  HardResult finish_hard();
 
  private:
   friend class RosaFunction;

@@ -118,8 +118,8 @@ struct Gradients {
   std::map<std::string, at::Tensor> by_name;
 };
 
-Gradients run_with(bool checkpointing, bool train_base, double alpha, bool exact_values, AdapterConfig config,
-                   const at::Tensor& documents) {
+Gradients run_with(ActivationCheckpointing checkpointing, bool train_base, double alpha, bool exact_values,
+                   AdapterConfig config, const at::Tensor& documents) {
   CausalModel model = CausalModel::random(tiny_config(), 5);
   config.exact_value_gradient = exact_values;
   AdapterSet adapters(config, model.config(), 6);
@@ -164,8 +164,13 @@ void expect_checkpointing_changes_nothing(const AdapterConfig& config) {
       for (const bool exact_values : {false, config.candidates == Candidates::latest}) {
         for (const at::Tensor& documents : {at::Tensor(), some_documents(2, 70)}) {
           SCOPED_TRACE(base::concat("base ", train_base, " alpha ", alpha, " exact values ", exact_values));
-          expect_equal_bits(run_with(false, train_base, alpha, exact_values, config, documents),
-                            run_with(true, train_base, alpha, exact_values, config, documents), train_base);
+          const Gradients plain =
+              run_with(ActivationCheckpointing::none, train_base, alpha, exact_values, config, documents);
+          for (const auto part :
+               {ActivationCheckpointing::full, ActivationCheckpointing::mlp, ActivationCheckpointing::attention}) {
+            SCOPED_TRACE(static_cast<int>(part));
+            expect_equal_bits(plain, run_with(part, train_base, alpha, exact_values, config, documents), train_base);
+          }
         }
       }
     }
@@ -195,7 +200,7 @@ TEST(CausalModel, CheckpointedLayersRunTheAutomataOnce) {
   options.adapters = &adapters;
   options.executor = &executor;
   options.operator_options.training = true;
-  options.activation_checkpointing = true;
+  options.activation_checkpointing = ActivationCheckpointing::full;
   const at::Tensor hidden = model.hidden_states(random_ids(2, 70, model.config().vocab_size), options);
   const int after_forward = pieces;
   EXPECT_GT(after_forward, 0);

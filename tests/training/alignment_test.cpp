@@ -140,7 +140,7 @@ TEST_F(AlignmentTest, PaddingDoesNotCount) {
   const at::Tensor input_ids = objects.training_data->batch(0, 0, 2).input_ids;
   const auto loss_of = [&](const at::Tensor& padding, double count) {
     Alignment alignment(config, parts.model, parts.teacher());
-    alignment.run_teacher(input_ids, {});
+    alignment.run_teacher(input_ids, {}, 0);
     models::ForwardOptions options = student_options(config, parts.model, parts.adapters, parts.executor);
     alignment.watch(options);
     parts.model.hidden_states(input_ids, options);
@@ -180,7 +180,7 @@ TEST_F(AlignmentTest, StoppedRecomputedOrOnMoreRanksTheBitsAreTheSame) {
   train_on_two_ranks(config("two"), two);
   EXPECT_EQ(two.losses, whole.losses);
   RunConfig recomputed = config("checkpointed");
-  recomputed.train.activation_checkpointing = true;
+  recomputed.train.activation_checkpointing = models::ActivationCheckpointing::full;
   ASSERT_EQ(train(recomputed, checkpointed), RunOutcome::finished);
   EXPECT_EQ(checkpointed.losses, whole.losses);
 }
@@ -195,9 +195,9 @@ TEST_F(AlignmentTest, WhatDoesNotFitIsRefused) {
   config = this->config();
   config.loss.alignment_of = AlignmentOf::attention;
   EXPECT_EQ(problems_of(config), "");
-  config.train.activation_checkpointing = true;
-  EXPECT_THAT(problems_of(config), HasSubstr("take hidden, or no checkpointing"));
-  config.train.activation_checkpointing = false;
+  config.train.activation_checkpointing = models::ActivationCheckpointing::full;
+  EXPECT_THAT(problems_of(config), HasSubstr("take hidden, or no full checkpointing"));
+  config.train.activation_checkpointing = models::ActivationCheckpointing::none;
   config.adapter.place = models::AdapterPlace::mlp;
   EXPECT_THAT(problems_of(config), HasSubstr("take hidden"));
   // Layers in which nothing is trained.

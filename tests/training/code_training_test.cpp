@@ -102,7 +102,7 @@ TEST_F(CodeTrainingTest, StoppedRecomputedOrOnMoreRanksTheBitsAreTheSame) {
   train_on_two_ranks(with_all("two"), two);
   EXPECT_EQ(two.losses, whole.losses);
   RunConfig checkpointed = with_all("checkpointed");
-  checkpointed.train.activation_checkpointing = true;
+  checkpointed.train.activation_checkpointing = models::ActivationCheckpointing::full;
   ASSERT_EQ(train(checkpointed, recomputed), RunOutcome::finished);
   EXPECT_EQ(recomputed.losses, whole.losses);
   // The dropout has its part in this, and so has its unit.

@@ -78,7 +78,7 @@ TEST_F(Lora, StoppedOrOnMoreRanksOrRecomputedTheBitsAreTheSame) {
   ASSERT_EQ(train(config("parts"), parts), RunOutcome::finished);
   train_on_two_ranks(config("two"), two);
   RunConfig again = config("recomputed");
-  again.train.activation_checkpointing = true;
+  again.train.activation_checkpointing = models::ActivationCheckpointing::full;
   ASSERT_EQ(train(again, recomputed), RunOutcome::finished);
   const base::StateDict expected = pairs_of(whole);
   ASSERT_EQ(expected.tensors.size(), 8U);

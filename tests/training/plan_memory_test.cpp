@@ -68,7 +68,7 @@ TEST(PlanMemory, AStepOfTheDemosModel) {
   EXPECT_NEAR(longer.ratio(), 1.0, kTolerance) << longer.planned;
   config.train.micro_batches = 4;
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << "sums of micro-batches";
-  config.train.activation_checkpointing = true;
+  config.train.activation_checkpointing = models::ActivationCheckpointing::full;
   const Peaks checkpointed = peaks_of(config);
   EXPECT_NEAR(checkpointed.ratio(), 1.0, kTolerance);
   EXPECT_LT(checkpointed.counted, longer.counted);
@@ -87,11 +87,39 @@ TEST(PlanMemory, AlignedLayers) {
   EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance);
 }
 
+TEST(PlanMemory, PartsOfLayersRunAgain) {
+  RunConfig config = demo_config();
+  config.train.micro_batch_sequences = 4;
+  config.loss.chunk_tokens = 64;
+  const double plain = peaks_of(config).counted;
+  for (const auto part : {models::ActivationCheckpointing::mlp, models::ActivationCheckpointing::attention}) {
+    config.train.activation_checkpointing = part;
+    const Peaks peaks = peaks_of(config);
+    EXPECT_NEAR(peaks.ratio(), 1.0, 0.1) << static_cast<int>(part);
+    EXPECT_LT(peaks.counted, plain);
+  }
+}
+
+// What comes and goes between pieces is not counted one by one.
+TEST(PlanMemory, SequencesInPieces) {
+  RunConfig config = demo_config();
+  config.data.sequence_length = 2000;
+  config.loss.chunk_tokens = 64;
+  config.train.sequence_chunk = 100;
+  for (const char* estimator : {"sufa", "none"}) {
+    config.adapter.estimator = estimator;
+    for (const auto part : {models::ActivationCheckpointing::none, models::ActivationCheckpointing::full}) {
+      config.train.activation_checkpointing = part;
+      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, 0.2) << estimator << " " << static_cast<int>(part);
+    }
+  }
+}
+
 TEST(PlanMemory, Estimators) {
   RunConfig config = demo_config();
   config.train.micro_batch_sequences = 4;
   config.loss.chunk_tokens = 64;
-  config.train.activation_checkpointing = true;
+  config.train.activation_checkpointing = models::ActivationCheckpointing::full;
   for (const char* estimator : {"sufa", "bit_flip", "local_counterfactual", "none"}) {
     config.adapter.estimator = estimator;
     EXPECT_NEAR(peaks_of(config).ratio(), 1.0, kTolerance) << estimator;

@@ -91,7 +91,7 @@ TEST_P(QkvEstimatorRuns, ATinyStudentTrains) {
   }
 
   RunConfig config = config_with(GetParam(), folder_ / "two");
-  config.train.activation_checkpointing = true;
+  config.train.activation_checkpointing = models::ActivationCheckpointing::full;
   const Recorder shared = train(config, 2);
   EXPECT_EQ(shared.losses, recorder.losses) << "on two ranks, with layers computed again in the backward";
 }

@@ -188,7 +188,7 @@ TEST_F(RunTest, ActivationCheckpointingChangesNoBit) {
   config.train.num_steps = 3;
   train(config, without);
   config.run.folder = (folder_ / "with").string();
-  config.train.activation_checkpointing = true;
+  config.train.activation_checkpointing = models::ActivationCheckpointing::full;
   train(config, with);
   EXPECT_EQ(with.losses, without.losses);
   EXPECT_EQ(adapter_bytes(with), adapter_bytes(without));

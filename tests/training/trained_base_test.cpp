@@ -140,7 +140,7 @@ TEST_F(TrainedBase, PatternsAreCheckedAndActivationsRecomputed) {
   Recorder kept, recomputed;
   ASSERT_EQ(train(this->config("kept"), kept), RunOutcome::finished);
   config = this->config("recomputed");
-  config.train.activation_checkpointing = true;
+  config.train.activation_checkpointing = models::ActivationCheckpointing::full;
   ASSERT_EQ(train(config, recomputed), RunOutcome::finished);
   EXPECT_EQ(kept.losses, recomputed.losses);
 }

@@ -35,8 +35,8 @@ class Planner {
     for (size_t i = 0; i < input_.flow.layers.size(); ++i) {
       const LayerFlow& layer = input_.flow.layers[i];
       look_through(input_.layer_windows.empty() ? input_.sliding_window : input_.layer_windows.at(i));
-      if (windows.insert(window_).second) bytes.kept += mask();
-      bytes.kept += input_.checkpointing ? kept_by_checkpoint(layer) : kept_by_layer(layer);
+      if (windows.insert(window_).second && is_whole()) bytes.kept += mask();
+      bytes.kept += is_full() ? kept_by_checkpoint(layer) : kept_besides_parts(layer);
     }
     bytes.kept += aligned * kFloat;
     bytes.backward = std::max(backward_of_norm(), backward_of_last_layer());
@@ -44,6 +44,11 @@ class Planner {
   }
 
  private:
+  bool is_full() const { return input_.checkpointing == models::ActivationCheckpointing::full; }
+  bool in_pieces() const { return input_.sequence_chunk > 0; }
+  // Whether the attention of a layer with this window sees whole sequences.
+  bool is_whole() const { return !in_pieces() || window_ == 0 || sinks() > 0; }
+
   int64_t tokens(int64_t bytes_of_token) const { return num_tokens_ * bytes_of_token; }
 
   // Tokens with those that fill the last block of a sequence.
@@ -65,6 +70,7 @@ class Planner {
 
   // Rotary tables.
   int64_t tables() const {
+    if (in_pieces()) return 0;  // made of each piece
     const int64_t rows = input_.has_documents ? num_tokens_ : input_.length;
     return 2 * rows * model_.head_dim * element_;
   }
@@ -194,6 +200,53 @@ class Planner {
     return bytes;
   }
 
+  // What a layer keeps where not all of it is run again.
+  int64_t kept_besides_parts(const LayerFlow& layer) const {
+    using models::ActivationCheckpointing;
+    if (in_pieces()) return kept_in_pieces(layer);
+    const int64_t of_hidden = tokens(model_.hidden_size * element_);
+    int64_t bytes = kept_by_layer(layer);
+    // In their place, each part's input; the norm's is the same tensor.
+    if (input_.checkpointing == ActivationCheckpointing::mlp && layer.gate.output()) {
+      bytes += of_hidden - kept_by_mlp(layer);
+    }
+    if (input_.checkpointing == ActivationCheckpointing::attention && layer.o_proj.output()) {
+      bytes += of_hidden - kept_by_attention(layer) - kept_before_o_proj(layer);
+    }
+    return bytes;
+  }
+
+  // The inputs of the parts that are computed in pieces, and what is whole between them: the operator, and attention
+  // that sees whole sequences.
+  int64_t kept_in_pieces(const LayerFlow& layer) const {
+    const int64_t of_hidden = tokens(model_.hidden_size * element_);
+    const bool joins = layer.has_adapter && input_.adapter->place == models::AdapterPlace::attention;
+    int64_t bytes = 0;
+    if (layer.middle || layer.gate.output() || layer.down.output()) bytes += of_hidden;  // of attention and MLP
+    if (joins && (layer.gate.output() || layer.down.output())) bytes += of_hidden;       // the MLP's own
+    if (layer.has_adapter && layer.adapter_o.output()) {
+      bytes += of_hidden;
+      if (layer.has_logit_gradient() && input_.adapter->estimator != "none") {
+        if (!joins) bytes += of_hidden;
+        bytes += tokens((logits_width() + output_width()) * kFloat + input_.adapter->num_heads);
+        if (wants_positions()) bytes += tokens(input_.adapter->num_heads * static_cast<int64_t>(sizeof(int32_t)));
+      } else {
+        bytes += hard_result();
+      }
+    }
+    return is_whole() ? bytes + kept_by_attention(layer) : bytes;
+  }
+
+  // What autograd keeps of a layer for one piece with its halo, at the fullest.
+  int64_t kept_by_piece(const LayerFlow& layer) const {
+    ActivationInput of_piece = input_;
+    of_piece.length = std::min(input_.length, input_.sequence_chunk + window_);
+    of_piece.sequence_chunk = 0;
+    Planner planner(of_piece);
+    planner.look_through(window_);
+    return planner.kept_by_layer(layer) + planner.mask() + planner.tables();
+  }
+
   // The layer's input, and the record of its automata.
   int64_t kept_by_checkpoint(const LayerFlow& layer) const {
     if (!layer.output) return 0;
@@ -214,10 +267,24 @@ class Planner {
         layer.has_adapter ? of_hidden + estimator(layer) - kept_by_mlp(layer) - kept_by_adapter_output(layer) : 0;
     // The gradient of the layer's output comes, its value and the loss's gradient go.
     const int64_t own = std::max(mlp, adapter) - of_hidden - tokens(kFloat);
-    if (!input_.checkpointing) return own;
+    if (in_pieces()) {
+      // The gradients of a part's input and output, beside one piece; or the estimator, which sees whole rows.
+      const int64_t piece = kept_by_piece(layer) + own_of_piece();
+      const int64_t whole = layer.has_adapter ? estimator(layer) : 0;
+      return of_hidden + std::max(piece, whole) + (is_full() ? kept_in_pieces(layer) : 0);
+    }
+    if (input_.checkpointing == models::ActivationCheckpointing::mlp) {
+      return std::max(mlp + kept_by_mlp(layer), adapter + kept_by_mlp(layer)) - of_hidden - tokens(kFloat);
+    }
+    if (!is_full()) return own;
     // Run again. Its input and the automata's record are there already, its output is there too.
     const int64_t shared = layer.has_adapter && input_.adapter->no_match_embedding ? input_.adapter->num_heads : 0;
     return own + kept_by_layer(layer) + (layer.normed ? 0 : of_hidden) - tokens(shared);
+  }
+
+  // While the MLP's product of a piece is taken apart.
+  int64_t own_of_piece() const {
+    return input_.sequences * std::min(input_.length, input_.sequence_chunk) * 3 * model_.intermediate_size * element_;
   }
 
   // The gradient of the bits, and what the estimator makes of it.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "models/adapter.h"
+#include "models/causal_model.h"
 #include "models/model_config.h"
 #include "training/plan/gradient_flow.h"
 
@@ -22,12 +23,13 @@ struct ActivationInput {
   bool has_documents = false;  // packed token files
   bool has_teacher = false;
   int64_t teacher_state_bytes = 0;  // of a token's hidden state in a teacher of its own; 0: as the student's
-  bool checkpointing = false;
+  models::ActivationCheckpointing checkpointing = models::ActivationCheckpointing::none;
   int64_t element_bytes = 4;  // of the compute dtype
   int64_t lora_rank = 0;      // of the pairs that `flow` knows
   int64_t chunk_tokens = 0;
   bool has_logits = true;          // else there is no loss on what the model gives
   int64_t num_aligned_layers = 0;  // of the alignment loss
+  int64_t sequence_chunk = 0;      // ForwardOptions::sequence_chunk
 };
 
 struct ActivationBytes {

@@ -54,9 +54,14 @@ class MemoryPlanner {
   }
 
  private:
+  bool is_run_again() const {
+    return config_.train.activation_checkpointing != models::ActivationCheckpointing::none ||
+           config_.train.sequence_chunk > 0;
+  }
+
   int64_t holes(int64_t activations) const {
     if (input_.on_gpu) return 0;
-    const double share = config_.train.activation_checkpointing ? kHolesOfCheckpointing : kHoles;
+    const double share = is_run_again() ? kHolesOfCheckpointing : kHoles;
     return static_cast<int64_t>(share * static_cast<double>(activations));
   }
 
@@ -190,7 +195,8 @@ class MemoryPlanner {
          .chunk_tokens =
              config_.loss.tokens_at_once(input_.model.vocab_size, config_.model.compute_dtype == "bfloat16" ? 2 : 4),
          .has_logits = config_.loss.output > 0,
-         .num_aligned_layers = num_aligned});
+         .num_aligned_layers = num_aligned,
+         .sequence_chunk = config_.train.sequence_chunk});
   }
 
   int64_t num_aligned_layers() const {

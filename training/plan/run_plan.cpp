@@ -109,7 +109,8 @@ RunPlan plan_run(const PlanInput& input) {
   return plan;
 }
 
-int64_t largest_micro_batch(const PlanInput& input, bool checkpointing, bool sharded_optimizer, int64_t memory_bytes) {
+int64_t largest_micro_batch(const PlanInput& input, models::ActivationCheckpointing checkpointing,
+                            bool sharded_optimizer, int64_t memory_bytes) {
   RunConfig config = input.config;
   config.train.activation_checkpointing = checkpointing;
   config.parallel.sharded_optimizer = sharded_optimizer;

@@ -42,6 +42,7 @@ RunPlan plan_run(const PlanInput& input);
 
 // The most sequences of a micro-batch (train.micro_batch_sequences) with which the plan's peak stays within
 // `memory_bytes` a rank, with or without checkpointing and a sharded optimiser; 0 where one is too many.
-int64_t largest_micro_batch(const PlanInput& input, bool checkpointing, bool sharded_optimizer, int64_t memory_bytes);
+int64_t largest_micro_batch(const PlanInput& input, models::ActivationCheckpointing checkpointing,
+                            bool sharded_optimizer, int64_t memory_bytes);
 
 }  // namespace rosa::training

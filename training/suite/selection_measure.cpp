@@ -49,7 +49,7 @@ SelectionMeasure::SelectionMeasure(const RunConfig& config, const RunParts& part
     texts->ids = batch.input_ids.to(parts.device);
     if (batch.documents.defined()) texts->documents = batch.documents.to(parts.device);
     const at::Tensor counted = counted_tokens(batch);
-    const at::Tensor hidden = teacher.teacher_hidden_states(texts->ids, texts->documents);
+    const at::Tensor hidden = teacher.teacher_hidden_states(texts->ids, texts->documents, config.train.sequence_chunk);
     for (int64_t row = 0; row < hidden.size(0); ++row) {
       texts->before.push_back(counted[row].nonzero().squeeze(1).sub(1).to(parts.device));
       texts->teacher.push_back(hidden[row].index_select(0, texts->before.back()));

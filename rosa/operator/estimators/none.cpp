@@ -8,6 +8,7 @@ class NoEstimator final : public QkvEstimator {
  public:
   const char* name() const override { return "none"; }
   const char* summary() const override { return "no gradient at all, as a control"; }
+  bool has_gradient() const override { return false; }
 
   std::array<at::Tensor, 3> gradients(const GradientCall& call) const override {
     const at::Tensor* const logits[] = {&call.input.query, &call.input.key, &call.input.value};
