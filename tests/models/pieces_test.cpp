@@ -139,7 +139,12 @@ std::map<std::string, at::Tensor> run_case(const Case& given, int64_t sequence_c
   return result;
 }
 
-// In pieces of several sizes, against the whole; 1e-6 of each gradient's norm, as sums are made in another order.
+// Of a gradient's norm. What the model gives agrees to 1e-6; its gradients are not that well determined in float32.
+// With every base weight moved by half a unit in the last place, those of the whole move by 1.0e-6 at the median
+// and 4.1e-6 at most over the cases here; in pieces they differ by 7.6e-7 and 3.5e-6.
+constexpr double kGradientTolerance = 5e-6;
+
+// In pieces of several sizes, against the whole.
 void expect_same_in_pieces(const Case& given) {
   SCOPED_TRACE(given.name);
   Case whole_case = given;
@@ -157,7 +162,8 @@ void expect_same_in_pieces(const Case& given) {
         EXPECT_TRUE(!there.defined() || there.abs().max().item<double>() == 0) << what;
         continue;
       }
-      EXPECT_LE((tensor - other).norm().item<double>(), 1e-6 * tensor.norm().item<double>()) << what;
+      const double tolerance = name == "hidden" ? 1e-6 : kGradientTolerance;
+      EXPECT_LE((tensor - other).norm().item<double>(), tolerance * tensor.norm().item<double>()) << what;
     }
   }
 }
