@@ -22,10 +22,14 @@ constexpr int kNumSlots = 16;
 
 constexpr size_t kNameWords = sizeof(Activity::collective) / sizeof(uint64_t);
 
+// Characters, and zeros after them.
+using Name = std::array<std::atomic<uint64_t>, kNameWords>;
+
 struct Slot {
   std::atomic<bool> taken, of_training_thread;
   std::atomic<int64_t> sequence_number;
-  std::array<std::atomic<uint64_t>, kNameWords> name;  // characters; the first is zero where there is no collective
+  Name name;  // the first word is zero where there is no collective
+  Name group;
 };
 
 // Zero at the start; may lie in memory that other processes read.
@@ -51,10 +55,18 @@ void enter(Phase phase) {
 
 int64_t current_step() { return record->num_steps_begun.load(std::memory_order_relaxed) - 1; }
 
-void write_name(Slot& slot, const char* name) {
+void write_name(Name& to, const char* name) {
   std::array<uint64_t, kNameWords> words{};
   std::strncpy(reinterpret_cast<char*>(words.data()), name, sizeof(words) - 1);
-  for (size_t word = 0; word < kNameWords; ++word) slot.name[word].store(words[word], std::memory_order_relaxed);
+  for (size_t word = 0; word < kNameWords; ++word) to[word].store(words[word], std::memory_order_relaxed);
+}
+
+// Whether there is a name.
+bool read_name(const Name& from, char* name) {
+  std::array<uint64_t, kNameWords> words{};
+  for (size_t word = 0; word < kNameWords; ++word) words[word] = from[word].load(std::memory_order_relaxed);
+  std::memcpy(name, words.data(), sizeof(words) - 1);
+  return words[0] != 0;
 }
 
 Activity read(const Record& from) {
@@ -64,16 +76,16 @@ Activity read(const Record& from) {
   activity.progress = from.progress.load(std::memory_order_relaxed);
   bool found = false;
   for (const Slot& slot : from.slots) {
-    std::array<uint64_t, kNameWords> words{};
-    for (size_t word = 0; word < kNameWords; ++word) words[word] = slot.name[word].load(std::memory_order_relaxed);
-    if (words[0] == 0) continue;
+    char name[sizeof(activity.collective)] = {};
+    if (!read_name(slot.name, name)) continue;
     const bool of_training_thread = slot.of_training_thread.load(std::memory_order_relaxed);
     // While it reduces or saves, the training thread waits for whichever thread is in the collective.
     activity.waits =
         activity.waits || of_training_thread || activity.phase == Phase::reduce || activity.phase == Phase::saving;
     if (found && !of_training_thread) continue;
     found = true;
-    std::memcpy(activity.collective, words.data(), sizeof(activity.collective) - 1);
+    std::memcpy(activity.collective, name, sizeof(name));
+    read_name(slot.group, activity.group);
     activity.sequence_number = slot.sequence_number.load(std::memory_order_relaxed);
   }
   return activity;
@@ -163,7 +175,9 @@ std::string describe(const Activity& activity) {
   const std::string collective = activity.collective[0] == '\0' ? std::string("in no collective")
                                                                 : concat("in collective ", activity.collective,
                                                                          " number ", activity.sequence_number);
-  return concat(step, ", phase ", name_of(activity.phase), ", ", collective);
+  const std::string group =
+      activity.collective[0] == '\0' || activity.group[0] == '\0' ? "" : concat(" of group ", activity.group);
+  return concat(step, ", phase ", name_of(activity.phase), ", ", collective, group);
 }
 
 void note_beat() { record->num_beats.fetch_add(1, std::memory_order_relaxed); }
@@ -201,7 +215,7 @@ PhaseScope::PhaseScope(Phase phase)
 
 PhaseScope::~PhaseScope() { enter(before_); }
 
-CollectiveScope::CollectiveScope(const char* name, int64_t sequence_number) : slot_(-1) {
+CollectiveScope::CollectiveScope(const char* name, int64_t sequence_number, const char* group) : slot_(-1) {
   note_progress();
   for (int index = 0; index < kNumSlots; ++index) {
     Slot& slot = record->slots[static_cast<size_t>(index)];
@@ -209,7 +223,8 @@ CollectiveScope::CollectiveScope(const char* name, int64_t sequence_number) : sl
     slot_ = index;
     slot.sequence_number.store(sequence_number, std::memory_order_relaxed);
     slot.of_training_thread.store(is_training_thread, std::memory_order_relaxed);
-    write_name(slot, name);
+    write_name(slot.group, group);
+    write_name(slot.name, name);
     return;
   }
 }

@@ -38,11 +38,12 @@ struct Activity {
   int64_t sequence_number = 0;  // of that collective in its communicator
   bool waits = false;           // the training thread does nothing but wait for other ranks
   int64_t progress = 0;         // grows with every phase, collective and note_progress()
+  char group[24] = {};          // of ranks that the collective is of, as far as the name fits; empty: all
 };
 
 Activity current_activity();
 
-// "step 3, phase backward, in collective all_reduce 17"
+// "step 3, phase backward, in collective all_reduce number 17", then " of group node 0" where it is not of all ranks
 std::string describe(const Activity& activity);
 
 // The record lies in memory of its own, which other processes of this host can map as /proc/PID/fd/DESCRIPTOR; so what
@@ -100,7 +101,8 @@ class PhaseScope {
 // The calling thread is in a collective (or waits for one that was started) from construction to destruction.
 class CollectiveScope {
  public:
-  CollectiveScope(const char* name, int64_t sequence_number);
+  // `group`: of ranks; empty: all.
+  CollectiveScope(const char* name, int64_t sequence_number, const char* group = "");
   ~CollectiveScope();
   CollectiveScope(const CollectiveScope&) = delete;
   CollectiveScope& operator=(const CollectiveScope&) = delete;

@@ -5,7 +5,6 @@
 #include <map>
 
 #include "base/error.h"
-#include "parallel/work.h"
 
 namespace rosa::parallel {
 namespace {
@@ -37,15 +36,15 @@ std::string describe_head(const Encoded& call) {
 }
 
 // The first pair of ranks of which one sends what the other does not expect.
-std::string find_unequal_pair(const std::vector<Encoded>& calls) {
+std::string find_unequal_pair(const std::vector<Encoded>& calls, const RankGroup& group) {
   const size_t num_ranks = calls.size();
   for (size_t from = 0; from < num_ranks; ++from) {
     for (size_t to = 0; to < num_ranks; ++to) {
       const int64_t sent = calls[from][kHeadLength + to];
       const int64_t expected = calls[to][kHeadLength + num_ranks + from];
       if (sent != expected) {
-        return concat("in ", describe_head(calls[from]), ", rank ", from, " sends ", sent, " elements to rank ", to,
-                      ", which expects ", expected);
+        return concat("in ", describe_head(calls[from]), ", rank ", group.world_rank(static_cast<int>(from)), " sends ",
+                      sent, " elements to rank ", group.world_rank(static_cast<int>(to)), ", which expects ", expected);
       }
     }
   }
@@ -88,19 +87,19 @@ std::vector<int64_t> encode(const CollectiveCall& call, int64_t sequence_number,
   return numbers;
 }
 
-std::string find_difference(const std::vector<std::vector<int64_t>>& calls) {
+std::string find_difference(const std::vector<std::vector<int64_t>>& calls, const RankGroup& group) {
   std::map<Encoded, std::vector<int>> ranks_of;
   for (size_t rank = 0; rank < calls.size(); ++rank) ranks_of[head_of(calls[rank])].push_back(static_cast<int>(rank));
-  if (ranks_of.size() == 1) return find_unequal_pair(calls);
+  if (ranks_of.size() == 1) return find_unequal_pair(calls, group);
   const auto common = std::max_element(ranks_of.begin(), ranks_of.end(), [](const auto& left, const auto& right) {
     if (left.second.size() != right.second.size()) return left.second.size() < right.second.size();
     return left.second.front() > right.second.front();
   });
   std::string text;
   for (const auto& [head, ranks] : ranks_of) {
-    if (head != common->first) text += concat(ranks_text(ranks), " called ", describe_head(head), ", ");
+    if (head != common->first) text += concat(group.ranks_text(ranks), " called ", describe_head(head), ", ");
   }
-  return concat(text, "but ", ranks_text(common->second), " called ", describe_head(common->first));
+  return concat(text, "but ", group.ranks_text(common->second), " called ", describe_head(common->first));
 }
 
 }  // namespace rosa::parallel

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "parallel/work.h"
+
 namespace rosa::parallel {
 
 enum class Reduction { sum, max, min };
@@ -37,6 +39,7 @@ std::vector<int64_t> encode(const CollectiveCall& call, int64_t sequence_number,
 
 // Compares the encoded calls of all ranks, in rank order. Empty where they belong together, else what differs: the
 // ranks in the minority (or, in a tie, those that differ from rank 0) and their calls, or the pair whose counts differ.
-std::string find_difference(const std::vector<std::vector<int64_t>>& calls);
+// `group` tells the ranks' numbers in the job.
+std::string find_difference(const std::vector<std::vector<int64_t>>& calls, const RankGroup& group = {});
 
 }  // namespace rosa::parallel

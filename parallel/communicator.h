@@ -28,6 +28,7 @@ struct RankPlace {
   int world_size = 1;
   int local_rank = 0;  // among the ranks that share this host's memory
   int local_size = 1;
+  int local_leader = 0;  // the lowest rank of the group on this host
 };
 
 // All ranks of a group call the same collectives in the same order. A call may wait for the other ranks, unless its
@@ -50,6 +51,11 @@ class Communicator {
   int world_size() const { return place_.world_size; }
   int local_rank() const { return place_.local_rank; }
   int local_size() const { return place_.local_size; }
+  int local_leader() const { return place_.local_leader; }
+  // The ranks of the job that this is a communicator of.
+  const RankGroup& group() const { return *group_; }
+  // "rank 1 of 4", or "rank 3 (1 of 2 in group node 1)", for messages.
+  std::string who() const;
   // "one rank", "threads", "MPI", "NCCL".
   virtual std::string backend_name() const = 0;
   // Where tensors lie that this communicator carries without a detour: a GPU with NCCL, else the CPU.
@@ -61,6 +67,13 @@ class Communicator {
   // ranks launch them in another order). It must not outlive what this one was made from. Collective: every rank calls
   // it.
   std::unique_ptr<Communicator> duplicate();
+
+  // Returns a communicator over those ranks that pass the same color, as duplicate() does over all. Ranks are counted
+  // by key, ranks of one key as they are here. `name` is the group's in messages and for the watchdog, which also give
+  // the ranks' numbers in the job: the same on all ranks of a color, another one for each color. A group does not wait
+  // for the others. Throws ArgumentError, on every rank, for names that are none such, and for a negative color.
+  // Collective: every rank calls it.
+  std::unique_ptr<Communicator> split(int color, int key, const std::string& name);
 
   // Reduces the tensors of all ranks in place; every rank gets the same bits. Collective: every rank calls it.
   // The order of a floating-point sum is the backend's (see GradientReducer for a fixed one).
@@ -117,12 +130,12 @@ class Communicator {
   // stream of the calling thread holds. Null where collectives of tensors run on the host. Throws CommunicationError.
   virtual std::shared_ptr<c10::Event> mark_time(bool /*behind_current*/) { return nullptr; }
 
-  // Ends every rank of the group with `exit_code`, after writing the message to stderr (threads: makes the
+  // Ends every rank of the job with `exit_code`, after writing the message to stderr (threads: makes the
   // collectives of all ranks throw, and throws). Not collective: one rank calls it, in trouble, on any thread.
   [[noreturn]] virtual void abort(int exit_code, const std::string& message) = 0;
 
  protected:
-  explicit Communicator(const RankPlace& place);
+  Communicator(const RankPlace& place, std::shared_ptr<const RankGroup> group);
 
   // What a backend implements. Arguments are checked, detached from autograd and hold at least one element in total; in
   // all_gather and all_to_all single tensors may be empty. With async false the caller goes straight to wait(), so the
@@ -136,14 +149,15 @@ class Communicator {
   virtual std::unique_ptr<Work> start_all_to_all(const std::vector<at::Tensor>& sends,
                                                  const std::vector<at::Tensor>& receives, bool async) = 0;
   virtual std::unique_ptr<Work> start_barrier() = 0;
-  // The communicator that duplicate() returns. Collective: every rank calls it.
-  virtual std::unique_ptr<Communicator> make_duplicate() = 0;
+  // A communicator of a channel of its own over `members`, ranks of this one in their new order, of which this rank is
+  // one; `group` says how messages name them. Collective: every rank calls it, ranks of other groups with theirs.
+  virtual std::unique_ptr<Communicator> make_group(const std::shared_ptr<const RankGroup>& group,
+                                                   const std::vector<int>& members) = 0;
   // Whether the backend can work on tensors of this device; a message for the ArgumentError if not.
   virtual bool serves(const at::Device& device) const { return device.is_cpu(); }
 
-  const RankPlace& place() const { return place_; }
-  // "rank 1 of 4", for messages.
-  std::string who() const;
+  // The place of this rank among `members`.
+  int index_in(const std::vector<int>& members) const;
 
  private:
   // argument_checks.cpp
@@ -157,6 +171,8 @@ class Communicator {
   // and tells its Work what it is.
   std::unique_ptr<Work> run(const CollectiveCall& call, const std::function<std::unique_ptr<Work>()>& start);
   void compare_call(const CollectiveCall& call);
+  std::unique_ptr<Communicator> over(const char* operation, const std::shared_ptr<const RankGroup>& group,
+                                     const std::vector<int>& members);
 
   // collectives/*.cpp; async false: the Work is complete on return, or wait() completes it.
   std::unique_ptr<Work> all_reduce_impl(const at::Tensor& tensor, Reduction reduction, bool async);
@@ -168,6 +184,7 @@ class Communicator {
                                         bool async);
 
   const RankPlace place_;
+  const std::shared_ptr<const RankGroup> group_;
   bool debug_mode_ = false;
   double timeout_seconds_ = 1800;
   std::atomic<int64_t> sequence_number_ = 0;

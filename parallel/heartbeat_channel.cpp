@@ -172,6 +172,7 @@ std::optional<HeartbeatMessage> HeartbeatChannel::receive() {
     if (count != sizeof(message) || message.job != job_ || message.rank < 0 || message.rank >= world_size()) continue;
     if (message.about < 0 || message.about >= world_size()) continue;
     message.activity.collective[sizeof(message.activity.collective) - 1] = '\0';
+    message.activity.group[sizeof(message.activity.group) - 1] = '\0';
     const std::lock_guard lock(mutex_);
     answered_[static_cast<size_t>(message.rank)] = Address{from.sin_addr.s_addr, from.sin_port};
     return message;

@@ -100,18 +100,36 @@ class MpiWork final : public Work {
   std::vector<Request> requests_;
 };
 
-// A channel of its own over the ranks of `comm`, whose errors come back as codes. Collective: every rank calls it.
-MPI_Comm duplicate_channel(MPI_Comm comm, const std::string& place) {
+// A channel of its own over the ranks of `comm` that pass the same color, ordered by key; its errors come back as
+// codes. Collective: every rank calls it.
+MPI_Comm split_channel(MPI_Comm comm, int color, int key, const std::string& place) {
   MPI_Comm copy = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_dup(comm, &copy), "MPI_Comm_dup", place);
+  check_mpi(MPI_Comm_split(comm, color, key, &copy), "MPI_Comm_split", place);
   check_mpi(MPI_Comm_set_errhandler(copy, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler", place);
   return copy;
 }
 
+// Collective: every rank calls it.
+RankPlace find_place(MPI_Comm comm) {
+  RankPlace place;
+  check_mpi(MPI_Comm_rank(comm, &place.rank), "MPI_Comm_rank", "this process");
+  check_mpi(MPI_Comm_size(comm, &place.world_size), "MPI_Comm_size", "this process");
+  const std::string who = concat("rank ", place.rank, " of ", place.world_size);
+  MPI_Comm local = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, place.rank, MPI_INFO_NULL, &local), "MPI_Comm_split_type",
+            who);
+  check_mpi(MPI_Comm_rank(local, &place.local_rank), "MPI_Comm_rank", who);
+  check_mpi(MPI_Comm_size(local, &place.local_size), "MPI_Comm_size", who);
+  place.local_leader = place.rank;
+  check_mpi(MPI_Bcast(&place.local_leader, 1, MPI_INT, 0, local), "MPI_Bcast", who);
+  check_mpi(MPI_Comm_free(&local), "MPI_Comm_free", who);
+  return place;
+}
+
 class MpiCommunicator final : public Communicator {
  public:
-  MpiCommunicator(MPI_Comm comm, const RankPlace& place, int64_t max_message_bytes)
-      : Communicator(place),
+  MpiCommunicator(MPI_Comm comm, std::shared_ptr<const RankGroup> group, int64_t max_message_bytes)
+      : Communicator(find_place(comm), std::move(group)),
         comm_(comm),
         max_message_bytes_(max_message_bytes),
         exceptions_at_start_(std::uncaught_exceptions()) {}
@@ -127,7 +145,7 @@ class MpiCommunicator final : public Communicator {
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
     std::fprintf(stderr, "%s\n", base::printable(message).c_str());
     std::fflush(nullptr);
-    MPI_Abort(comm_, exit_code);
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }
 
@@ -204,8 +222,10 @@ class MpiCommunicator final : public Communicator {
     return work;
   }
 
-  std::unique_ptr<Communicator> make_duplicate() override {
-    return std::make_unique<MpiCommunicator>(duplicate_channel(comm_, who()), place(), max_message_bytes_);
+  std::unique_ptr<Communicator> make_group(const std::shared_ptr<const RankGroup>& group,
+                                           const std::vector<int>& members) override {
+    const MPI_Comm comm = split_channel(comm_, members.front(), index_in(members), who());
+    return std::make_unique<MpiCommunicator>(comm, group, max_message_bytes_);
   }
 
  private:
@@ -254,20 +274,6 @@ class MpiCommunicator final : public Communicator {
   const int exceptions_at_start_;
 };
 
-RankPlace find_place(MPI_Comm comm) {
-  RankPlace place;
-  check_mpi(MPI_Comm_rank(comm, &place.rank), "MPI_Comm_rank", "this process");
-  check_mpi(MPI_Comm_size(comm, &place.world_size), "MPI_Comm_size", "this process");
-  const std::string who = concat("rank ", place.rank, " of ", place.world_size);
-  MPI_Comm local = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, place.rank, MPI_INFO_NULL, &local), "MPI_Comm_split_type",
-            who);
-  check_mpi(MPI_Comm_rank(local, &place.local_rank), "MPI_Comm_rank", who);
-  check_mpi(MPI_Comm_size(local, &place.local_size), "MPI_Comm_size", who);
-  check_mpi(MPI_Comm_free(&local), "MPI_Comm_free", who);
-  return place;
-}
-
 }  // namespace
 
 std::unique_ptr<Communicator> make_mpi_communicator(const MpiOptions& options) {
@@ -278,8 +284,10 @@ std::unique_ptr<Communicator> make_mpi_communicator(const MpiOptions& options) {
   require<base::CommunicationError>(initialized != 0,
                                     "make_mpi_communicator: MPI is not initialised; make an "
                                     "MpiSession first");
-  MPI_Comm comm = duplicate_channel(MPI_COMM_WORLD, "this process");
-  return std::make_unique<MpiCommunicator>(comm, find_place(comm), options.max_message_bytes);
+  int rank = 0;
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank", "this process");
+  const MPI_Comm comm = split_channel(MPI_COMM_WORLD, 0, rank, "this process");
+  return std::make_unique<MpiCommunicator>(comm, std::make_shared<RankGroup>(), options.max_message_bytes);
 }
 
 }  // namespace rosa::parallel

@@ -101,7 +101,8 @@ ncclUniqueId share_unique_id(Communicator& bootstrap) {
 }
 
 RankPlace place_of(const Communicator& communicator) {
-  return {communicator.rank(), communicator.world_size(), communicator.local_rank(), communicator.local_size()};
+  return {communicator.rank(), communicator.world_size(), communicator.local_rank(), communicator.local_size(),
+          communicator.local_leader()};
 }
 
 class NcclCommunicator final : public Communicator {
@@ -110,7 +111,7 @@ class NcclCommunicator final : public Communicator {
   // Collective: every rank calls it.
   static std::unique_ptr<Communicator> make(Communicator& bootstrap, std::unique_ptr<Communicator> own_bootstrap,
                                             at::Device device) {
-    auto group = std::make_shared<NcclGroup>(share_unique_id(bootstrap), place_of(bootstrap), device,
+    auto group = std::make_shared<NcclGroup>(share_unique_id(bootstrap), place_of(bootstrap), bootstrap.who(), device,
                                              bootstrap.timeout_seconds());
     auto communicator = std::make_unique<NcclCommunicator>(bootstrap, std::move(own_bootstrap), std::move(group));
     communicator->set_timeout(bootstrap.timeout_seconds());
@@ -120,34 +121,34 @@ class NcclCommunicator final : public Communicator {
 
   NcclCommunicator(Communicator& bootstrap, std::unique_ptr<Communicator> own_bootstrap,
                    std::shared_ptr<NcclGroup> group)
-      : Communicator(place_of(bootstrap)),
+      : Communicator(place_of(bootstrap), std::make_shared<RankGroup>(bootstrap.group())),
         own_bootstrap_(std::move(own_bootstrap)),
         bootstrap_(bootstrap),
-        group_(std::move(group)),
+        nccl_(std::move(group)),
         exceptions_at_start_(std::uncaught_exceptions()) {}
 
   ~NcclCommunicator() override {
     // Closing waits for the other ranks: not while unwinding.
     if (std::uncaught_exceptions() > exceptions_at_start_) {
-      group_->abort();
+      nccl_->abort();
     } else {
-      group_->close(timeout_seconds());
+      nccl_->close(timeout_seconds());
     }
   }
 
   std::string backend_name() const override { return "NCCL"; }
-  at::Device device() const override { return group_->device(); }
+  at::Device device() const override { return nccl_->device(); }
 
   std::shared_ptr<c10::Event> mark_time(bool behind_current) override {
-    return group_->on_device("mark_time", [&] {
-      const at::DeviceType type = group_->device().type();
+    return nccl_->on_device("mark_time", [&] {
+      const at::DeviceType type = nccl_->device().type();
       if (behind_current) {
         c10::Event ready(type);
-        ready.record(group_->current_stream());
-        ready.block(group_->stream());
+        ready.record(nccl_->current_stream());
+        ready.block(nccl_->stream());
       }
       auto mark = std::make_shared<c10::Event>(type, c10::EventFlag::BACKEND_DEFAULT);
-      mark->record(group_->stream());
+      mark->record(nccl_->stream());
       return mark;
     });
   }
@@ -201,13 +202,16 @@ class NcclCommunicator final : public Communicator {
     return std::make_unique<CompleteWork>();
   }
 
-  std::unique_ptr<Communicator> make_duplicate() override {
-    std::unique_ptr<Communicator> own = bootstrap_.duplicate();
-    Communicator& duplicate = *own;
-    return make(duplicate, std::move(own), group_->device());
+  std::unique_ptr<Communicator> make_group(const std::shared_ptr<const RankGroup>& group,
+                                           const std::vector<int>& members) override {
+    const bool is_same = group->name == this->group().name;
+    std::unique_ptr<Communicator> own =
+        is_same ? bootstrap_.duplicate() : bootstrap_.split(members.front(), index_in(members), group->name);
+    Communicator& bootstrap = *own;
+    return make(bootstrap, std::move(own), nccl_->device());
   }
 
-  bool serves(const at::Device& device) const override { return device.is_cpu() || device == group_->device(); }
+  bool serves(const at::Device& device) const override { return device.is_cpu() || device == nccl_->device(); }
 
  private:
   static std::unique_ptr<Work> finished(std::unique_ptr<Work> work, bool async) {
@@ -217,8 +221,8 @@ class NcclCommunicator final : public Communicator {
 
   template <class Call>
   std::unique_ptr<Work> launch(const char* name, std::vector<at::Tensor> tensors, const Call& call) {
-    auto work = std::make_unique<NcclWork>(group_, name, std::move(tensors));
-    group_->enqueue(name, timeout_seconds(), call);
+    auto work = std::make_unique<NcclWork>(nccl_, name, std::move(tensors));
+    nccl_->enqueue(name, timeout_seconds(), call);
     work->launched();
     return work;
   }
@@ -248,7 +252,7 @@ class NcclCommunicator final : public Communicator {
 
   const std::unique_ptr<Communicator> own_bootstrap_;
   Communicator& bootstrap_;
-  const std::shared_ptr<NcclGroup> group_;
+  const std::shared_ptr<NcclGroup> nccl_;
   const int exceptions_at_start_;
 };
 

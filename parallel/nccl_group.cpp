@@ -20,8 +20,9 @@ c10::impl::VirtualGuardImpl device_implementation(at::Device device) {
 
 }  // namespace
 
-NcclGroup::NcclGroup(const ncclUniqueId& id, const RankPlace& place, at::Device device, double timeout_seconds)
-    : place_(concat("rank ", place.rank, " of ", place.world_size)),
+NcclGroup::NcclGroup(const ncclUniqueId& id, const RankPlace& place, std::string who, at::Device device,
+                     double timeout_seconds)
+    : place_(std::move(who)),
       device_(device),
       stream_(device_implementation(device).getStreamFromGlobalPool(device, /*isHighPriority=*/true)) {
   const c10::DeviceGuard guard(device_);

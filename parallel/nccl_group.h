@@ -18,9 +18,10 @@ namespace rosa::parallel {
 
 class NcclGroup {
  public:
-  // Joins the ranks that hold the same id; waits for them `timeout_seconds` at most. Throws CommunicationError.
+  // Joins the ranks that hold the same id; waits for them `timeout_seconds` at most. `who` names this rank in messages.
+  // Throws CommunicationError.
   // Collective: every rank calls it.
-  NcclGroup(const ncclUniqueId& id, const RankPlace& place, at::Device device, double timeout_seconds);
+  NcclGroup(const ncclUniqueId& id, const RankPlace& place, std::string who, at::Device device, double timeout_seconds);
   // Aborts what was not closed.
   ~NcclGroup();
   NcclGroup(const NcclGroup&) = delete;

@@ -10,7 +10,8 @@ namespace {
 
 class SingleCommunicator final : public Communicator {
  public:
-  SingleCommunicator() : Communicator(RankPlace{}) {}
+  explicit SingleCommunicator(std::shared_ptr<const RankGroup> group = std::make_shared<RankGroup>())
+      : Communicator(RankPlace{}, std::move(group)) {}
 
   std::string backend_name() const override { return "one rank"; }
 
@@ -39,7 +40,10 @@ class SingleCommunicator final : public Communicator {
     return complete();
   }
   std::unique_ptr<Work> start_barrier() override { return complete(); }
-  std::unique_ptr<Communicator> make_duplicate() override { return make_single_communicator(); }
+  std::unique_ptr<Communicator> make_group(const std::shared_ptr<const RankGroup>& group,
+                                           const std::vector<int>&) override {
+    return std::make_unique<SingleCommunicator>(group);
+  }
   bool serves(const at::Device&) const override { return true; }
 
  private:

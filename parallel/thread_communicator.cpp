@@ -4,7 +4,6 @@
 #include <exception>
 #include <map>
 #include <mutex>
-#include <string_view>
 #include <thread>
 
 namespace rosa::parallel {
@@ -20,6 +19,8 @@ struct Part {
   std::vector<at::Tensor> receives;
   int root = 0;
   Reduction reduction = Reduction::sum;
+  std::shared_ptr<const RankGroup> group = {};  // of a new group, with its members
+  std::vector<int> members = {};
 };
 
 class Group;
@@ -30,10 +31,10 @@ struct Meeting {
   std::vector<bool> has_arrived;
   bool done = false;
   std::string error;
-  std::shared_ptr<Group> duplicate;  // the result of "duplicate"
+  std::map<std::vector<int>, std::shared_ptr<Group>> groups;  // made by "make_group", by their members
 };
 
-// What a group shares with its duplicates: an abort ends the collectives of all.
+// What a group shares with those made from it: an abort ends the collectives of all.
 struct Family {
   std::mutex mutex;
   std::condition_variable changed;
@@ -58,44 +59,46 @@ at::Tensor reduce(const std::vector<Part>& parts) {
 }
 
 // Throws CommunicationError unless the parts belong to the same collective.
-void check_parts(const std::vector<Part>& parts) {
+void check_parts(const std::vector<Part>& parts, const RankGroup& group) {
   const std::string operation = parts[0].operation;
   for (size_t other = 1; other < parts.size(); ++other) {
-    base::require<CommunicationError>(parts[other].operation == operation,
-                                      "the ranks called different collectives: ", "rank 0 called ", operation,
-                                      ", rank ", other, " called ", parts[other].operation);
+    base::require<CommunicationError>(parts[other].operation == operation, "the ranks", group.of_group(),
+                                      " called different collectives: rank ", group.world_rank(0), " called ",
+                                      operation, ", rank ", group.world_rank(static_cast<int>(other)), " called ",
+                                      parts[other].operation);
     base::require<CommunicationError>(
-        parts[other].root == parts[0].root && parts[other].reduction == parts[0].reduction, operation, ": ranks 0 and ",
-        other, " differ in the root or the reduction");
+        parts[other].root == parts[0].root && parts[other].reduction == parts[0].reduction, operation, group.of_group(),
+        ": ", group.ranks_text({0, static_cast<int>(other)}), " differ in the root or the reduction");
   }
 }
 
-void check_pair(const char* operation, size_t sender, const at::Tensor& send, size_t receiver,
+void check_pair(const char* operation, const RankGroup& group, size_t sender, const at::Tensor& send, size_t receiver,
                 const at::Tensor& receive) {
   base::require<CommunicationError>(send.scalar_type() == receive.scalar_type() && send.numel() == receive.numel(),
-                                    operation, ": rank ", sender, " sends ", send.numel(), " elements of ",
-                                    c10::toString(send.scalar_type()), " to rank ", receiver, ", which expects ",
+                                    operation, group.of_group(), ": rank ", group.world_rank(static_cast<int>(sender)),
+                                    " sends ", send.numel(), " elements of ", c10::toString(send.scalar_type()),
+                                    " to rank ", group.world_rank(static_cast<int>(receiver)), ", which expects ",
                                     receive.numel(), " of ", c10::toString(receive.scalar_type()));
 }
 
-void exchange(const std::vector<Part>& parts, bool same_to_all) {
+void exchange(const std::vector<Part>& parts, const RankGroup& group, bool same_to_all) {
   for (size_t to = 0; to < parts.size(); ++to) {
     for (size_t from = 0; from < parts.size(); ++from) {
       const at::Tensor& send = parts[from].sends[same_to_all ? 0 : to];
-      check_pair(parts[0].operation, from, send, to, parts[to].receives[from]);
+      check_pair(parts[0].operation, group, from, send, to, parts[to].receives[from]);
       copy_elements(send, parts[to].receives[from]);
     }
   }
 }
 
-void carry_out(const std::vector<Part>& parts) {
-  check_parts(parts);
+void carry_out(const std::vector<Part>& parts, const RankGroup& group) {
+  check_parts(parts, group);
   const std::string operation = parts[0].operation;
-  if (operation == "barrier" || operation == "duplicate") return;
-  if (operation == "all_gather") return exchange(parts, true);
-  if (operation == "all_to_all") return exchange(parts, false);
+  if (operation == "barrier" || operation == "make_group") return;
+  if (operation == "all_gather") return exchange(parts, group, true);
+  if (operation == "all_to_all") return exchange(parts, group, false);
   for (size_t other = 1; other < parts.size(); ++other) {
-    check_pair(parts[0].operation, other, parts[other].sends[0], 0, parts[0].sends[0]);
+    check_pair(parts[0].operation, group, other, parts[other].sends[0], 0, parts[0].sends[0]);
   }
   if (operation == "broadcast") {
     const size_t root = static_cast<size_t>(parts[0].root);
@@ -115,9 +118,11 @@ void carry_out(const std::vector<Part>& parts) {
 // What the ranks of one group share.
 class Group {
  public:
-  Group(int num_ranks, std::shared_ptr<Family> family) : num_ranks_(num_ranks), family_(std::move(family)) {}
+  Group(int num_ranks, std::shared_ptr<const RankGroup> names, std::shared_ptr<Family> family)
+      : num_ranks_(num_ranks), names_(std::move(names)), family_(std::move(family)) {}
 
   int num_ranks() const { return num_ranks_; }
+  const std::shared_ptr<const RankGroup>& names() const { return names_; }
 
   std::shared_ptr<Meeting> arrive(int64_t sequence_number, int rank, Part part) {
     const size_t index = static_cast<size_t>(rank);
@@ -139,13 +144,15 @@ class Group {
     }
     std::string error;
     try {
-      carry_out(meeting->parts);
+      carry_out(meeting->parts, *names_);
     } catch (const std::exception& exception) {
       error = exception.what();
     }
     const std::lock_guard lock(family_->mutex);
-    if (std::string_view(meeting->parts.front().operation) == "duplicate") {
-      meeting->duplicate = std::make_shared<Group>(num_ranks_, family_);
+    for (const Part& own : meeting->parts) {
+      std::shared_ptr<Group>& made = meeting->groups[own.members];
+      if (!own.members.empty() && !made)
+        made = std::make_shared<Group>(static_cast<int>(own.members.size()), own.group, family_);
     }
     meeting->parts.clear();
     meeting->error = error;
@@ -195,6 +202,7 @@ class Group {
   }
 
   const int num_ranks_;
+  const std::shared_ptr<const RankGroup> names_;
   const std::shared_ptr<Family> family_;
   std::map<int64_t, std::shared_ptr<Meeting>> meetings_;
 };
@@ -205,7 +213,7 @@ class ThreadWork final : public Work {
       : group_(std::move(group)), meeting_(std::move(meeting)) {}
 
   std::vector<int> pending_ranks() override { return group_->pending_ranks(*meeting_); }
-  const std::shared_ptr<Group>& duplicate() const { return meeting_->duplicate; }
+  const std::shared_ptr<Group>& group_of(const std::vector<int>& members) const { return meeting_->groups.at(members); }
 
   bool poll() override { return group_->is_complete(*meeting_); }
   bool wait_until(Clock::time_point deadline) override { return group_->wait_until(*meeting_, deadline); }
@@ -218,13 +226,13 @@ class ThreadWork final : public Work {
 class ThreadCommunicator final : public Communicator {
  public:
   ThreadCommunicator(std::shared_ptr<Group> group, int rank)
-      : Communicator({rank, group->num_ranks(), rank, group->num_ranks()}), group_(std::move(group)) {}
+      : Communicator({rank, group->num_ranks(), rank, group->num_ranks()}, group->names()), shared_(std::move(group)) {}
 
   std::string backend_name() const override { return "threads"; }
 
   [[noreturn]] void abort(int exit_code, const std::string& message) override {
     const std::string text = concat(who(), " aborts with exit code ", exit_code, ": ", message);
-    group_->abort(text);
+    shared_->abort(text);
     throw CommunicationError(text);
   }
 
@@ -248,21 +256,28 @@ class ThreadCommunicator final : public Communicator {
     return start({"all_to_all", sends, receives});
   }
   std::unique_ptr<Work> start_barrier() override { return start({"barrier", {}, {}}); }
-  std::unique_ptr<Communicator> make_duplicate() override {
-    const std::unique_ptr<ThreadWork> work = start({"duplicate", {}, {}});
+  std::unique_ptr<Communicator> make_group(const std::shared_ptr<const RankGroup>& names,
+                                           const std::vector<int>& members) override {
+    const std::unique_ptr<ThreadWork> work = start({.operation = "make_group",
+                                                    .sends = {},
+                                                    .receives = {},
+                                                    .root = 0,
+                                                    .reduction = Reduction::sum,
+                                                    .group = names,
+                                                    .members = members});
     if (!work->wait_until(deadline_after(timeout_seconds()))) {
-      throw CommunicationError(concat("duplicate on ", who(), ": ", ranks_text(work->pending_ranks()),
+      throw CommunicationError(concat("a new group on ", who(), ": ", group().ranks_text(work->pending_ranks()),
                                       " did not come within ", timeout_seconds(), " s"));
     }
-    return std::make_unique<ThreadCommunicator>(work->duplicate(), rank());
+    return std::make_unique<ThreadCommunicator>(work->group_of(members), index_in(members));
   }
 
  private:
   std::unique_ptr<ThreadWork> start(Part part) {
-    return std::make_unique<ThreadWork>(group_, group_->arrive(num_calls_++, rank(), std::move(part)));
+    return std::make_unique<ThreadWork>(shared_, shared_->arrive(num_calls_++, rank(), std::move(part)));
   }
 
-  std::shared_ptr<Group> group_;
+  std::shared_ptr<Group> shared_;
   int64_t num_calls_ = 0;
 };
 
@@ -270,7 +285,7 @@ class ThreadCommunicator final : public Communicator {
 
 std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int num_ranks) {
   base::require(num_ranks >= 1, "make_thread_communicators: got ", num_ranks, " ranks, expected at least 1");
-  const auto group = std::make_shared<Group>(num_ranks, std::make_shared<Family>());
+  const auto group = std::make_shared<Group>(num_ranks, std::make_shared<RankGroup>(), std::make_shared<Family>());
   std::vector<std::unique_ptr<Communicator>> communicators;
   for (int rank = 0; rank < num_ranks; ++rank) {
     communicators.push_back(std::make_unique<ThreadCommunicator>(group, rank));

@@ -46,15 +46,23 @@ std::vector<int> ranks_where(const std::vector<RankView>& ranks, const std::func
   return found;
 }
 
-// All wait and nothing comes: who is behind, or nobody.
+// All wait and nothing comes: who is behind, or nobody. Only within a group of ranks do numbers tell who is behind.
 Diagnosis diagnose_waiting(const std::vector<RankView>& ranks) {
-  const auto behind = std::min_element(ranks.begin(), ranks.end(), [](const RankView& a, const RankView& b) {
-    return a.activity.sequence_number < b.activity.sequence_number;
-  });
-  const auto differs = [&](const RankView& view) { return !same_collective(view.activity, behind->activity); };
-  const auto all = ranks_where(ranks, [](const RankView&) { return true; });
-  if (ranks_where(ranks, differs).empty()) return {Trouble::blocked, all};
-  return {Trouble::mismatch, ranks_where(ranks, [&](const RankView& view) { return !differs(view); })};
+  std::set<std::string> groups;
+  for (const RankView& view : ranks) groups.insert(view.activity.group);
+  for (const std::string& group : groups) {
+    const auto is_in = [&](const RankView& view) { return view.activity.group == group; };
+    const std::vector<int> members = ranks_where(ranks, is_in);
+    if (members.empty()) continue;
+    const auto activity_of = [&](int rank) -> const Activity& { return ranks[static_cast<size_t>(rank)].activity; };
+    const Activity& behind = activity_of(*std::min_element(members.begin(), members.end(), [&](int a, int b) {
+      return activity_of(a).sequence_number < activity_of(b).sequence_number;
+    }));
+    const auto late =
+        ranks_where(ranks, [&](const RankView& view) { return is_in(view) && same_collective(view.activity, behind); });
+    if (late.size() < members.size()) return {Trouble::mismatch, late};
+  }
+  return {Trouble::blocked, ranks_where(ranks, [](const RankView&) { return true; })};
 }
 
 }  // namespace

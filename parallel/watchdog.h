@@ -26,8 +26,8 @@ enum class Trouble {
   killed,    // its process is gone without a word
   frozen,    // its process is there, but its watchdog is silent (stopped, or the host is unreachable)
   hangs,     // its watchdog speaks, its training does not go on
-  mismatch,  // all wait, but not in the same collective
-  blocked,   // all wait in the same collective
+  mismatch,  // all wait, but ranks of one group not in the same collective
+  blocked,   // all wait, and the ranks of each group in the same collective
   holds_up   // slow: the others wait for it most of the time
 };
 

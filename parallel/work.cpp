@@ -39,14 +39,22 @@ std::string ranks_text(const std::vector<int>& ranks) {
   return text;
 }
 
+std::string RankGroup::ranks_text(const std::vector<int>& ranks) const {
+  std::vector<int> of_job;
+  for (const int rank : ranks) of_job.push_back(world_rank(rank));
+  return parallel::ranks_text(of_job);
+}
+
+std::string RankGroup::of_group() const { return name.empty() ? "" : concat(" of group ", name); }
+
 void Work::wait() {
-  const base::CollectiveScope scope(operation_, sequence_number_);
+  const base::CollectiveScope scope(operation_, sequence_number_, group_->name.c_str());
   if (wait_until(deadline_after(timeout_seconds_))) return;
   const std::vector<int> pending = pending_ranks();
   give_up();
   throw base::CommunicationError(
       concat(operation_, " (collective ", sequence_number_, ") on ", place_, " did not end within ", timeout_seconds_,
-             " s", pending.empty() ? std::string() : concat("; it still waits for ", ranks_text(pending)),
+             " s", pending.empty() ? std::string() : concat("; it still waits for ", group_->ranks_text(pending)),
              ". A rank has died, hangs, or has skipped this collective: look at its log; "
              "parallel.debug_collectives compares the ranks' calls, parallel.collective_timeout_s sets the limit"));
 }

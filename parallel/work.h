@@ -5,10 +5,23 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace rosa::parallel {
+
+// The ranks of a communicator, as messages name them.
+struct RankGroup {
+  std::string name;              // empty: all ranks of the job
+  std::vector<int> world_ranks;  // by rank in the group: its rank in the job; empty: the same
+
+  int world_rank(int rank) const { return world_ranks.empty() ? rank : world_ranks[static_cast<size_t>(rank)]; }
+  // "ranks 0, 1 and 3", of the job.
+  std::string ranks_text(const std::vector<int>& ranks) const;
+  // " of group node 0"; nothing for all ranks of the job.
+  std::string of_group() const;
+};
 
 // A collective that was started. Its tensors must not be read or written before wait() has returned.
 // One thread at a time may use it, which need not be the one that started it.
@@ -42,6 +55,7 @@ class Work {
   friend class Communicator;  // which says what this is the work of
 
   std::string place_ = "this rank";
+  std::shared_ptr<const RankGroup> group_ = std::make_shared<RankGroup>();
   const char* operation_ = "collective";
   int64_t sequence_number_ = 0;
   double timeout_seconds_ = 0;

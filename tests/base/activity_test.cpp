@@ -51,6 +51,18 @@ TEST(Activity, WhoWaitsIsTheTrainingThread) {
             "step 2, phase between steps, in collective all_reduce_of_a_very_lo number 17");
 }
 
+TEST(Activity, NamesTheGroupOfRanks) {
+  begin_step(2);
+  {
+    const CollectiveScope own("all_gather", 4, "node 1");
+    EXPECT_STREQ(current_activity().group, "node 1");
+    EXPECT_EQ(describe(current_activity()),
+              "step 2, phase between steps, in collective all_gather number 4 of group node 1");
+  }
+  const CollectiveScope of_all("all_gather", 5);
+  EXPECT_STREQ(current_activity().group, "");
+}
+
 TEST(Activity, MoreThreadsThanSlotsDoNoHarm) {
   std::vector<std::unique_ptr<CollectiveScope>> scopes;
   for (int index = 0; index < 100; ++index) scopes.push_back(std::make_unique<CollectiveScope>("barrier", index));

@@ -401,6 +401,59 @@ void check_threads(Communicator& communicator) {
   EXPECT_EQ(theirs.item<double>(), 2.0);
 }
 
+// Every second rank, counted from the last one on; then the groups of one rank each, made of those.
+void check_split(Communicator& communicator, at::Device device) {
+  const int color = communicator.rank() % 2, world_size = communicator.world_size();
+  const std::unique_ptr<Communicator> group =
+      communicator.split(color, -communicator.rank(), base::concat("half ", color));
+  std::vector<int> members;
+  for (int rank = world_size - 1; rank >= 0; --rank) {
+    if (rank % 2 == color) members.push_back(rank);
+  }
+  ASSERT_EQ(group->world_size(), static_cast<int>(members.size()));
+  EXPECT_EQ(members[static_cast<size_t>(group->rank())], communicator.rank());
+  EXPECT_EQ(group->group().world_ranks, members);
+  EXPECT_EQ(group->local_size(), group->world_size());
+  EXPECT_EQ(group->local_leader(), 0);
+  EXPECT_EQ(group->timeout_seconds(), communicator.timeout_seconds());
+  EXPECT_EQ(group->who(), base::concat("rank ", communicator.rank(), " (", group->rank(), " of ", members.size(),
+                                       " in group half ", color, ")"));
+  // The groups work at the same time, each as often as it likes.
+  for (int repeat = 0; repeat < 3 + color; ++repeat) {
+    const at::Tensor own = on(device, at::full({5}, communicator.rank(), at::kLong));
+    const std::vector<at::Tensor> all = group->all_gather(own);
+    for (size_t other = 0; other < all.size(); ++other)
+      EXPECT_TRUE(holds(all[other], at::full({5}, members[other], at::kLong)));
+    group->all_reduce(own);
+    int64_t sum = 0;
+    for (const int member : members) sum += member;
+    EXPECT_TRUE(holds(own, at::full({5}, sum, at::kLong)));
+  }
+  const std::unique_ptr<Communicator> alone = group->split(group->rank(), 0, base::concat("alone ", group->rank()));
+  EXPECT_EQ(alone->world_size(), 1);
+  EXPECT_EQ(alone->group().world_ranks, std::vector<int>{communicator.rank()});
+  alone->barrier();
+  const std::unique_ptr<Communicator> copy = group->duplicate();
+  EXPECT_EQ(copy->who(), group->who());
+  copy->barrier();
+  communicator.barrier();
+}
+
+void check_split_arguments(Communicator& communicator) {
+  const bool is_last = communicator.rank() == communicator.world_size() - 1;
+  // Every rank is told of what one did wrong.
+  EXPECT_THROW(communicator.split(is_last ? -1 : 0, 0, "some"), base::ArgumentError);
+  EXPECT_THROW(communicator.split(0, 0, is_last ? "" : "some"), base::ArgumentError);
+  if (communicator.world_size() == 1) return;
+  EXPECT_THROW(communicator.split(0, 0, is_last ? "one" : "another"), base::ArgumentError);
+  try {
+    communicator.split(is_last ? 1 : 0, 0, "the same");
+    ADD_FAILURE() << "two groups of one name";
+  } catch (const base::ArgumentError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(base::concat("rank ", communicator.world_size() - 1, " came with color 1")));
+  }
+}
+
 void check_time_limit_argument(Communicator& communicator) {
   EXPECT_THROW(communicator.set_timeout(0), base::ArgumentError);
   EXPECT_THROW(communicator.set_timeout(-1), base::ArgumentError);
@@ -442,6 +495,8 @@ const std::vector<CommunicatorCheck>& communicator_checks() {
       {"values_and_text", check_values_and_text},
       {"arguments", check_arguments},
       {"duplicate", everywhere(check_duplicate)},
+      {"split", everywhere(check_split)},
+      {"split_arguments", check_split_arguments},
       {"threads", check_threads},
       {"time_limit_argument", check_time_limit_argument},
       {"compare_across_ranks", check_compare_across_ranks},

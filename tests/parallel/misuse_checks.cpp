@@ -123,6 +123,51 @@ void check_other_order(Communicator& communicator) {
                             {odd_rank_called(communicator, "all_gather"), "called broadcast"}});
 }
 
+// In a group the message tells its name and the ranks' numbers in the job, and the ranks of other groups hear nothing.
+void check_misuse_in_a_group(Communicator& communicator) {
+  if (communicator.world_size() < 3) return;
+  const int last = communicator.world_size() - 1;
+  const bool is_in = communicator.rank() >= last - 1;
+  const auto group = communicator.split(is_in ? 1 : 0, 0, is_in ? "the last two" : "the others");
+  group->set_debug_mode(true);
+  if (is_in) {
+    try {
+      if (communicator.rank() == last) group->barrier();
+      if (communicator.rank() != last) group->all_reduce(ones(communicator, 4));
+      ADD_FAILURE() << "the ranks differ, and nobody said so";
+    } catch (const base::CommunicationError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("the ranks of group the last two called different collectives"));
+      EXPECT_THAT(error.what(), HasSubstr(odd_rank_called(communicator, "barrier")));
+      EXPECT_THAT(error.what(), HasSubstr(base::concat("but rank ", last - 1, " called all_reduce")));
+    }
+  } else {
+    for (int repeat = 0; repeat < 5; ++repeat) group->all_reduce(ones(communicator, 2));
+  }
+  group->barrier();
+  communicator.barrier();
+}
+
+// A rank that does not come is told by its number in the job.
+void check_late_rank_of_a_group(Communicator& communicator) {
+  if (communicator.world_size() < 3) return;
+  const int last = communicator.world_size() - 1;
+  const bool is_in = communicator.rank() > 0;
+  const auto group = communicator.split(is_in ? 1 : 0, 0, is_in ? "all but the first" : "the first");
+  group->set_debug_mode(true);
+  group->set_timeout(kTimeLimitSeconds);
+  if (is_in && communicator.rank() != last) {
+    try {
+      group->all_reduce(ones(communicator, 4));
+      ADD_FAILURE() << "a rank did not come, and nobody said so";
+    } catch (const base::CommunicationError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(base::concat("rank ", communicator.rank(), " (")));
+      EXPECT_THAT(error.what(), HasSubstr("in group all but the first)"));
+      EXPECT_THAT(error.what(), HasSubstr(base::concat("but rank ", last, " called none")));
+    }
+  }
+  communicator.barrier();
+}
+
 // The last rank goes on without the collective. On a duplicate, since nothing brings the ranks in step again.
 void check_skipped_collective(Communicator& communicator) {
   if (communicator.world_size() == 1) return;
@@ -175,6 +220,8 @@ const std::vector<CommunicatorCheck>& misuse_checks() {
       {"other_count_of_a_pair", check_other_count_of_a_pair},
       {"other_type_root_and_reduction", check_other_type_root_and_reduction},
       {"other_order", check_other_order},
+      {"misuse_in_a_group", check_misuse_in_a_group},
+      {"late_rank_of_a_group", check_late_rank_of_a_group},
       {"skipped_collective", check_skipped_collective},
       {"skipped_async_collective", check_skipped_async_collective},
   };

@@ -106,6 +106,22 @@ TEST_F(DiagnoseTest, AllWaitInDifferentCollectivesOrInTheSame) {
   expect(Trouble::blocked, {0, 1, 2});
 }
 
+TEST_F(DiagnoseTest, NumbersAreComparedWithinAGroup) {
+  const auto wait_in_group = [this](int rank, const char* group, int64_t number) {
+    wait_in(rank, "all_gather", number);
+    std::strcpy(ranks_[rank].activity.group, group);
+    ranks_[rank].last_progress = ago(11);
+  };
+  wait_in_group(0, "", 900);
+  wait_in_group(1, "node 1", 8);
+  wait_in_group(2, "node 1", 8);
+  expect(Trouble::blocked, {0, 1, 2});
+  wait_in_group(2, "node 1", 7);
+  expect(Trouble::mismatch, {2});
+  ranks_[2].finished = true;
+  expect(Trouble::blocked, {0, 1});
+}
+
 TEST_F(DiagnoseTest, WhoeverTheOthersWaitForHoldsThemUp) {
   ranks_[1].holding_share = 0.9;
   expect(Trouble::holds_up, {1});
