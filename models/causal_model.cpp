@@ -138,8 +138,23 @@ CausalModel CausalModel::load(const std::filesystem::path& folder, const std::st
 }
 
 void CausalModel::move_to(const at::Device& device) {
-  for (auto& entry : parameters_) entry.second = entry.second.to(device);
+  for (auto& entry : parameters_) {
+    if (!entry.second.is_meta()) entry.second = entry.second.to(device);
+  }
   if (!device.is_cpu()) files_.clear();
+}
+
+void CausalModel::drop_projections(int64_t layer) {
+  for (const char* name : kProjectionNames) {
+    at::Tensor& weight = parameters_.at(layer_name(layer, concat(name, ".weight").c_str()));
+    const auto* first = static_cast<const std::byte*>(weight.is_cpu() ? weight.const_data_ptr() : nullptr);
+    for (const auto& file : files_) {
+      for (const auto& [tensor_name, view] : file->tensors()) {
+        if (view.bytes.data() == first) file->file().release(view.bytes);
+      }
+    }
+    weight = at::empty(weight.sizes(), weight.options().device(at::kMeta));
+  }
 }
 
 void CausalModel::require_same_files() const {
@@ -555,8 +570,9 @@ at::Tensor CausalModel::in_compute_dtype(const at::Tensor& weight) const {
 at::Tensor CausalModel::project(int64_t index, Projection projection, const at::Tensor& input,
                                 const LowRank* low_rank) const {
   const auto& [weight, bias] = layers_[index][projection];
-  const at::Tensor output = bias == nullptr ? at::linear(input, in_compute_dtype(*weight))
-                                            : at::linear(input, in_compute_dtype(*weight), in_compute_dtype(*bias));
+  const at::Tensor own_bias = bias == nullptr ? at::Tensor() : in_compute_dtype(*bias);
+  const at::Tensor output = layer_source_ ? frozen_linear(input, layer_source_, index, projection, own_bias)
+                                          : at::linear(input, in_compute_dtype(*weight), own_bias);
   const auto pair = low_rank == nullptr ? std::nullopt : low_rank->pair(index, projection);
   if (!pair) return output;
   const at::Tensor inner = at::linear(input, in_compute_dtype(*pair->a));

@@ -18,6 +18,7 @@
 #include "base/safetensors.h"
 #include "models/adapter.h"
 #include "models/attention.h"
+#include "models/layer_source.h"
 #include "models/model_config.h"
 #include "rosa/operator/rosa_operator.h"
 
@@ -155,7 +156,13 @@ class CausalModel {
   std::map<std::string, at::Tensor>& parameters() { return parameters_; }
   const std::map<std::string, at::Tensor>& parameters() const { return parameters_; }
 
-  // Moves every weight, one at a time.
+  // From now on the projections of the layers, which are frozen, come from `source`; null: from parameters() again.
+  void set_layer_source(std::shared_ptr<LayerSource> source) { layer_source_ = std::move(source); }
+  // Gives up the projections of a layer: parameters() keeps their shapes and dtype, as tensors without values (of the
+  // device "meta"), and what lay in a mapped file is no longer in memory on this process's account.
+  void drop_projections(int64_t layer);
+
+  // Moves every weight that has values, one at a time.
   void move_to(const at::Device& device);
 
   // Of the files that weights lie in (WeightStorage::mapped). Throws FileError where one was written to since it was
@@ -204,6 +211,7 @@ class CausalModel {
   std::map<std::string, at::Tensor> parameters_;
   std::vector<std::shared_ptr<const base::SafetensorsFile>> files_;
   std::vector<LayerWeights> layers_;
+  std::shared_ptr<LayerSource> layer_source_;
   at::TensorOptions compute_options_;
 };
 
