@@ -77,6 +77,14 @@ inline constexpr RunFigure kProportionalBytes = {
     "ranks of a host; left out where the system does not tell"};
 inline constexpr RunFigure kOptimizerBytes = {"optimizer_bytes", "State of the optimiser", "bytes",
                                               "of the optimiser's state on rank 0"};
+inline constexpr RunFigure kBasePartBytes = {
+    "base_part_bytes", "Part of the shared-out base weights", "bytes",
+    "of base model and teacher that rank 0 keeps, with the layers that it holds whole for a while; left out where "
+    "parallel.shard_base shares out none"};
+inline constexpr RunFigure kBaseGatherBytes = {"base_gather_bytes", "Base weights received", "bytes",
+                                               "of base weights that rank 0 got from other ranks in the step"};
+inline constexpr RunFigure kBaseGatherWaitMs = {"base_gather_wait_ms", "Waiting for base weights", "ms",
+                                                "in which the step waited for a layer's base weights"};
 inline constexpr RunFigure kDeviceAllocatedBytes = {"device_allocated_bytes", "Device memory in tensors", "bytes",
                                                     "on rank 0's GPU after the step; left out without a GPU"};
 inline constexpr RunFigure kDeviceReservedBytes = {

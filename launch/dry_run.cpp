@@ -73,6 +73,7 @@ std::string number_text(double value, int num_digits = 3) {
 uint64_t checksum_of(const std::map<std::string, at::Tensor>& tensors) {
   base::ChecksumStream stream;
   for (const auto& [name, tensor] : tensors) {
+    if (tensor.is_meta()) continue;  // shared out: each rank has another part
     const at::Tensor host = tensor.detach().cpu().contiguous();
     stream.update(std::as_bytes(std::span(name)));
     stream.update({static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});

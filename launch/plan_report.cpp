@@ -55,6 +55,7 @@ class PlanText {
               {"model_flops", plan_.flops_per_step()},
               {"wire_bytes_by_rank", plan_.wire.by_rank},
               {"wire_bytes_by_host", plan_.wire.by_host},
+              {"base_wire_bytes_by_rank", plan_.base_wire.by_rank},
               {"wire_seconds", wire_seconds()}}},
             {"token_flops",
              {{"teacher_forward", plan_.flops.teacher_forward},
@@ -191,6 +192,12 @@ class PlanText {
         {"a step", concat("a rank sends ", size_text(static_cast<int64_t>(plan_.wire.by_rank))), ""}};
     if (input_.num_hosts > 1) {
       findings.front().value += concat(", a host ", size_text(static_cast<int64_t>(plan_.wire.by_host)), " to others");
+    }
+    if (plan_.base_wire.by_rank > 0) {
+      findings.push_back({"of it for the base",
+                          concat(size_text(static_cast<int64_t>(plan_.base_wire.by_rank)),
+                                 ": layers that ranks share out (parallel.shard_base)"),
+                          ""});
     }
     std::array<char, 64> text{};
     std::snprintf(text.data(), text.size(), "%.3g s at %.3g Gbit/s", wire_seconds(), view_.bandwidth_gbit);

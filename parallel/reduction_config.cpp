@@ -22,6 +22,11 @@ void describe(base::FieldVisitor& visitor, ParallelConfig& config) {
                 "compare every collective (number, operation, dtype, count) across ranks before it runs; slow");
   visitor.field("collective_timeout_s", config.collective_timeout_s, Role::place,
                 "seconds after which a collective that other ranks do not join is an error", {1.0, 1e6});
+  visitor.field("shard_base", config.shard_base, Role::place,
+                "which ranks share out the frozen projections of base model and teacher: each keeps a part, and a "
+                "layer is gathered just ahead of its use. none: no rank, each has them all; node: the ranks of a "
+                "host; all: all ranks. Changes no bit",
+                {"none", "node", "all"});
 }
 
 void check(base::ConfigProblems& problems, const ParallelConfig& config, bool never_on_gpu) {

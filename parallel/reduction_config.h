@@ -16,6 +16,7 @@ struct ParallelConfig {
   bool sharded_optimizer = false;        // each rank keeps the optimiser's state of a part of the weights
   bool debug_collectives = false;        // compare every collective across ranks before it runs
   double collective_timeout_s = 1800.0;  // that a collective may wait for other ranks
+  std::string shard_base = "none";       // none, node, all: who shares out the frozen weights of the layers
 };
 
 void describe(base::FieldVisitor& visitor, ParallelConfig& config);

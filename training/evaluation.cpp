@@ -57,11 +57,17 @@ std::vector<double> score_batches(const RunConfig& config, const RunParts& parts
   const int64_t rank = parts.communicator.rank(), world_size = parts.communicator.world_size();
   const int64_t first = first_batch * sequences, end = std::min(held_out.size(), end_batch * sequences);
   std::vector<double> entries(static_cast<size_t>(end - first) * variants.size() * kNumbers, 0.0);
-  for (int64_t i = num_batches * rank / world_size; i < num_batches * (rank + 1) / world_size; ++i) {
-    const int64_t begin = first + i * sequences;
+  const int64_t own_end = num_batches * (rank + 1) / world_size;
+  int64_t i = num_batches * rank / world_size;
+  // Ranks that share out weights run the layers together: each as often as the one with most batches. What a rank
+  // scores beyond its own does not count.
+  const int64_t last = parts.shared_layers.empty() ? own_end : i + (num_batches + world_size - 1) / world_size;
+  for (; i < last; ++i) {
+    const int64_t begin = first + std::min(i, num_batches - 1) * sequences;
     const Batch batch = held_out.batch(begin, std::min(sequences, end - begin));
     for (size_t v = 0; v < variants.size(); ++v) {
       const RowSums rows = score(config, parts, batch, variants[v]);
+      if (i >= own_end) continue;
       for (size_t row = 0; row < rows.size(); ++row) {
         const size_t sequence = static_cast<size_t>(begin - first) + row;
         double* entry = entries.data() + (sequence * variants.size() + v) * kNumbers;
@@ -189,7 +195,8 @@ void require_finite_scores(const Scores& scores, const RunParts& parts) {
     std::string weight;
     const auto look = [&weight](const auto& tensors) {
       for (const auto& [name, tensor] : tensors) {
-        if (weight.empty() && !at::isfinite(tensor.detach()).all().template item<bool>()) weight = name;
+        if (weight.empty() && !tensor.is_meta() && !at::isfinite(tensor.detach()).all().template item<bool>())
+          weight = name;
       }
     };
     look(parts.model_of(variant).parameters());

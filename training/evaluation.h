@@ -15,6 +15,7 @@
 #include "rosa/operator/host_executor.h"
 #include "training/config.h"
 #include "training/data/data_source.h"
+#include "training/shared_layers.h"
 
 namespace rosa::training {
 
@@ -28,6 +29,7 @@ struct RunParts {
   HostExecutor& executor;
   at::Device device = at::kCPU;
   const models::CausalModel* own_teacher = nullptr;  // null: the base is the teacher, too
+  std::vector<SharedLayers*> shared_layers = {};     // of base model and teacher, where ranks share weights out
 
   const models::CausalModel& teacher() const { return own_teacher != nullptr ? *own_teacher : model; }
   // The model that a variant of an evaluation runs.

@@ -57,6 +57,9 @@ struct StepMetrics {
   std::vector<SourceMetrics> sources = {};  // at the same steps; of a mixture of several
   // The losses on codes, means over layers, where they have a weight.
   std::optional<double> code_balance = {}, code_consistency = {};
+  // Of frozen weights that the ranks share out (training/shared_layers.h), where they do.
+  std::optional<int64_t> base_part_bytes = {}, base_gather_bytes = {};
+  std::optional<double> base_gather_wait_ms = {};
 };
 
 // Whether step `step` is one that metrics.jsonl shows: every `every` and the last.

@@ -44,6 +44,8 @@ RunParts RunObjects::parts(parallel::Communicator& communicator) const {
 
 RunParts RunObjects::parts(parallel::Communicator& communicator, const DataSource& training,
                            const DataSource& held_out) const {
+  std::vector<SharedLayers*> shared;
+  for (const auto& layers : shared_layers) shared.push_back(layers.get());
   return {.model = *model,
           .adapters = adapters.get(),
           .training_data = training,
@@ -51,7 +53,8 @@ RunParts RunObjects::parts(parallel::Communicator& communicator, const DataSourc
           .communicator = device_communicator ? *device_communicator : communicator,
           .executor = *executor,
           .device = device,
-          .own_teacher = own_teacher.get()};
+          .own_teacher = own_teacher.get(),
+          .shared_layers = shared};
 }
 
 namespace {
@@ -176,6 +179,14 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       from_scratch ? models::CausalModel::random(config.model.architecture, seed)
                    : models::CausalModel::load(config.model.folder, config.model.compute_dtype, storage));
   if (!from_scratch) require_finite(objects.model->parameters(), config.model.folder);
+  // Only what is trained on is shared out: elsewhere ranks go their own ways.
+  const auto share_out = [&](models::CausalModel& model, const char* name) {
+    if (config.parallel.shard_base == "none" || !needs.training) return;
+    parallel::Communicator& ranks = objects.device_communicator ? *objects.device_communicator : communicator;
+    auto shared = share_layers(model, ranks, config.parallel.shard_base, name, objects.device);
+    if (shared) objects.shared_layers.push_back(std::move(shared));
+  };
+  share_out(*objects.model, "base model");
   objects.model->move_to(objects.device);
   if (objective == Objective::distill) {
     base::ConfigProblems problems;
@@ -184,6 +195,7 @@ RunObjects build_run(const RunConfig& config, Objective objective, parallel::Com
       objects.own_teacher = std::make_unique<models::CausalModel>(
           models::CausalModel::load(config.teacher.folder, teacher_dtype(config), models::WeightStorage::mapped));
       require_finite(objects.own_teacher->parameters(), config.teacher.folder);
+      share_out(*objects.own_teacher, "teacher");
       objects.own_teacher->move_to(objects.device);
       check_teacher(problems, config, objects.model->config(), objects.own_teacher->config());
     }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "models/adapter.h"
 #include "models/causal_model.h"
@@ -28,6 +29,7 @@ struct RunObjects {
   std::unique_ptr<models::AdapterSet> adapters;      // null for pretraining
   std::unique_ptr<DataSource> training_data, held_out_data;
   std::unique_ptr<HostExecutor> executor;
+  std::vector<std::shared_ptr<SharedLayers>> shared_layers;  // RunParts
 
   // Of the files that frozen weights lie in, as CausalModel has it: of base model and teacher.
   void require_same_files() const;

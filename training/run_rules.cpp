@@ -229,6 +229,29 @@ std::vector<std::string> trainable_names(const RunConfig& config, Objective obje
   return names;
 }
 
+namespace {
+
+// What does not go with weights that the ranks share out.
+void check_shared_weights(base::ConfigProblems& problems, const RunConfig& config, Objective objective) {
+  if (config.parallel.shard_base == "none") return;
+  problems.require(objective == Objective::distill, {"parallel.shard_base"}, "is ", config.parallel.shard_base,
+                   ", but pretraining trains the base model, and only frozen weights are shared out; set it to none");
+  problems.require(!trains_base(config.train), {"parallel.shard_base", "train.trainable_base"}, "is ",
+                   config.parallel.shard_base,
+                   ", but train.trainable_base trains weights of the base model, and only frozen ones are shared out; "
+                   "set it to none, or take lora.rank in the place of train.trainable_base");
+  problems.require(config.evaluation.samples == 0, {"parallel.shard_base", "evaluation.samples"}, "is ",
+                   config.parallel.shard_base,
+                   ", but evaluation.samples lets each rank write texts of its own, and a shared-out layer is gathered "
+                   "by all; set evaluation.samples to 0 and run rosa generate on a checkpoint");
+  problems.require(config.evaluation.suite.empty(), {"parallel.shard_base", "evaluation.suite"}, "is ",
+                   config.parallel.shard_base,
+                   ", but in evaluation.suite each rank has tasks of its own, and a shared-out layer is gathered by "
+                   "all; remove evaluation.suite and run rosa eval --suite on a checkpoint");
+}
+
+}  // namespace
+
 void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& config, Objective objective,
                             const models::ModelConfig& model, int world_size) {
   try {
@@ -247,6 +270,7 @@ void check_sizes_with_model(base::ConfigProblems& problems, const RunConfig& con
   if (distills) check_alignment(problems, config, model);
   if (distills) check_base_patterns(problems, config.train, model);
   if (distills) check_lora(problems, config, model);
+  check_shared_weights(problems, config, objective);
   const std::vector<std::string> patterns = trained_patterns(config, objective, model);
   if (patterns.empty() && !config.train.trainable.empty()) {
     problems.add({"train.trainable", "adapter.estimator", "adapter.query_key_gradient"},
@@ -339,6 +363,12 @@ std::vector<std::string> run_warnings(const RunConfig& config, Objective objecti
   if (rate.warmup_steps + rate.lag_steps >= config.train.num_steps) {
     warnings.push_back(concat("schedules.learning_rate warms up for ", rate.warmup_steps, " steps, but the run has ",
                               config.train.num_steps, ": it ends before the rate is reached"));
+  }
+  const bool maps_base = config.compute.device != "cuda" && model.dtype == config.model.compute_dtype;
+  if (config.parallel.shard_base == "node" && maps_base) {
+    warnings.push_back(
+        concat("parallel.shard_base is node, but on a CPU the ranks of a host share one copy of weights that are ",
+               model.dtype, " in their files: to share them out takes more memory, and time; set it to none"));
   }
   const int64_t steps_of_both = std::lcm(std::max<int64_t>(1, config.evaluation.every), config.checkpoint.every);
   if (config.checkpoint.keep_best > 0 && steps_of_both > config.train.num_steps) {

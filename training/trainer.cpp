@@ -220,6 +220,7 @@ StepMetrics Trainer::begin_step(int64_t step) {
   parts_.executor.take_statistics();  // of evaluations
   waited_before_ms_ = parts_.executor.waited_ms();
   engine_->begin();
+  for (SharedLayers* layers : parts_.shared_layers) layers->begin_step();
   StepMetrics metrics;
   metrics.step = step;
   metrics.num_steps = num_steps_of_run();
@@ -241,6 +242,13 @@ void Trainer::end_step(StepMetrics& metrics, int64_t sequence_length) const {
   metrics.match_wait_ms = parts_.executor.waited_ms() - waited_before_ms_;
   metrics.match_wait_share = metrics.match_wait_ms / metrics.step_ms;
   metrics.communication_wait_ms = engine_->communication_ms();
+  for (SharedLayers* layers : parts_.shared_layers) {
+    layers->end_step();
+    metrics.base_part_bytes = metrics.base_part_bytes.value_or(0) + layers->held_bytes();
+    metrics.base_gather_bytes = metrics.base_gather_bytes.value_or(0) + layers->received_bytes();
+    metrics.base_gather_wait_ms = metrics.base_gather_wait_ms.value_or(0.0) + layers->waited_ms();
+  }
+  metrics.communication_wait_ms += metrics.base_gather_wait_ms.value_or(0.0);
   metrics.gradient_communication_ms = times.communication_ms;
   metrics.exposed_communication = times.communication_ms > 0.0 ? times.exposed_ms / times.communication_ms : 0.0;
   metrics.memory_bytes = peak_memory_bytes();

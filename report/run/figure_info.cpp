@@ -52,12 +52,13 @@ const std::vector<FigureSection>& step_sections() {
         info_of(kFlopUse, {.format = FigureFormat::share, .best = BestValue::highest, .is_noisy = true}),
         info_of(kModelTflops), info_of(kMatchWaitMs, kNoisyLowest), info_of(kMatchWaitShare, kNoisyShare),
         info_of(kCommunicationWaitMs, kNoisyLowest), info_of(kGradientCommunicationMs, kNoisyLowest),
-        info_of(kExposedCommunication, kNoisyShare)}},
+        info_of(kExposedCommunication, kNoisyShare), info_of(kBaseGatherWaitMs, kNoisyLowest)}},
       {"Memory",
        "",
        {info_of(kMemoryBytes, kMebibytes), info_of(kProportionalBytes, kMebibytes),
         info_of(kOptimizerBytes, kMebibytes), info_of(kDeviceAllocatedBytes, kMebibytes),
-        info_of(kDeviceReservedBytes, kMebibytes), info_of(kDevicePeakBytes, kMebibytes)}},
+        info_of(kDeviceReservedBytes, kMebibytes), info_of(kDevicePeakBytes, kMebibytes),
+        info_of(kBasePartBytes, kMebibytes), info_of(kBaseGatherBytes, kMebibytes)}},
   };
   return kSections;
 }

@@ -94,6 +94,17 @@ TEST_F(RankFailures, AKilledRankIsNamed) {
   EXPECT_THAT(result.orphans, IsEmpty());
 }
 
+TEST_F(RankFailures, ARankKilledWhileTheOthersGatherLayersIsNamedOnce) {
+  const TinyRun run(work_ / "run", kEndless, "parallel: {shard_base: all}\n");
+  const JobResult result = run_job(run.train_command(watched({"train.micro_batches=6"})),
+                                   with_fault(3, "do=kill rank=2 step=3 phase=teacher_forward"));
+  EXPECT_THAT(result.exit_code, ::testing::AnyOf(128 + SIGKILL, kExitWatchdog)) << result.output;
+  EXPECT_THAT(result.output, AllOf(ContainsRegex("rank 2 on [^ ]+ \\(process [0-9]+\\) is gone"),
+                                   HasSubstr("step 3, phase teacher forward, in no collective")));
+  EXPECT_EQ(count(result.output, "rosa: rank "), 1) << result.output;
+  EXPECT_THAT(result.orphans, IsEmpty());
+}
+
 TEST_F(RankFailures, AFrozenRankIsNamedAndEnded) {
   for (const int rank : {0, 1}) {
     SCOPED_TRACE(rank);

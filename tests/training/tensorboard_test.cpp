@@ -96,7 +96,8 @@ class TensorBoardFiles : public ::testing::Test {
       StepMetrics metrics{.step = step, .num_steps = 9, .loss = static_cast<double>(step)};
       metrics.flop_use = metrics.alignment = metrics.code_balance = metrics.code_consistency = 0.5;
       metrics.proportional_bytes = metrics.device_allocated_bytes = metrics.device_reserved_bytes =
-          metrics.device_peak_bytes = 1;
+          metrics.device_peak_bytes = metrics.base_part_bytes = metrics.base_gather_bytes = 1;
+      metrics.base_gather_wait_ms = 0.5;
       metrics.layers = {{.layer = 3, .max_match_length = 5, .match_lengths = {4, 1, 2, 3}}};
       metrics.sources = {{.name = "web", .loss = 0.5, .num_sequences = 4}, {.name = "code"}};
       writer.on_step(metrics);

@@ -200,6 +200,8 @@ void check(base::ConfigProblems& problems, const ExperimentConfig& config, const
   const int64_t num_steps = config.experiment.seconds > 0 ? 4 * base::kMaxSteps : config.experiment.num_steps;
   problems.section("learning_rate", config.learning_rate, num_steps, base::Range<double>{0.0, 10.0});
   problems.section("parallel", config.parallel, /*never_on_gpu=*/true);
+  problems.require(config.parallel.shard_base == "none", {"parallel.shard_base"}, "is ", config.parallel.shard_base,
+                   ", but an experiment has no base model whose weights could be shared out; remove it");
   problems.section("watchdog", config.watchdog);
   std::set<std::string> labels;
   for (const ExperimentArm& arm : arms) {

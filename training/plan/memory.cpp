@@ -16,6 +16,7 @@
 #include "training/plan/activations.h"
 #include "training/plan/gradient_flow.h"
 #include "training/plan/sizes.h"
+#include "training/plan/wire.h"
 
 namespace rosa::training {
 namespace {
@@ -40,7 +41,8 @@ class MemoryPlanner {
   MemoryPlan plan() const {
     MemoryPlan plan;
     plan.on_gpu = input_.on_gpu;
-    plan.loading = {.process = kProcessBytes, .mapped = mapped(), .base = base() + input_.largest_tensor_bytes};
+    // All weights are read before a rank keeps its part.
+    plan.loading = {.process = kProcessBytes, .mapped = all_mapped(), .base = all_base() + input_.largest_tensor_bytes};
     const MemoryKinds rest = persistent();
     const ActivationBytes activations = of_micro_batch();
     plan.loss = plan.backward = rest;
@@ -144,12 +146,40 @@ class MemoryPlanner {
   }
 
   int64_t mapped() const {
-    const int64_t element = config_.model.compute_dtype == "bfloat16" ? 2 : 4;
-    return (input_.maps_base ? sizes_.num_base() * element : 0) + (input_.maps_teacher ? teacher_bytes() : 0);
+    if (input_.sharing_ranks == 1) return all_mapped();
+    return all_mapped() - (input_.maps_base ? shared_bytes() : 0) -
+           (input_.maps_teacher ? shared_bytes_of_teacher() : 0);
+  }
+
+  // Where the layers are shared out: a part of all, and two whole ones at a time.
+  int64_t base() const {
+    if (input_.sharing_ranks == 1) return all_base();
+    const int64_t given_up =
+        (input_.maps_base ? 0 : shared_bytes()) + (input_.maps_teacher ? 0 : shared_bytes_of_teacher());
+    int64_t held = held_bytes(shared_bytes(), input_.model);
+    if (input_.own_teacher != nullptr) held += held_bytes(shared_bytes_of_teacher(), *input_.own_teacher);
+    return all_base() - given_up + held;
+  }
+
+  int64_t held_bytes(int64_t shared, const models::ModelConfig& model) const {
+    return shared / input_.sharing_ranks + 2 * shared / model.num_hidden_layers;
+  }
+
+  int64_t shared_bytes() const { return num_projection_weights(input_.model) * element_bytes(); }
+
+  int64_t shared_bytes_of_teacher() const {
+    if (input_.own_teacher == nullptr) return 0;
+    return num_projection_weights(*input_.own_teacher) * element_bytes_of_teacher(config_);
+  }
+
+  int64_t element_bytes() const { return config_.model.compute_dtype == "bfloat16" ? 2 : 4; }
+
+  int64_t all_mapped() const {
+    return (input_.maps_base ? sizes_.num_base() * element_bytes() : 0) + (input_.maps_teacher ? teacher_bytes() : 0);
   }
 
   // Of a mapped base only what is trained is copied.
-  int64_t base() const {
+  int64_t all_base() const {
     const int64_t of_base =
         input_.maps_base ? sizes_.num_trained_base() * static_cast<int64_t>(sizeof(float)) : sizes_.base_bytes();
     return of_base + (input_.maps_teacher ? 0 : teacher_bytes());

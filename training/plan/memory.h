@@ -80,6 +80,7 @@ struct MemoryInput {
   bool maps_base = false, maps_teacher = false;  // weights stay in their files
   int64_t largest_tensor_bytes = 0;              // in the files; 0: nothing is copied
   int64_t data_bytes = 0;                        // see MemoryKinds::data
+  int sharing_ranks = 1;                         // that share out the layers' frozen projections
 };
 
 // The configuration keeps the rules of run_rules.h.

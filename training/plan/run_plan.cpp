@@ -67,7 +67,8 @@ MemoryPlan memory_of(const PlanInput& input) {
        .maps_teacher =
            input.own_teacher != nullptr && maps_weights(input, *input.own_teacher, teacher_dtype(input.config)),
        .largest_tensor_bytes = reads_weights(input) && !maps_base ? largest_tensor_bytes(input.model) : 0,
-       .data_bytes = data_bytes(input.config)});
+       .data_bytes = data_bytes(input.config),
+       .sharing_ranks = num_sharing_ranks(input.config.parallel, input.num_ranks, input.num_hosts)});
 }
 
 }  // namespace
@@ -104,6 +105,9 @@ RunPlan plan_run(const PlanInput& input) {
                           .micro_batches = config.train.micro_batches,
                           .num_hosts = input.num_hosts,
                           .on_gpu = input.on_gpu});
+  plan.base_wire = base_wire_bytes(config, input.model, input.own_teacher, input.num_ranks, input.num_hosts);
+  plan.wire.by_rank += plan.base_wire.by_rank;
+  plan.wire.by_host += plan.base_wire.by_host;
   plan.checkpoint_bytes = plan.memory.saving * input.num_ranks;
   plan.num_checkpoints = num_checkpoints(config);
   return plan;

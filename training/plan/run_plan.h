@@ -30,7 +30,8 @@ struct RunPlan {
   int64_t sequences_per_step = 0, tokens_per_step = 0;                   // of the last stage of a curriculum
   TokenFlops flops;                                                      // of a token
   MemoryPlan memory;
-  WireBytes wire;  // of a step
+  WireBytes wire;       // of a step, all of it
+  WireBytes base_wire;  // what of it is for weights of the base that ranks share out
   int64_t checkpoint_bytes = 0;
   int64_t num_checkpoints = 0;  // on disk at once, at most; those kept for their step or evaluation not counted
 

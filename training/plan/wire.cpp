@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/causal_model.h"
 #include "parallel/micro_batch_tree.h"
 
 namespace rosa::training {
@@ -39,6 +40,49 @@ WireBytes wire_bytes(const WireInput& input) {
     if (!input.config.sharded_optimizer) ring(whole);
   }
   if (input.config.sharded_optimizer) ring(whole);  // the updated weights
+  return bytes;
+}
+
+int64_t num_projection_weights(const models::ModelConfig& model) {
+  int64_t count = 0;
+  for (const auto& [name, shape] : models::parameter_shapes(model)) {
+    if (name.ends_with("_proj.weight")) count += shape[0] * shape[1];
+  }
+  return count;
+}
+
+int num_sharing_ranks(const parallel::ParallelConfig& config, int64_t num_ranks, int64_t num_hosts) {
+  if (config.shard_base == "none") return 1;
+  return static_cast<int>(config.shard_base == "node" ? num_ranks / num_hosts : num_ranks);
+}
+
+WireBytes base_wire_bytes(const RunConfig& config, const models::ModelConfig& model,
+                          const models::ModelConfig* own_teacher, int64_t num_ranks, int64_t num_hosts) {
+  WireBytes bytes;
+  const int64_t sharing = num_sharing_ranks(config.parallel, num_ranks, num_hosts);
+  if (sharing == 1) return bytes;
+  const LossConfig& loss = config.loss;
+  const auto bytes_of = [](const models::ModelConfig& of, const std::string& dtype, int64_t forwards,
+                           bool has_backward) {
+    const int64_t num_layers = of.num_hidden_layers;
+    if (num_layers <= 2) return 0.0;  // all are there, always
+    const int64_t num_gathers = forwards * num_layers + (has_backward ? num_layers - 4 : 0);
+    const int64_t all = num_projection_weights(of) * (dtype == "bfloat16" ? 2 : 4);
+    return static_cast<double>(all / num_layers) * static_cast<double>(num_gathers);
+  };
+  // The backwards of two forwards are one, from the last layers on.
+  int64_t forwards = (loss.has_own_forward() ? 1 : 0) + (loss.has_fed_forward() ? 1 : 0);
+  if (loss.has_teacher() && own_teacher == nullptr) ++forwards;
+  double gathered = bytes_of(model, config.model.compute_dtype, forwards, /*has_backward=*/true);
+  if (loss.has_teacher() && own_teacher != nullptr)
+    gathered += bytes_of(*own_teacher, teacher_dtype(config), /*forwards=*/1, /*has_backward=*/false);
+  gathered *= static_cast<double>(config.train.micro_batches / num_ranks);
+  const auto share = [&](int64_t others) {
+    return gathered * static_cast<double>(others) / static_cast<double>(sharing);
+  };
+  bytes.by_rank = share(sharing - 1);
+  const int64_t ranks_of_host = num_ranks / num_hosts;
+  if (sharing > ranks_of_host) bytes.by_host = share(sharing - ranks_of_host) * static_cast<double>(ranks_of_host);
   return bytes;
 }
 
