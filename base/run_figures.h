@@ -129,6 +129,11 @@ inline constexpr RunFigure kConstantKeyBits = {"constant_key_bits", "Constant ke
                                                "that never change, the dead ones included"};
 inline constexpr RunFigure kAgreement = {"agreement", "Agreement of queries and keys", "share of the positions",
                                          "of the positions whose query and key symbols are equal"};
+inline constexpr RunFigure kGateMean = {
+    "gate_mean", "Mean gate", "",
+    "of what the gates multiply retrieved values by, over heads and positions: 0 to 2; 1 without gates"};
+inline constexpr RunFigure kClosedGates = {"closed_gates", "Closed gates", "share of the gates",
+                                           "of the gates that are below 0.1"};
 
 }  // namespace layer_figure
 

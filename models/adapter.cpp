@@ -178,6 +178,12 @@ std::vector<at::Tensor> inputs_of(const at::Tensor& normed, const at::Tensor& fi
 }
 at::Tensor first_of(const std::vector<at::Tensor>& inputs) { return inputs.size() > 1 ? inputs[1] : at::Tensor(); }
 
+// Null: not to be counted. A layer that is run again has its automata's record.
+GateCounts* counts_of(int64_t layer, const AdapterCall& call) {
+  const bool is_again = call.recorded != nullptr && call.recorded->defined();
+  return call.gate_statistics == nullptr || is_again ? nullptr : &(*call.gate_statistics)[layer];
+}
+
 // Positions first .. first + count - 1 of a result; undefined tensors stay so.
 HardResult part_of(const HardResult& hard, const Piece& piece) {
   const auto part = [&piece](const at::Tensor& whole) {
@@ -222,8 +228,8 @@ at::Tensor AdapterSet::output_in_pieces(int64_t layer, const HardResult& hard, c
   std::vector<at::Tensor> inputs = {gate_input}, parameters = layer_parameters(layer);
   if (result.bits.defined()) inputs.push_back(result.bits.transpose(1, 2));
   parameters.push_back(call.gate_norm_weight);
-  const auto part = [this, layer, hard, matched = result.matched, lengths = result.lengths, norm = call.gate_norm](
-                        const Piece& piece, const std::vector<at::Tensor>& own) {
+  const auto part = [this, layer, hard, matched = result.matched, lengths = result.lengths, norm = call.gate_norm,
+                     gates = counts_of(layer, call)](const Piece& piece, const std::vector<at::Tensor>& own) {
     OperatorOutput of_piece;
     if (own.size() > 1) {
       of_piece = {own[1].transpose(1, 2), matched.narrow(2, piece.first, piece.count),
@@ -232,7 +238,9 @@ at::Tensor AdapterSet::output_in_pieces(int64_t layer, const HardResult& hard, c
       const HardResult retrieved = part_of(hard, piece);
       of_piece = {hard_bits(retrieved, config_.value_bits, at::kFloat), retrieved.matched, retrieved.lengths};
     }
-    return std::vector<at::Tensor>{output(layer, of_piece, norm ? norm(own[0]) : own[0])};
+    // The pieces run again in the backward, where gradients are on.
+    GateCounts* const counts = at::GradMode::is_enabled() ? nullptr : gates;
+    return std::vector<at::Tensor>{output(layer, of_piece, norm ? norm(own[0]) : own[0], counts)};
   };
   return run_in_pieces(part, inputs, parameters, {call.sequence_chunk})[0];
 }
@@ -257,7 +265,8 @@ at::Tensor AdapterSet::gate(int64_t layer, const OperatorOutput& result, const a
   return 2 * at::sigmoid(z);
 }
 
-at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input) const {
+at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input,
+                              GateCounts* counts) const {
   const at::Tensor bits = result.bits.transpose(1, 2);  // [B,T,H,M]
   const auto per_head = [&](const char* name) {
     return weight(layer, name).view({config_.num_heads, config_.value_bits});
@@ -273,7 +282,9 @@ at::Tensor AdapterSet::output(int64_t layer, const OperatorOutput& result, const
     if (gates.length) buckets = length_buckets(result.lengths.transpose(1, 2));
     if (gates.length && config_.agreement == Agreement::full)
       values = values + look_up(weight(layer, "u_len"), buckets);
-    values = values * gate(layer, result, buckets, gate_input.to(at::kFloat)).unsqueeze(3);
+    const at::Tensor gate_values = gate(layer, result, buckets, gate_input.to(at::kFloat));
+    if (counts != nullptr) counts->add(gate_values);
+    values = values * gate_values.unsqueeze(3);
   }
   const at::Tensor output = linear(layer, "o_proj", values.reshape({bits.size(0), bits.size(1), -1}));
   return config_.output_scale == 1 ? output : output * config_.output_scale;
@@ -311,7 +322,9 @@ FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const A
       return output_in_pieces(layer, {}, begun->finish(), gate_input, call);
     };
   }
-  return [this, layer, begun](const at::Tensor& gate_input) { return output(layer, begun->finish(), gate_input); };
+  return [this, layer, begun, gates = counts_of(layer, call)](const at::Tensor& gate_input) {
+    return output(layer, begun->finish(), gate_input, gates);
+  };
 }
 
 at::Tensor AdapterSet::forward(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const {

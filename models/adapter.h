@@ -34,6 +34,7 @@
 #include "base/random.h"
 #include "models/adapter_config.h"
 #include "models/code_training.h"
+#include "models/gate_statistics.h"
 #include "models/low_rank.h"
 #include "rosa/operator/rosa_operator.h"
 #include "rosa/operator/rosa_state.h"
@@ -52,7 +53,8 @@ struct AdapterCall {
   int64_t sequence_chunk = 0;
   // With pieces: makes u of what the second half gets, within each piece. Empty: it gets u.
   std::function<at::Tensor(const at::Tensor& hidden)> gate_norm = {};
-  at::Tensor gate_norm_weight = {};  // what it depends on besides
+  at::Tensor gate_norm_weight = {};           // what it depends on besides
+  GateStatistics* gate_statistics = nullptr;  // where it is set: gets the gates of a forward, once; it must outlive it
 };
 
 // What the automata of a layer match: packed bits (rosa/operator/symbols.h).
@@ -129,7 +131,9 @@ class AdapterSet {
   at::Tensor output_in_pieces(int64_t layer, const HardResult& hard, const OperatorOutput& result,
                               const at::Tensor& gate_input, const AdapterCall& call) const;
   at::Tensor gate(int64_t layer, const OperatorOutput& result, const at::Tensor& buckets, const at::Tensor& u) const;
-  at::Tensor output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input) const;
+  // `gates`, if not null, counts them.
+  at::Tensor output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input,
+                    GateCounts* gates = nullptr) const;
   at::Tensor linear(int64_t layer, const char* name, const at::Tensor& input) const;
   // [B,T,heads,bits] of the projection's first `num_first` heads from `first_input`, and of the others from `normed`.
   at::Tensor mixed_linear(int64_t layer, const char* name, const at::Tensor& normed,

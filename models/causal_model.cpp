@@ -296,6 +296,7 @@ std::function<FinishAdapter(int64_t, const at::Tensor&)> CausalModel::adapter_fu
   call.executor = options.executor;
   call.recorded = recorded.get();
   call.codes = options.codes;
+  call.gate_statistics = options.gate_statistics;
   call.sequence_chunk = options.sequence_chunk;
   return [this, call, recorded, windows = options.layer_windows, adapters = options.adapters,
           left_out = options.left_out, watch = options.watch_adapter_inputs](int64_t index, const at::Tensor& normed) {

@@ -39,8 +39,9 @@ struct ForwardOptions {
   // What changes while training runs (alpha, temperatures, training, control); the adapter's configuration decides the
   // rest (AdapterSet::operator_options).
   OperatorOptions operator_options;
-  HostExecutor* executor = nullptr;  // runs the automata; needed with adapters
-  CodeTraining codes;                // AdapterCall::codes
+  HostExecutor* executor = nullptr;           // runs the automata; needed with adapters
+  CodeTraining codes;                         // AdapterCall::codes
+  GateStatistics* gate_statistics = nullptr;  // AdapterCall::gate_statistics
   ActivationCheckpointing activation_checkpointing = ActivationCheckpointing::none;
   // Where they are set: what layer `layer` gets in place of `hidden`, [B,T,hidden]; and told what a layer's attention
   // adds, with the adapter beside it, and what the layer gives. The number of layers stands for the final norm, with

@@ -81,7 +81,8 @@ LayerMetrics metrics_of(int64_t layer, const MatchStatistics& sums, const BitSha
 
 }  // namespace
 
-std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, LayerStatistics>& layers, int64_t num_bits,
+std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, LayerStatistics>& layers,
+                                                  const models::GateStatistics& gates, int64_t num_bits,
                                                   parallel::Communicator& communicator) {
   if (layers.empty()) return {};
   std::vector<int64_t> sums, maxima;
@@ -91,6 +92,9 @@ std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, LayerS
     for (const HeadBits& head : statistics.heads) {
       visit_bits(head, num_bits, [&](int64_t flag) { maxima.push_back(flag); });
     }
+  }
+  for (const auto& [layer, counts] : gates) {
+    for (const int64_t number : {counts.num, counts.num_closed, counts.sum}) sums.push_back(number);
   }
   sums = communicator.all_reduce_values(sums, parallel::Reduction::sum);
   maxima = communicator.all_reduce_values(maxima, parallel::Reduction::max);
@@ -105,6 +109,15 @@ std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, LayerS
     const auto num_heads = static_cast<int64_t>(statistics.heads.size());
     result.push_back(metrics_of(layer, total, bit_shares(maximum, num_heads, num_bits)));
     maximum += 4 * num_heads * num_bits;
+  }
+  for (const auto& [layer, counts] : gates) {
+    const models::GateCounts total{.num = sum[0], .num_closed = sum[1], .sum = sum[2]};
+    sum += 3;
+    const auto found = std::find_if(result.begin(), result.end(),
+                                    [layer = layer](const LayerMetrics& metrics) { return metrics.layer == layer; });
+    base::require(found != result.end(), "layer ", layer, " has gates and no matches");
+    found->gate_mean = total.mean();
+    found->closed_gates = total.closed_share();
   }
   return result;
 }

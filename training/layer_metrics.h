@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "models/gate_statistics.h"
 #include "parallel/communicator.h"
 #include "rosa/automaton/match_pool.h"
 
@@ -26,16 +27,19 @@ struct LayerMetrics {
   // Shares of the heads' bits: never 1, and never changing (the dead ones included). Keys are counted for every query
   // head that reads them.
   double dead_query_bits = 0.0, constant_query_bits = 0.0, dead_key_bits = 0.0, constant_key_bits = 0.0;
-  double agreement = 0.0;  // share of the positions whose query and key symbols are equal
+  double agreement = 0.0;                      // share of the positions whose query and key symbols are equal
+  double gate_mean = 1.0, closed_gates = 0.0;  // models/gate_statistics.h; 1 and 0 where there are no gates
 
   // Whether the layer can tell nothing: no match anywhere, or symbols that never change.
   bool has_collapsed() const { return matched_share == 0.0 || constant_query_bits == 1.0 || constant_key_bits == 1.0; }
 };
 
 // The layers' statistics over all ranks, in order of the layers; `num_bits`: of a query or key symbol. Sums of whole
-// numbers: the same for any number of ranks. Every rank has the same layers and heads. Collective: every rank calls it.
+// numbers: the same for any number of ranks. Every rank has the same layers, heads and gates. Collective: every rank
+// calls it.
 std::vector<LayerMetrics> reduce_layer_statistics(const std::map<int64_t, automaton::LayerStatistics>& layers,
-                                                  int64_t num_bits, parallel::Communicator& communicator);
+                                                  const models::GateStatistics& gates, int64_t num_bits,
+                                                  parallel::Communicator& communicator);
 
 nlohmann::ordered_json to_json(const LayerMetrics& metrics);
 

@@ -64,6 +64,8 @@ constexpr MetricField<LayerMetrics> kLayerFields[] = {
     {layer_figure::kDeadKeyBits, &LayerMetrics::dead_key_bits},
     {layer_figure::kConstantKeyBits, &LayerMetrics::constant_key_bits},
     {layer_figure::kAgreement, &LayerMetrics::agreement},
+    {layer_figure::kGateMean, &LayerMetrics::gate_mean},
+    {layer_figure::kClosedGates, &LayerMetrics::closed_gates},
 };
 
 constexpr MetricField<EvaluationMetrics> kEvaluationFields[] = {

@@ -211,19 +211,21 @@ std::vector<SourceMetrics> Trainer::source_metrics(int64_t step, const std::vect
 // What the automata saw in this step, over all ranks.
 std::vector<LayerMetrics> Trainer::layer_metrics() {
   if (parts_.adapters == nullptr) return {};
-  return reduce_layer_statistics(parts_.executor.take_statistics(), parts_.adapters->config().query_key_bits,
-                                 parts_.communicator);
+  return reduce_layer_statistics(parts_.executor.take_statistics(), gate_statistics_,
+                                 parts_.adapters->config().query_key_bits, parts_.communicator);
 }
 
 StepMetrics Trainer::begin_step(int64_t step) {
   step_start_ = Clock::now();
   parts_.executor.take_statistics();  // of evaluations
+  gate_statistics_.clear();
   waited_before_ms_ = parts_.executor.waited_ms();
   engine_->begin();
   for (SharedLayers* layers : parts_.shared_layers) layers->begin_step();
   StepMetrics metrics;
   metrics.step = step;
   metrics.num_steps = num_steps_of_run();
+  counts_gates_ = is_logged_step(step, metrics.num_steps, config_.logging.every);
   metrics.stage = span_.stage;
   return metrics;
 }
@@ -348,7 +350,7 @@ LossInput Trainer::loss_input(const Batch& batch, Alignment* alignment) const {
   return input;
 }
 
-models::ForwardOptions Trainer::training_options(const Batch& batch, const StepSettings& settings) const {
+models::ForwardOptions Trainer::training_options(const Batch& batch, const StepSettings& settings) {
   models::ForwardOptions options;
   if (parts_.adapters) {
     options = student_options(config_, parts_.model, parts_.adapters, parts_.executor);
@@ -356,6 +358,7 @@ models::ForwardOptions Trainer::training_options(const Batch& batch, const StepS
     options.operator_options.alpha = settings.alpha;
     options.operator_options.bits_tau = settings.bits_tau;
     options.operator_options.attn_tau = settings.attn_tau;
+    if (counts_gates_) options.gate_statistics = &gate_statistics_;
   }
   options.activation_checkpointing = config_.train.activation_checkpointing;
   options.sequence_chunk = config_.train.sequence_chunk;
@@ -379,7 +382,7 @@ models::CodeTraining Trainer::code_training(int64_t step, int64_t micro_batch) c
 }
 
 Loss Trainer::micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts,
-                               const models::CodeTraining& codes) const {
+                               const models::CodeTraining& codes) {
   std::optional<Alignment> alignment;
   if (config_.loss.alignment > 0) alignment.emplace(config_, parts_.model, parts_.teacher());
   LossInput input = loss_input(batch, alignment ? &*alignment : nullptr);

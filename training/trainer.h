@@ -89,12 +89,12 @@ class Trainer {
   std::vector<Batch> load_micro_batches(int64_t step) const;
   models::CodeTraining code_training(int64_t step, int64_t micro_batch) const;
   Loss micro_batch_loss(const Batch& batch, const StepSettings& settings, const LossSums& counts,
-                        const models::CodeTraining& codes) const;
+                        const models::CodeTraining& codes);
   LossInput loss_input(const Batch& batch, Alignment* alignment) const;
   std::vector<SourceMetrics> source_metrics(int64_t step, const std::vector<Batch>& batches,
                                             const std::vector<std::vector<LossSums>>& sequences);
   LossSums global_counts(const std::vector<Batch>& batches);
-  models::ForwardOptions training_options(const Batch& batch, const StepSettings& settings) const;
+  models::ForwardOptions training_options(const Batch& batch, const StepSettings& settings);
   GlobalLoss global_loss(const std::vector<LossSums>& sums, const std::vector<std::vector<double>>& codes,
                          const LossSums& counts);
   std::string blame(const std::vector<LossSums>& sums) const;
@@ -114,6 +114,8 @@ class Trainer {
   // Of the step under way.
   std::chrono::steady_clock::time_point step_start_;
   double waited_before_ms_ = 0.0;
+  bool counts_gates_ = false;  // for the metrics
+  models::GateStatistics gate_statistics_;
 };
 
 }  // namespace rosa::training

@@ -22,10 +22,11 @@ namespace rosa::report {
 using FigureSamples = std::map<std::string, Samples>;
 
 // The figures of a layer that heat maps show.
-inline constexpr std::array<base::RunFigure, 9> kLayerFigures = {
+inline constexpr std::array<base::RunFigure, 11> kLayerFigures = {
     base::layer_figure::kMatchedShare,      base::layer_figure::kMeanMatchLength, base::layer_figure::kQueryEntropy,
     base::layer_figure::kKeyEntropy,        base::layer_figure::kAgreement,       base::layer_figure::kDeadQueryBits,
-    base::layer_figure::kConstantQueryBits, base::layer_figure::kDeadKeyBits,     base::layer_figure::kConstantKeyBits};
+    base::layer_figure::kConstantQueryBits, base::layer_figure::kDeadKeyBits,     base::layer_figure::kConstantKeyBits,
+    base::layer_figure::kGateMean,          base::layer_figure::kClosedGates};
 
 struct LayerSteps {
   int64_t layer = 0;

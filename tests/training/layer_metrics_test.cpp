@@ -39,9 +39,10 @@ std::map<int64_t, LayerStatistics> statistics_of(const std::function<uint8_t(int
   return pool.take_statistics();
 }
 
-LayerMetrics metrics_of(const std::map<int64_t, LayerStatistics>& statistics, int64_t num_bits) {
+LayerMetrics metrics_of(const std::map<int64_t, LayerStatistics>& statistics, int64_t num_bits,
+                        const models::GateStatistics& gates = {}) {
   const auto communicator = parallel::make_single_communicator();
-  const auto layers = reduce_layer_statistics(statistics, num_bits, *communicator);
+  const auto layers = reduce_layer_statistics(statistics, gates, num_bits, *communicator);
   EXPECT_EQ(layers.size(), 1U);
   return layers.front();
 }
@@ -85,12 +86,22 @@ TEST(LayerMetrics, OverRanksAreThoseOfAllTogether) {
   };
   std::map<int64_t, LayerStatistics> all = statistics_of(symbol(0));
   all.at(3).merge(statistics_of(symbol(1)).at(3));
-  const LayerMetrics expected = metrics_of(all, 4);
+  const auto gates_of = [](int rank) {
+    models::GateStatistics gates;
+    gates[3].add(rank == 0 ? at::tensor({0.05, 1.5}, at::kFloat) : at::tensor({2.0, 1.0, 0.0}, at::kFloat));
+    return gates;
+  };
+  models::GateStatistics all_gates = gates_of(0);
+  all_gates[3].add(at::tensor({2.0, 1.0, 0.0}, at::kFloat));
+  const LayerMetrics expected = metrics_of(all, 4, all_gates);
+  EXPECT_NEAR(expected.gate_mean, 4.55 / 5, 1e-5);
+  EXPECT_DOUBLE_EQ(expected.closed_gates, 0.4);
   parallel::run_on_thread_ranks(2, [&](parallel::Communicator& communicator) {
-    const auto layers = reduce_layer_statistics(statistics_of(symbol(communicator.rank())), 4, communicator);
+    const auto layers = reduce_layer_statistics(statistics_of(symbol(communicator.rank())),
+                                                gates_of(communicator.rank()), 4, communicator);
     ASSERT_EQ(layers.size(), 1U);
     EXPECT_EQ(to_json(layers.front()), to_json(expected));
-    EXPECT_TRUE(reduce_layer_statistics({}, 4, communicator).empty());
+    EXPECT_TRUE(reduce_layer_statistics({}, {}, 4, communicator).empty());
   });
 }
 

@@ -93,6 +93,33 @@ TEST_F(SequenceChunkRun, APartBesidePiecesIsRefused) {
   EXPECT_THAT(problems_of(config), HasSubstr("with sequence_chunk both parts are computed again anyway"));
 }
 
+// Whatever runs again in the backward, each gate of the forward counts once.
+TEST_F(SequenceChunkRun, GatesAreCountedOnce) {
+  for (const int64_t chunk : {0, 7}) {
+    for (const auto checkpointing : {ActivationCheckpointing::none, ActivationCheckpointing::full}) {
+      RunConfig config = tiny_config(folder_ / "run");
+      config.adapter.gates = {"length", "hidden", "agreement"};
+      const auto single = parallel::make_single_communicator();
+      const RunObjects objects = build_run(config, Objective::distill, *single);
+      const RunParts parts = objects.parts(*single);
+      models::ForwardOptions options = student_options(config, parts.model, parts.adapters, parts.executor);
+      options.operator_options.training = true;
+      options.sequence_chunk = chunk;
+      options.activation_checkpointing = checkpointing;
+      models::GateStatistics gates;
+      options.gate_statistics = &gates;
+      const at::Tensor ids = parts.training_data.batch(0, 0, 2).input_ids;
+      parts.model.hidden_states(ids, options).sum().backward();
+      ASSERT_EQ(gates.size(), static_cast<size_t>(parts.model.config().num_hidden_layers));
+      for (const auto& [layer, counts] : gates) {
+        EXPECT_EQ(counts.num, ids.numel() * parts.adapters->config().num_heads) << layer << " in pieces of " << chunk;
+        EXPECT_DOUBLE_EQ(counts.mean(), 1.0) << "where every gate starts";
+        EXPECT_EQ(counts.num_closed, 0);
+      }
+    }
+  }
+}
+
 // ------------------------------------------------------------------------------------------------------------ memory
 
 // The demo's model with its default adapter, of fixed hashes.
