@@ -385,18 +385,33 @@ TEST_F(SuiteOfARun, IntervalsOfPackedTextAreOverItsDocuments) {
 
 TEST_F(SuiteOfARun, AnyNumberOfRanksGivesTheSameFigures) { EXPECT_EQ(bits(run(3)), bits(run(1))); }
 
+// What `result` says of the same as `row` of another one.
+const SuiteRow& same_row(const SuiteResult& result, const SuiteRow& row) {
+  return *std::find_if(result.rows.begin(), result.rows.end(), [&](const SuiteRow& candidate) {
+    return candidate.task == row.task && candidate.length == row.length && candidate.variant == row.variant &&
+           candidate.group == row.group && candidate.depth == row.depth;
+  });
+}
+
 TEST_F(SuiteOfARun, AStreamedTextHasTheScoresOfTheWholeOne) {
   const SuiteResult whole = run();
   suite_.whole_max = 60;
   const SuiteResult streamed = run();
+  suite_.controls_max = 96;
+  const SuiteResult controlled = run();
+  int64_t num_controls = 0;
+  for (const SuiteRow& one : controlled.rows) {
+    if (one.length != 96 || !one.variant.starts_with("rosa_")) continue;
+    const SuiteRow& other = same_row(whole, one);
+    EXPECT_NEAR(one.figure("ce")->value, other.figure("ce")->value, 1e-5) << one.task << " " << one.variant;
+    ++num_controls;
+  }
+  EXPECT_GE(num_controls, 3);
   int64_t num_streamed = 0;
   for (const SuiteRow& one : streamed.rows) {
     if (one.length != 96 || one.task == "language") continue;
     EXPECT_FALSE(one.variant.starts_with("rosa_")) << "the controls are not streamed";
-    const SuiteRow& other = *std::find_if(whole.rows.begin(), whole.rows.end(), [&](const SuiteRow& candidate) {
-      return candidate.task == one.task && candidate.length == 96 && candidate.variant == one.variant &&
-             candidate.group == one.group && candidate.depth == one.depth;
-    });
+    const SuiteRow& other = same_row(whole, one);
     EXPECT_NEAR(one.figure("ce")->value, other.figure("ce")->value, 1e-5) << one.task << " " << one.variant;
     if (one.task == "length" && one.group == "all") {
       EXPECT_GT(one.figure("state_bytes_per_token")->value, 0.0);

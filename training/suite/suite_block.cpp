@@ -124,10 +124,12 @@ std::vector<int64_t> HeldOutTexts::tokens(int64_t length, int64_t number) {
 }
 
 std::vector<std::string> variants_at(const SuiteContext& context, int64_t length) {
+  const SuiteConfig& suite = context.suite;
+  const int64_t controls_max = suite.controls_max > 0 ? suite.controls_max : suite.whole_max;
   std::vector<std::string> variants;
   for (const std::string& variant : context.variants) {
     if (variant == "teacher" && length > context.suite.teacher_max) continue;
-    if (is_control(variant) && length > context.suite.whole_max) continue;
+    if (is_control(variant) && length > controls_max) continue;
     variants.push_back(variant);
   }
   return variants;

@@ -72,7 +72,7 @@ struct SuiteContext {
   std::function<void(const std::string& variant, int64_t num_tokens_done, int64_t num_tokens)> on_piece = {};
 };
 
-// The variants that serve sequences of so many tokens: the teacher up to teacher_max, controls up to whole_max.
+// The variants that serve sequences of so many tokens: the teacher up to teacher_max, controls up to controls_max.
 std::vector<std::string> variants_at(const SuiteContext& context, int64_t length);
 
 std::vector<SuiteBlock> language_blocks(const SuiteContext& context, const SuiteTask& task);

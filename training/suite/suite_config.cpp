@@ -113,8 +113,12 @@ void describe(base::FieldVisitor& visitor, SuiteConfig& config) {
   visitor.field("teacher_max", config.teacher_max, Role::free, "longer sequences are not given to the teacher",
                 {2, kMaxLength});
   visitor.field("whole_max", config.whole_max, Role::free,
-                "longer sequences are streamed, with memory for the window; the controls do without them",
+                "longer sequences are streamed, with memory for the window; the controls can't be: see controls_max",
                 {2, kMaxLength});
+  visitor.field("controls_max", config.controls_max, Role::free,
+                "longer sequences are not given to the controls; beyond whole_max they run in pieces, with memory for "
+                "the symbols and hidden states of the whole sequence; 0: as whole_max",
+                {0, kMaxLength});
   visitor.field("num_resamples", config.num_resamples, Role::free, "of the bootstrap behind the intervals",
                 {100, 1 << 20});
   visitor.list("tasks", config.tasks, Role::free, "what is run, in this order");

@@ -42,7 +42,8 @@ struct SuiteConfig {
   std::vector<SuiteTask> tasks;
   int64_t seed = 0;
   int64_t teacher_max = 8192;    // longer sequences are not given to the teacher
-  int64_t whole_max = 4096;      // longer sequences are streamed, and the controls do without them
+  int64_t whole_max = 4096;      // longer sequences are streamed; the controls can't be, and run in pieces
+  int64_t controls_max = 0;      // longer sequences are not given to the controls; 0: as whole_max
   int64_t num_resamples = 1000;  // of the bootstrap
 };
 

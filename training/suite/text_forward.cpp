@@ -23,9 +23,12 @@ int64_t forward_text(const SuiteContext& context, const std::string& variant, st
   const at::NoGradGuard no_gradient;
   const RunParts& parts = context.parts;
   const models::CausalModel& model = parts.model_of(variant);
-  const models::ForwardOptions options = variant_options(context.config, parts, variant);
+  models::ForwardOptions options = variant_options(context.config, parts, variant);
   const auto length = static_cast<int64_t>(ids.size());
-  if (length <= context.suite.whole_max) {
+  const bool is_long = length > context.suite.whole_max;
+  // A stream knows no controls.
+  if (!is_long || options.operator_options.control != OperatorControl::none) {
+    options.sequence_chunk = is_long ? kPiece : 0;
     use(0, model.hidden_states(row_of(ids).to(parts.device), options)[0]);
     base::note_progress();
     return 0;
