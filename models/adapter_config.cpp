@@ -21,7 +21,10 @@ std::string estimator_help() {
   for (const QkvEstimator* estimator : qkv_estimators()) {
     help += concat(estimator == qkv_estimators().front() ? " " : "; ", estimator->name(), ": ", estimator->summary());
   }
-  return help + ".";
+  return help +
+         ". The proxies sufa, soft_rosa and dense_surrogate and the flips bit_flip and tied_flip take time quadratic "
+         "in "
+         "the length of a document; for long sequences take none.";
 }
 
 }  // namespace

@@ -106,13 +106,13 @@ void describe(base::FieldVisitor& visitor, TrainSection& config) {
                   {"attention", ActivationCheckpointing::attention}},
                  "what of each layer is computed again in the backward instead of being kept: nothing, all of it, its "
                  "MLP, or its self-attention");
-  visitor.field("sequence_chunk", config.sequence_chunk, Role::recipe,
-                "everything local along a sequence (norms, projections, attention in the window, adapters, MLP) in "
-                "pieces of so many positions, computed again in the backward, for sequences whose activations do not "
-                "fit; the same gradients but for rounding. Least is kept with activation_checkpointing full. 0: whole. "
-                "The estimators sufa, soft_rosa and dense_surrogate still take time quadratic in the length: for long "
-                "sequences take adapter.estimator none",
-                {0, int64_t{1} << 30});
+  visitor.field(
+      "sequence_chunk", config.sequence_chunk, Role::recipe,
+      "everything local along a sequence (norms, projections, attention in the window, adapters, MLP) in "
+      "pieces of so many positions, computed again in the backward, for sequences whose activations do not "
+      "fit; the same gradients but for rounding. Least is kept with activation_checkpointing full. 0: whole. "
+      "Proxies and flips still take time quadratic in the length: for long sequences take adapter.estimator none",
+      {0, int64_t{1} << 30});
   visitor.section("early_stop", config.early_stop, "ends a run whose evaluations no longer get better");
 }
 

@@ -100,7 +100,7 @@ TEST(PlanMemory, PartsOfLayersRunAgain) {
   }
 }
 
-// What comes and goes between pieces is not counted one by one.
+// Of pieces the plan may say too much, by up to 30 %, but not too little.
 TEST(PlanMemory, SequencesInPieces) {
   RunConfig config = demo_config();
   config.data.sequence_length = 2000;
@@ -110,7 +110,9 @@ TEST(PlanMemory, SequencesInPieces) {
     config.adapter.estimator = estimator;
     for (const auto part : {models::ActivationCheckpointing::none, models::ActivationCheckpointing::full}) {
       config.train.activation_checkpointing = part;
-      EXPECT_NEAR(peaks_of(config).ratio(), 1.0, 0.2) << estimator << " " << static_cast<int>(part);
+      const double ratio = peaks_of(config).ratio();
+      EXPECT_GT(ratio, 0.97) << estimator << " " << static_cast<int>(part);
+      EXPECT_LT(ratio, 1.3) << estimator << " " << static_cast<int>(part);
     }
   }
 }

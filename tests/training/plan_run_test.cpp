@@ -68,15 +68,15 @@ TEST(PlanRun, TheLargestMicroBatchFitsAndOneMoreDoesNot) {
   const models::ModelConfig model;
   const PlanInput input{.config = config, .model = model, .num_ranks = 4};
   const int64_t limit = int64_t{400} << 20;
-  const int64_t largest = largest_micro_batch(input, false, false, limit);
+  const int64_t largest = largest_micro_batch(input, models::ActivationCheckpointing::none, false, limit);
   ASSERT_GT(largest, 1);
   config.train.micro_batch_sequences = largest;
   EXPECT_LE(plan_run(input).memory.host_peak(), limit);
   config.train.micro_batch_sequences = largest + 1;
   EXPECT_GT(plan_run(input).memory.host_peak(), limit);
-  EXPECT_GT(largest_micro_batch(input, true, false, limit), largest);
-  EXPECT_GE(largest_micro_batch(input, false, true, limit), largest);
-  EXPECT_EQ(largest_micro_batch(input, true, true, int64_t{1} << 20), 0);
+  EXPECT_GT(largest_micro_batch(input, models::ActivationCheckpointing::full, false, limit), largest);
+  EXPECT_GE(largest_micro_batch(input, models::ActivationCheckpointing::none, true, limit), largest);
+  EXPECT_EQ(largest_micro_batch(input, models::ActivationCheckpointing::full, true, int64_t{1} << 20), 0);
 }
 
 TEST(PlanRun, ShardingDividesTheMomentsOnly) {

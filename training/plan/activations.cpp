@@ -221,12 +221,12 @@ class Planner {
   int64_t kept_in_pieces(const LayerFlow& layer) const {
     const int64_t of_hidden = tokens(model_.hidden_size * element_);
     const bool joins = layer.has_adapter && input_.adapter->place == models::AdapterPlace::attention;
-    int64_t bytes = 0;
-    if (layer.middle || layer.gate.output() || layer.down.output()) bytes += of_hidden;  // of attention and MLP
-    if (joins && (layer.gate.output() || layer.down.output())) bytes += of_hidden;       // the MLP's own
+    const bool mlp = layer.gate.output() || layer.down.output();
+    int64_t bytes = joins && mlp ? of_hidden : 0;  // of the MLP alone
+    if (layer.normed || layer.o_proj.output() || (!joins && mlp)) bytes += of_hidden;
     if (layer.has_adapter && layer.adapter_o.output()) {
       bytes += of_hidden;
-      if (layer.has_logit_gradient() && input_.adapter->estimator != "none") {
+      if (has_estimator(layer)) {
         if (!joins) bytes += of_hidden;
         bytes += tokens((logits_width() + output_width()) * kFloat + input_.adapter->num_heads);
         if (wants_positions()) bytes += tokens(input_.adapter->num_heads * static_cast<int64_t>(sizeof(int32_t)));
@@ -235,6 +235,11 @@ class Planner {
       }
     }
     return is_whole() ? bytes + kept_by_attention(layer) : bytes;
+  }
+
+  // Whether logits are kept whole for an estimator, not symbols alone.
+  bool has_estimator(const LayerFlow& layer) const {
+    return layer.has_logit_gradient() && find_qkv_estimator(input_.adapter->estimator).has_gradient();
   }
 
   // What autograd keeps of a layer for one piece with its halo, at the fullest.
@@ -270,8 +275,11 @@ class Planner {
     if (in_pieces()) {
       // The gradients of a part's input and output, beside one piece; or the estimator, which sees whole rows.
       const int64_t piece = kept_by_piece(layer) + own_of_piece();
-      const int64_t whole = layer.has_adapter ? estimator(layer) : 0;
-      return of_hidden + std::max(piece, whole) + (is_full() ? kept_in_pieces(layer) : 0);
+      const int64_t whole = layer.has_adapter && has_estimator(layer) ? estimator(layer) : 0;
+      // Run again, the layer keeps for its parts what it has not got already.
+      const int64_t again = is_full() ? std::max<int64_t>(0, kept_in_pieces(layer) - kept_by_checkpoint(layer)) : 0;
+      // A gradient of the layer comes for each that goes, as above.
+      return std::max(piece, whole) + again;
     }
     if (input_.checkpointing == models::ActivationCheckpointing::mlp) {
       return std::max(mlp + kept_by_mlp(layer), adapter + kept_by_mlp(layer)) - of_hidden - tokens(kFloat);
