@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -44,23 +43,7 @@ class ExchangeFolder final : public ::testing::Environment {
 
 const ::testing::Environment* const kExchangeFolder = ::testing::AddGlobalTestEnvironment(new ExchangeFolder);
 
-// What the model gives, and the gradient of what it begins with.
-std::vector<at::Tensor> forward_and_backward(const models::CausalModel& model, const at::Device& device,
-                                             bool checkpointing) {
-  at::Tensor first;
-  models::ForwardOptions options;
-  options.activation_checkpointing = checkpointing;
-  options.replace_layer_input = [&](int64_t layer, const at::Tensor& hidden) {
-    if (layer == 0) first = hidden.detach().requires_grad_();
-    return layer == 0 ? first : hidden;
-  };
-  const at::Tensor hidden = model.hidden_states((at::arange(14) % 9).view({2, 7}).to(device), options);
-  const at::Tensor sum = (hidden * hidden).sum();
-  const auto gradients = torch::autograd::grad({sum}, {first});
-  return {hidden.detach().cpu(), gradients.front().cpu()};
-}
-
-TEST(SharedLayersOverNccl, AForwardAndBackwardHaveTheBitsOfAWholeModel) {
+TEST(SharedLayersOverNccl, LayersAreWholeOnTheDevice) {
   at::set_num_threads(1);
   const auto bootstrap = parallel::make_mpi_communicator();
   const at::Device device = fake_gpu::device(1 + bootstrap->rank());
@@ -68,19 +51,21 @@ TEST(SharedLayersOverNccl, AForwardAndBackwardHaveTheBitsOfAWholeModel) {
   {
     const auto communicator = parallel::make_nccl_communicator(*bootstrap, device);
     const std::filesystem::path folder = std::filesystem::path(ROSA_TEST_DATA) / "goldens" / "qwen3_tied";
-    models::CausalModel whole = models::CausalModel::load(folder);
-    whole.move_to(device);
+    const models::CausalModel whole = models::CausalModel::load(folder);
     models::CausalModel model = models::CausalModel::load(folder, "float32", models::WeightStorage::mapped);
     const auto shared = share_layers(model, *communicator, "all", "base model", device);
     ASSERT_NE(shared, nullptr);
-    model.move_to(device);
-    for (const bool checkpointing : {false, true}) {
-      const auto expected = forward_and_backward(whole, device, checkpointing);
-      for (int repeat = 0; repeat < 2; ++repeat) {
-        const auto found = forward_and_backward(model, device, checkpointing);
-        EXPECT_TRUE(at::equal(found[0], expected[0]));
-        EXPECT_TRUE(at::equal(found[1], expected[1]));
+    for (int step = 0; step < 3; ++step) {
+      shared->begin_step();
+      for (const int64_t layer : {0, 1, 2, 0, 1, 2, 1, 0}) {
+        for (size_t i = 0; i < models::kNumProjections; ++i) {
+          const auto projection = static_cast<models::Projection>(i);
+          const at::Tensor weight = shared->weight(layer, projection);
+          EXPECT_EQ(weight.device(), device);
+          EXPECT_TRUE(at::equal(weight.cpu(), *whole.layer_weights(layer)[projection].weight)) << layer << " " << i;
+        }
       }
+      shared->end_step();
     }
     int64_t num_sends = 0;
     for (const std::string& call : fake_gpu::take_history()) num_sends += call.rfind("ncclSend", 0) == 0 ? 1 : 0;
@@ -89,7 +74,6 @@ TEST(SharedLayersOverNccl, AForwardAndBackwardHaveTheBitsOfAWholeModel) {
   }
   bootstrap->barrier();
   EXPECT_THAT(fake_gpu::take_violations(), ::testing::IsEmpty());
-  EXPECT_EQ(fake_gpu::num_living_communicators(), 0);
 }
 
 }  // namespace
