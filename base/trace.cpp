@@ -32,9 +32,12 @@ class ArrayFile {
   // Ranks' files have names that anyone can foresee: a link that was laid there is not followed.
   explicit ArrayFile(const std::filesystem::path& file) {
     const int named = output_target(file).descriptor;
-    descriptor_ = named >= 0 ? ::fcntl(named, F_DUPFD_CLOEXEC, 0)
-                             : ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    descriptor_ = named >= 0
+                      ? ::fcntl(named, F_DUPFD_CLOEXEC, 0)
+                      : ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0666);
+    require<FileError>(descriptor_ >= 0 || errno != ENXIO, "nobody reads the pipe '", file.string(), "'");
     if (descriptor_ < 0) throw_file_error("open", file, errno);
+    if (named < 0) ::fcntl(descriptor_, F_SETFL, ::fcntl(descriptor_, F_GETFL) & ~O_NONBLOCK);
     struct stat status = {};
     can_go_back_ = named < 0 && ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);
   }

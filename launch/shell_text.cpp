@@ -116,6 +116,18 @@ _rosa() {
 )",
       paths, R"(    esac
   done
+  # What stands on both sides of = are words of their own; --set takes several assignments.
+  if [[ $current == "=" ]]; then current=""; previous="="; fi
+  if [[ $previous == "=" ]]; then
+    previous=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $previous == --* ]] || previous="-value"
+  else
+    for ((i = COMP_CWORD - 1; i > 0; --i)); do
+      [[ ${COMP_WORDS[i]} == -* ]] || continue
+      if [[ ${COMP_WORDS[i]} == --set ]]; then previous=--set; fi
+      break
+    done
+  fi
   case "$path>$previous" in
 )",
       values, R"(  esac
@@ -124,6 +136,8 @@ _rosa() {
       words, R"(  esac
   if [ -n "$values" ]; then
     words=$values
+  elif [[ $previous == -value ]]; then
+    words=""
   elif [[ $current == -* ]]; then
     words=$options
   else

@@ -21,13 +21,16 @@ void add_trace_options(CLI::App& command, TraceOptions& options) {
     options.file = values.empty() ? "" : values.front();
     return true;
   };
-  command.add_option("--trace", set_file, "trace some steps into FILE, or trace.json of the run folder")
-      ->expected(0, 1)
-      ->type_name("[FILE]");
+  CLI::Option* trace =
+      command.add_option("--trace", set_file, "trace some steps into FILE, or trace.json of the run folder")
+          ->expected(0, 1)
+          ->type_name("[FILE]");
   command.add_option("--trace-steps", options.num_steps, "steps that are traced")
+      ->needs(trace)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_option("--trace-skip", options.num_skipped, "steps before the first that is traced")
+      ->needs(trace)
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
 }

@@ -72,7 +72,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
   StepWatch steps;
   observers.add(steps);
   std::optional<training::MetricsFile> metrics;
-  if (session.is_main_rank() && options.writes_metrics) {
+  if (session.is_main_rank() && !options.is_rehearsal) {
     metrics.emplace(std::filesystem::path(config.run.folder) / "metrics.jsonl", config.logging.every);
     observers.add(*metrics);
   }
@@ -116,6 +116,7 @@ training::RunOutcome train_in_session(Session& session, const LoadedConfig& load
       .states = states,
       .run_suite = run_suite,
       .decode = decoder_of(tokenizer),
+      .advice_on_changes = options.is_rehearsal ? "Put back what it was; --set says where inputs lie now" : "",
       .read_recipe = recorded_recipe};
   if (session.is_main_rank() && !loaded.length.empty()) base::log_info("steps: " + loaded.length);
   if (session.is_main_rank() && objective == training::Objective::distill) {

@@ -16,7 +16,8 @@ namespace rosa::launch {
 struct SessionOptions {
   std::set<std::string> accept_changed = {};     // what may differ from the checkpoint (training/run_identity.h)
   std::optional<int64_t> num_steps_at_end = {};  // stops after so many steps of the run, which it saves
-  bool writes_metrics = true;                    // metrics.jsonl
+  // The steps of a run that has been made already: no metrics.jsonl, and nothing that changed may be accepted.
+  bool is_rehearsal = false;
 };
 
 // run.folder must be set. Collective: every rank calls it. Throws what training throws.

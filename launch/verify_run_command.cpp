@@ -1,4 +1,4 @@
-// `rosa verify-run`: does the steps between two checkpoints of a run again, and compares what comes out.
+// `rosa verify-run`: makes the steps between two checkpoints of a run again, and compares what comes out.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/log.h"
+#include "base/file.h"
 #include "base/printable.h"
 #include "launch/command.h"
 #include "launch/exit_code.h"
@@ -19,6 +19,7 @@
 #include "launch/training_session.h"
 #include "training/checkpoint_comparison.h"
 #include "training/checkpoint_store.h"
+#include "training/run_identity.h"
 
 namespace rosa::launch {
 namespace {
@@ -29,6 +30,7 @@ using training::Checkpoint;
 using training::CheckpointStore;
 
 constexpr std::size_t kMaxShown = 4;  // differences of a checkpoint
+constexpr const char* kSections[] = {"model.", "teacher.", "data.", "compute.", "parallel."};
 
 struct VerifyOptions {
   std::string run, range, folder;
@@ -79,33 +81,92 @@ std::vector<fs::path> checkpoints_in(const VerifyOptions& options) {
     const int64_t step = CheckpointStore::step_of(path);
     if ((!from || step >= *from) && (!to || step <= *to)) chosen.push_back(path);
   }
+  base::require<base::ConfigError>(!from || !to || *from <= *to, "'", options.range, "' ends before it begins");
   base::require<base::ConfigError>(chosen.size() >= 2, "'", options.range,
                                    "' holds no two checkpoints; the run has those of ", known);
   return chosen;
 }
 
 // The run's own configuration at its checkpoint, in another folder.
-std::vector<std::string> overrides_of(const VerifyOptions& options, const fs::path& first) {
-  std::vector<std::string> all = {concat("run.folder=", fs::absolute(options.work_folder()).string()),
+std::vector<std::string> overrides_of(const VerifyOptions& options, const fs::path& first, const fs::path& folder) {
+  std::vector<std::string> all = {concat("run.folder=", folder.string()),
                                   concat("checkpoint.resume=", fs::absolute(first).string()),
                                   "checkpoint.keep_last=0",
                                   "checkpoint.keep_best=0",
                                   "logging.tensorboard=false",
                                   "logging.command=",
-                                  "evaluation.samples=0"};
+                                  "evaluation.samples=0",
+                                  "checkpoint.max_failed_saves=0"};
   all.insert(all.end(), options.overrides.begin(), options.overrides.end());
   return all;
 }
 
-// What an earlier verification left in its own folder goes; nobody else's does.
-void prepare_folder(const VerifyOptions& options) {
-  const fs::path folder = options.work_folder();
-  if (options.folder.empty()) {
-    fs::remove_all(folder);
-  } else {
-    base::require<base::ConfigError>(!fs::exists(folder) || fs::is_empty(folder), "--folder: '", folder.string(),
-                                     "' is not empty");
+// --set says where inputs lie and how the work is done; all else is what the run was.
+void check_overrides(const std::vector<std::string>& overrides) {
+  for (const std::string& text : overrides) {
+    const bool is_place = std::any_of(std::begin(kSections), std::end(kSections),
+                                      [&](const char* name) { return text.starts_with(name); });
+    base::require<base::ConfigError>(is_place, "--set ", base::excerpt(text),
+                                     ": verify-run takes keys of model, teacher, ",
+                                     "data, compute and parallel only, for where inputs lie and how the work is done; ",
+                                     "all else is the run's own");
   }
+}
+
+// The folder in which steps are made again. A file in it says of what; so nobody else's folder is written to or
+// removed.
+class WorkFolder {
+ public:
+  WorkFolder(const VerifyOptions& options, const Checkpoint& first, int64_t last)
+      : path_(fs::weakly_canonical(options.work_folder())),
+        what_(concat("rosa verify-run: from ", first.manifest().checksum, " to step ", last, "\n")) {}
+
+  const fs::path& path() const { return path_; }
+
+  // Of the same steps it is kept: the work goes on where it was left.
+  void prepare() const {
+    std::error_code error;
+    if (fs::exists(path_, error) && !(fs::is_directory(path_) && fs::is_empty(path_))) {
+      base::require<base::ConfigError>(fs::is_regular_file(path_ / kMark), "'", path_.string(),
+                                       "' is there, and verify-run did not make it; --folder names another place");
+      if (base::read_file(path_ / kMark, kMaxMarkBytes) == what_) return;
+      base::require<base::ConfigError>(!fs::exists(path_ / kKept), "'", path_.string(),
+                                       "' holds a verification that was kept (--keep); remove it, or name another ",
+                                       "place with --folder");
+      fs::remove_all(path_);
+    }
+    fs::create_directories(path_, error);
+    base::require<base::FileError>(!error, "can't create '", path_.string(), "': ", error.message(),
+                                   "; --folder names another place");
+    base::write_file_atomically(path_ / kMark, what_);
+  }
+  void keep() const { base::write_file_atomically(path_ / kKept, ""); }
+  void remove() const { fs::remove_all(path_); }
+
+ private:
+  static constexpr const char *kMark = "verify-run.txt", *kKept = "kept";
+  static constexpr int64_t kMaxMarkBytes = 1 << 12;
+
+  fs::path path_;
+  std::string what_;
+};
+
+// Before any step: whether the checkpoints are whole, and of one recipe. Empty: they are.
+std::string trouble_with(const std::vector<fs::path>& checkpoints, const Checkpoint& first) {
+  for (const fs::path& path : checkpoints) {
+    try {
+      const Checkpoint checkpoint = training::open_checkpoint(path);
+      for (const auto& [name, change] :
+           training::changed_identity(first.state("identity"), checkpoint.state("identity"), {})) {
+        return concat("the run's recipe changed between step ", first.manifest().info.step, " and ",
+                      checkpoint.manifest().info.step, " (", base::printable(name),
+                      "): verify the steps before and after that apart");
+      }
+    } catch (const base::CheckpointError& error) {
+      return concat(error.what(), "; leave it out of FROM..TO");
+    }
+  }
+  return "";
 }
 
 // A line for a checkpoint; what is wrong with it is added to `trouble`.
@@ -113,69 +174,74 @@ std::string compare_step(const fs::path& own, const CheckpointStore& made, std::
   const int64_t step = CheckpointStore::step_of(own);
   const fs::path again = made.folder() / CheckpointStore::folder_name(step);
   if (!fs::exists(again)) return concat("step ", step, ": not compared, since nothing is saved there on the way\n");
-  // The metrics' state is the length of their file.
+  // The state of the metrics is the length of their file; the recipe is compared before the steps, key by key.
   const training::CheckpointComparison comparison =
-      training::compare_checkpoints(training::open_checkpoint(own), training::open_checkpoint(again), {"metrics"});
+      training::compare_checkpoints(training::open_checkpoint(own), training::open_checkpoint(again),
+                                    {"metrics", "identity"}, {"the run", "what was made again"});
   const std::size_t num = comparison.differences.size();
   if (num == 0) {
     return concat("step ", step, ": equal in all ", comparison.num_tensors, " tensors and ", comparison.num_values,
                   " values\n");
   }
-  std::string text = concat("step ", step, ": ", num, " of ", comparison.num_tensors, " tensors and ",
-                            comparison.num_values, " values differ:");
+  std::string text = concat("step ", step, ": ", num, num == 1 ? " entry differs" : " entries differ", " of ",
+                            comparison.num_tensors, " tensors and ", comparison.num_values, " values:");
   for (std::size_t i = 0; i < std::min(num, kMaxShown); ++i) {
     text += concat(i == 0 ? " " : "; ", base::printable(comparison.differences[i].entry), " ",
                    comparison.differences[i].reason);
   }
   if (num > kMaxShown) text += concat("; and ", num - kMaxShown, " more");
   if (trouble.empty()) trouble = text;
-  return text + "\n";
+  return concat("step ", step, ": ", num, num == 1 ? " entry differs" : " entries differ", "\n");
 }
 
 int run_verify(const VerifyOptions& options) {
   base::require<base::ConfigError>(fs::is_directory(options.run), "'", options.run, "' is no run folder");
+  check_overrides(options.overrides);
   const std::vector<fs::path> checkpoints = checkpoints_in(options);
   const Checkpoint first = training::open_checkpoint(checkpoints.front());
+  const int64_t last = CheckpointStore::step_of(checkpoints.back());
+  const WorkFolder folder(options, first, last);
   const bool distills = first.contains(training::kAdapterState);
   const auto objective = distills ? training::Objective::distill : training::Objective::pretrain;
-  const LoadedConfig loaded = load_run_config(first.folder() / "config.yaml", overrides_of(options, first.folder()),
-                                              distills ? ConfigUse::distill : ConfigUse::pretrain);
+  const LoadedConfig loaded =
+      load_run_config(first.folder() / "config.yaml", overrides_of(options, first.folder(), folder.path()),
+                      distills ? ConfigUse::distill : ConfigUse::pretrain);
   Session session(loaded.config.failures.watchdog);
   parallel::Communicator& communicator = session.communicator();
-  if (session.is_main_rank()) prepare_folder(options);
+  const auto require_on_all = [&](const std::string& trouble, const auto&... more) {
+    const std::string of_main = communicator.broadcast_text(trouble, /*root=*/0);
+    base::require<base::CheckpointError>(of_main.empty(), of_main, more...);
+  };
+  require_on_all(session.is_main_rank() ? trouble_with(checkpoints, first) : "");
+  if (session.is_main_rank()) folder.prepare();
   communicator.barrier();
-  session.lock_folder(loaded.config.run.folder);
-  const int64_t last = CheckpointStore::step_of(checkpoints.back());
-  const training::RunOutcome outcome = train_in_session(
-      session, loaded, objective, {.accept_changed = {}, .num_steps_at_end = last, .writes_metrics = false});
-  const CheckpointStore made(fs::path(loaded.config.run.folder) / "checkpoints");
-  std::string trouble, table;
-  bool is_there = true;
-  if (session.is_main_rank()) {
-    is_there = fs::exists(made.folder() / CheckpointStore::folder_name(last));
-    for (const fs::path& own : checkpoints) {
-      if (is_there && own != checkpoints.front()) table += compare_step(own, made, trouble);
-    }
-  }
-  // A request to stop came before the end.
+  session.lock_folder(folder.path());
+  train_in_session(session, loaded, objective, {.num_steps_at_end = last, .is_rehearsal = true});
+  const CheckpointStore made(folder.path() / "checkpoints");
+  const bool is_there = fs::exists(made.folder() / CheckpointStore::folder_name(last));
+  // A request to stop came before the end; the same command goes on.
   if (communicator.all_reduce_values(std::vector<int64_t>{is_there ? 1 : 0}, parallel::Reduction::min).front() == 0) {
-    base::require<base::CheckpointError>(outcome == training::RunOutcome::stopped, "the run ended before step ", last);
     return kExitStopped;
   }
-  trouble = communicator.broadcast_text(trouble, /*root=*/0);
+  std::string trouble;
   if (session.is_main_rank()) {
-    std::cout << base::printable(options.run) << " from step " << first.manifest().info.step << " to " << last
-              << ", done again on " << communicator.world_size()
-              << (communicator.world_size() == 1 ? " rank" : " ranks") << ":\n"
-              << table << std::flush;
+    const int num_ranks = communicator.world_size();
+    std::string table = concat(options.run, " from step ", first.manifest().info.step, " to ", last, ", made again on ",
+                               num_ranks, num_ranks == 1 ? " rank" : " ranks", ":\n");
+    for (std::size_t i = 1; i < checkpoints.size(); ++i) table += compare_step(checkpoints[i], made, trouble);
+    std::cout << base::printable_lines(table) << std::flush;
   }
-  base::require<base::CheckpointError>(
-      trouble.empty(), trouble, ". What was done again is in '", loaded.config.run.folder, "'",
-      loaded.config.parallel.reduction != "deterministic"
-          ? ". Where sums are fast (parallel.reduction), another number of ranks gives other last bits"
-          : "");
+  require_on_all(trouble, ". What was made again is in '", folder.path().string(), "'",
+                 loaded.config.parallel.reduction == "fast"
+                     ? ". With parallel.reduction: fast another number of ranks gives other last bits"
+                     : "");
   communicator.barrier();
-  if (session.is_main_rank() && !options.keep) fs::remove_all(loaded.config.run.folder);
+  if (!session.is_main_rank()) return kExitOk;
+  if (options.keep) {
+    folder.keep();
+  } else {
+    folder.remove();
+  }
   return kExitOk;
 }
 
@@ -183,15 +249,15 @@ int run_verify(const VerifyOptions& options) {
 
 void add_verify_run_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
-      "verify-run", "Does the steps between two checkpoints of a run again, and compares all tensors.");
+      "verify-run", "Makes the steps between two checkpoints of a run again, and compares all tensors.");
   const auto options = std::make_shared<VerifyOptions>();
   command->add_option("RUN", options->run, "run folder")->required();
   command->add_option("FROM..TO", options->range,
                       "steps of two checkpoints; without one end, from the first or to the last (default: all)");
   command->add_option("--folder", options->folder,
-                      "where the steps are done again (default: 'verification' in the run folder, removed at the end "
-                      "where all is equal)");
-  command->add_flag("--keep", options->keep, "keeps what was done again");
+                      "where the steps are made again (default: 'verification' in the run folder); removed at the end "
+                      "if all is equal");
+  command->add_flag("--keep", options->keep, "keeps what was made again");
   add_override_option(*command, options->overrides);
   command->footer(
       "Examples:\n"

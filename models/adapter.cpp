@@ -224,12 +224,13 @@ OperatorSymbols AdapterSet::symbols_in_pieces(int64_t layer, const at::Tensor& n
 
 // Of what the automata gave, or of the operator's output where its bits have a gradient.
 at::Tensor AdapterSet::output_in_pieces(int64_t layer, const HardResult& hard, const OperatorOutput& result,
-                                        const at::Tensor& gate_input, const AdapterCall& call) const {
+                                        const at::Tensor& gate_input, const AdapterCall& call,
+                                        GateCounts* gates) const {
   std::vector<at::Tensor> inputs = {gate_input}, parameters = layer_parameters(layer);
   if (result.bits.defined()) inputs.push_back(result.bits.transpose(1, 2));
   parameters.push_back(call.gate_norm_weight);
   const auto part = [this, layer, hard, matched = result.matched, lengths = result.lengths, norm = call.gate_norm,
-                     gates = counts_of(layer, call)](const Piece& piece, const std::vector<at::Tensor>& own) {
+                     gates](const Piece& piece, const std::vector<at::Tensor>& own) {
     OperatorOutput of_piece;
     if (own.size() > 1) {
       of_piece = {own[1].transpose(1, 2), matched.narrow(2, piece.first, piece.count),
@@ -294,6 +295,7 @@ FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const A
   require(call.executor != nullptr, "an adapter needs ForwardOptions::executor, which runs the automata");
   OperatorOptions options = call.options;
   options.layer = layer;
+  GateCounts* const gates = counts_of(layer, call);  // before the automata's record is filled
   const bool in_pieces = call.sequence_chunk > 0;
   const bool has_codes = call.options.training && call.codes.has_losses();
   if (in_pieces && !has_codes && !has_logit_gradient(options)) {
@@ -301,8 +303,8 @@ FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const A
     const auto begun =
         std::make_shared<RosaCall>(is_recorded ? OperatorSymbols() : symbols_in_pieces(layer, normed, call), options,
                                    *call.executor, call.recorded);
-    return [this, layer, begun, call](const at::Tensor& gate_input) {
-      return output_in_pieces(layer, begun->finish_hard(), {}, gate_input, call);
+    return [this, layer, begun, call, gates](const at::Tensor& gate_input) {
+      return output_in_pieces(layer, begun->finish_hard(), {}, gate_input, call, gates);
     };
   }
   CodeLogits projections = project(layer, normed, call);
@@ -318,11 +320,11 @@ FinishAdapter AdapterSet::begin(int64_t layer, const at::Tensor& normed, const A
       OperatorInput{projections.query, projections.key, projections.value, {}, call.documents}, options, *call.executor,
       call.recorded);
   if (in_pieces) {
-    return [this, layer, begun, call](const at::Tensor& gate_input) {
-      return output_in_pieces(layer, {}, begun->finish(), gate_input, call);
+    return [this, layer, begun, call, gates](const at::Tensor& gate_input) {
+      return output_in_pieces(layer, {}, begun->finish(), gate_input, call, gates);
     };
   }
-  return [this, layer, begun, gates = counts_of(layer, call)](const at::Tensor& gate_input) {
+  return [this, layer, begun, gates](const at::Tensor& gate_input) {
     return output(layer, begun->finish(), gate_input, gates);
   };
 }

@@ -129,7 +129,7 @@ class AdapterSet {
   OperatorSymbols symbols_in_pieces(int64_t layer, const at::Tensor& normed, const AdapterCall& call) const;
   std::vector<at::Tensor> rows(int64_t layer, const at::Tensor& normed, const at::Tensor& first_input) const;
   at::Tensor output_in_pieces(int64_t layer, const HardResult& hard, const OperatorOutput& result,
-                              const at::Tensor& gate_input, const AdapterCall& call) const;
+                              const at::Tensor& gate_input, const AdapterCall& call, GateCounts* gates) const;
   at::Tensor gate(int64_t layer, const OperatorOutput& result, const at::Tensor& buckets, const at::Tensor& u) const;
   // `gates`, if not null, counts them.
   at::Tensor output(int64_t layer, const OperatorOutput& result, const at::Tensor& gate_input,

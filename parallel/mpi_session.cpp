@@ -74,7 +74,7 @@ std::string MpiSession::library_version() {
   int length = 0;
   MPI_Get_library_version(text, &length);
   const std::string version(text, static_cast<size_t>(length));
-  return version.substr(0, version.find_first_of("\r\n"));
+  return version.substr(0, version.find_first_of(std::string_view("\r\n\0", 3)));
 }
 
 void MpiSession::abort_all_ranks(int exit_code) {

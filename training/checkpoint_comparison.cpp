@@ -12,9 +12,6 @@ namespace {
 using base::StateDict;
 using base::StateTensor;
 
-constexpr const char* kFirstOnly = "only the first one has it";
-constexpr const char* kSecondOnly = "only the second one has it";
-
 // Calls both(name, first, second) for what stands in both, and one(name, is_first) for the rest, in order of the names.
 template <typename Map, typename Both, typename One>
 void for_each_pair(const Map& first, const Map& second, const Both& both, const One& one) {
@@ -55,26 +52,28 @@ std::string difference_of(const StateTensor& first, const StateTensor& second) {
 }  // namespace
 
 CheckpointComparison compare_checkpoints(const Checkpoint& first, const Checkpoint& second,
-                                         const std::set<std::string>& left_out) {
+                                         const std::set<std::string>& left_out,
+                                         const std::array<std::string, 2>& names) {
   CheckpointComparison comparison;
-  std::set<std::string> names;
+  std::set<std::string> states;
   for (const Checkpoint* checkpoint : {&first, &second}) {
     for (const std::string& name : checkpoint->state_names()) {
-      if (!left_out.contains(name)) names.insert(name);
+      if (!left_out.contains(name)) states.insert(name);
     }
   }
   const auto note = [&](const std::string& entry, const std::string& reason) {
     if (!reason.empty()) comparison.differences.push_back({entry, reason});
   };
-  for (const std::string& state : names) {
+  const auto note_single = [&](const std::string& entry, bool is_first) {
+    note(entry, base::concat("only ", names[is_first ? 0 : 1], " has it"));
+  };
+  for (const std::string& state : states) {
     if (!first.contains(state) || !second.contains(state)) {
-      note(state, first.contains(state) ? kFirstOnly : kSecondOnly);
+      note_single(state, first.contains(state));
       continue;
     }
     const StateDict a = first.state(state), b = second.state(state);
-    const auto one = [&](const std::string& name, bool is_first) {
-      note(state + "/" + name, is_first ? kFirstOnly : kSecondOnly);
-    };
+    const auto one = [&](const std::string& name, bool is_first) { note_single(state + "/" + name, is_first); };
     for_each_pair(
         a.tensors, b.tensors,
         [&](const std::string& name, const StateTensor& x, const StateTensor& y) {

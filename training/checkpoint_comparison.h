@@ -1,6 +1,7 @@
 // What two checkpoints of the same step differ in: of a run, and of the same steps done again.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -13,7 +14,7 @@ namespace rosa::training {
 
 struct CheckpointDifference {
   std::string entry;   // "state/tensor" or "state/value"
-  std::string reason;  // "is in the first one only", "has another shape", "other bytes, by at most 0.25", ...
+  std::string reason;  // "only the first has it", "has two shapes", "1 of 8 numbers differ, by at most 0.25"
 };
 
 struct CheckpointComparison {
@@ -22,8 +23,9 @@ struct CheckpointComparison {
 };
 
 // Compares every tensor and value but those of the states `left_out`. Of tensors that differ it says by how much, where
-// they are float32.
+// they are float32. `names`: what the two are called in reasons.
 CheckpointComparison compare_checkpoints(const Checkpoint& first, const Checkpoint& second,
-                                         const std::set<std::string>& left_out = {});
+                                         const std::set<std::string>& left_out = {},
+                                         const std::array<std::string, 2>& names = {"the first", "the second"});
 
 }  // namespace rosa::training

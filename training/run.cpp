@@ -45,7 +45,9 @@ class Run {
         communicator_(context.communicator),
         objects_(build_run(config_, objective, context.communicator)),
         stage_(stages, objects_, context.communicator),
-        identity_(identity_of_run(), context.accept_changed, advice(config_)) {
+        identity_(identity_of_run(), context.accept_changed,
+                  context.advice_on_changes.empty() ? advice(config_) : context.advice_on_changes,
+                  context.advice_on_changes.empty()) {
     objects_.require_same_files();
     install_automaton_fault(*objects_.executor);
     enter_stage({});

@@ -27,6 +27,8 @@ struct RunContext {
   std::function<void(const RunConfig& config, const RunParts& parts, EvaluationMetrics& metrics)> run_suite = {};
   // What the model's token ids say, for evaluation.samples; empty: they are written as numbers.
   std::function<std::string(std::span<const int64_t> ids)> decode = {};
+  // Where it is set: nothing that changed may be accepted, and this is what can be done about it.
+  std::string advice_on_changes = {};
   RecipeReader read_recipe = {};  // for checkpoints of earlier versions, which record less than their configuration
 };
 

@@ -191,8 +191,8 @@ bool covers(const std::set<std::string>& accepted, const std::string& name) {
                      [&](const auto& group) { return accepted.contains(group.first) && group.second.contains(name); });
 }
 
-RunIdentity::RunIdentity(IdentityFields fields, std::set<std::string> accepted, std::string advice)
-    : fields_(std::move(fields)), accepted_(std::move(accepted)), advice_(std::move(advice)) {}
+RunIdentity::RunIdentity(IdentityFields fields, std::set<std::string> accepted, std::string advice, bool can_accept)
+    : fields_(std::move(fields)), accepted_(std::move(accepted)), advice_(std::move(advice)), can_accept_(can_accept) {}
 
 std::string RunIdentity::unrecorded_text() const {
   std::string names;
@@ -263,8 +263,9 @@ void RunIdentity::load_state(const base::StateDict& state) {
     refused += concat(refused.empty() ? "" : "; ", change);
     if (reasons.empty()) names += (names.empty() ? "" : ",") + name;
   }
-  require<base::CheckpointError>(refused.empty(), "something changed since the checkpoint was written: ", refused,
-                                 ". To go on all the same, add --accept-changed ", names, "; ", advice_);
+  const std::string flag = can_accept_ ? concat("To go on all the same, add --accept-changed ", names, "; ") : "";
+  require<base::CheckpointError>(refused.empty(), "something changed since the checkpoint was written: ", refused, ". ",
+                                 flag, advice_);
 }
 
 Values changed_identity(const base::StateDict& before, const base::StateDict& after,

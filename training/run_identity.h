@@ -39,9 +39,11 @@ struct IdentityFields {
 
 class RunIdentity : public base::Stateful {
  public:
-  // `accepted`: names whose change is no error. `advice`: what else can be done about one, in the error.
+  // `accepted`: names whose change is no error. `advice`: what else can be done about one, in the error; with
+  // `can_accept` false it is all that can be done, and the flag is not named.
   RunIdentity(IdentityFields fields, std::set<std::string> accepted,
-              std::string advice = "else use a new run.folder, with train.init_from for a warm start");
+              std::string advice = "else use a new run.folder, with train.init_from for a warm start",
+              bool can_accept = true);
 
   const std::map<std::string, std::string>& values() const { return fields_.values; }
   bool accepts(const std::string& name) const { return covers(accepted_, name); }
@@ -66,6 +68,7 @@ class RunIdentity : public base::Stateful {
   IdentityFields fields_;
   std::set<std::string> accepted_;
   std::string advice_;
+  bool can_accept_;
   std::map<std::string, std::string> known_;
   std::vector<std::string> accepted_changes_;
   std::vector<std::string> unrecorded_;

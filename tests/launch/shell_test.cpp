@@ -34,6 +34,10 @@ TEST(Completion, OffersWhatFollows) {
   EXPECT_EQ(offered({"rosa", "experiment", "e.yaml", "--set", "train.num_st"}), "[]")
       << "another kind of configuration";
   EXPECT_EQ(offered({"rosa", "headroom", "--compute-dtype", "bf"}), "[bfloat16 ]");
+  // bash makes words of their own of what stands on both sides of =.
+  EXPECT_EQ(offered({"rosa", "headroom", "--compute-dtype", "=", "bf"}), "[bfloat16 ]");
+  EXPECT_EQ(offered({"rosa", "train", "--set", "run.seed", "=", "1", "train.num_st"}), "[train.num_steps=]");
+  EXPECT_EQ(offered({"rosa", "train", "--set", "run.seed", "=", "tra"}), "[]");
   EXPECT_EQ(offered({"rosa", "completion", "ba"}), "[]") << "a file may stand there, and bash offers these itself";
   EXPECT_THAT(offered({"rosa", ""}), HasSubstr("[verify-run ]"));
   EXPECT_THAT(offered({"rosa", "eval", "--"}), HasSubstr("[--suite ]"));

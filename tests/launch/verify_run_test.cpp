@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -85,7 +86,7 @@ TEST_F(VerifyRun, ARunIsWhatItSaysOnAnyNumberOfRanks) {
   for (const int num_ranks : {1, 4}) {
     const JobResult all = verify({}, num_ranks);
     EXPECT_EQ(all.exit_code, 0) << all.output;
-    EXPECT_THAT(all.output, HasSubstr("from step 2 to 6, done again on " + std::to_string(num_ranks) + " rank"));
+    EXPECT_THAT(all.output, HasSubstr("from step 2 to 6, made again on " + std::to_string(num_ranks) + " rank"));
     EXPECT_THAT(all.output, HasSubstr("step 4: equal in all "));
     EXPECT_THAT(all.output, HasSubstr("step 6: equal in all "));
   }
@@ -105,7 +106,7 @@ TEST_F(VerifyRun, NamesAWeightThatWasChangedAndAConfigurationThatWas) {
   change_weight(run_.checkpoint(4), tensor);
   const JobResult all = verify({}, 2);
   EXPECT_EQ(all.exit_code, 4) << all.output;
-  EXPECT_THAT(all.output, HasSubstr("step 4: 1 of "));
+  EXPECT_THAT(all.output, HasSubstr("step 4: 1 entry differs of "));
   EXPECT_THAT(all.output, HasSubstr("adapter/" + tensor + " 1 of "));
   EXPECT_THAT(all.output, HasSubstr("numbers differ, by at most 0.5"));
   EXPECT_THAT(all.output, HasSubstr("step 6: equal"));
@@ -114,9 +115,10 @@ TEST_F(VerifyRun, NamesAWeightThatWasChangedAndAConfigurationThatWas) {
   EXPECT_EQ(later.exit_code, 4) << later.output;
   EXPECT_THAT(later.output, HasSubstr("step 6: "));
   EXPECT_THAT(later.output, HasSubstr("differ"));
-  const JobResult other = verify({"2..4", "--set", "optimizer.weight_decay=0.5"});
+  const JobResult other = verify({"2..4", "--set", "data.sequence_length=12"});
   EXPECT_EQ(other.exit_code, 4) << other.output;
-  EXPECT_THAT(other.output, HasSubstr("optimizer"));
+  EXPECT_THAT(other.output, HasSubstr("data.sequence_length"));
+  EXPECT_THAT(other.output, Not(HasSubstr("--accept-changed")));
 }
 
 TEST_F(VerifyRun, RefusesWhatItCannotDoBeforeAnyWork) {
@@ -125,7 +127,24 @@ TEST_F(VerifyRun, RefusesWhatItCannotDoBeforeAnyWork) {
   EXPECT_THAT(verify({"2-4"}).output, HasSubstr("expected FROM..TO"));
   const JobResult taken = verify({"--folder", run_.folder()});
   EXPECT_EQ(taken.exit_code, 2) << taken.output;
-  EXPECT_THAT(taken.output, HasSubstr("is not empty"));
+  EXPECT_THAT(taken.output, HasSubstr("verify-run did not make it"));
+  for (const char* setting : {"run.folder=elsewhere", "optimizer.weight_decay=0.5", "evaluation.every=0"}) {
+    const JobResult refused = verify({"--set", setting});
+    EXPECT_EQ(refused.exit_code, 2) << refused.output;
+    EXPECT_THAT(refused.output, HasSubstr("verify-run takes keys of model")) << setting;
+  }
+  EXPECT_THAT(verify({"6..2"}).output, HasSubstr("ends before it begins"));
+  // A checkpoint in the middle that is damaged is named before any step; a folder of the user's own is left alone.
+  std::filesystem::create_directory(run_.folder() / "verification");
+  std::ofstream(run_.folder() / "verification" / "notes.txt") << "mine";
+  EXPECT_THAT(verify({}).output, HasSubstr("verify-run did not make it"));
+  EXPECT_EQ(testing::text_of_file(run_.folder() / "verification" / "notes.txt"), "mine");
+  std::ofstream(run_.checkpoint(4) / "state.json", std::ios::app) << " ";
+  const JobResult damaged = verify({"2..6", "--folder", work_ / "other"});
+  EXPECT_EQ(damaged.exit_code, 4) << damaged.output;
+  EXPECT_THAT(damaged.output, HasSubstr("step_00000004"));
+  EXPECT_THAT(damaged.output, HasSubstr("leave it out of FROM..TO"));
+  EXPECT_FALSE(std::filesystem::exists(work_ / "other"));
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ std::vector<at::Tensor> forward_and_backward(const CausalModel& model, bool chec
   at::Tensor first;
   ForwardOptions options;
   options.sliding_window = 5;
-  options.activation_checkpointing = checkpointing;
+  options.activation_checkpointing = checkpointing ? ActivationCheckpointing::full : ActivationCheckpointing::none;
   options.replace_layer_input = [&](int64_t layer, const at::Tensor& hidden) {
     if (layer == 0) first = hidden.detach().requires_grad_();
     return layer == 0 ? first : hidden;

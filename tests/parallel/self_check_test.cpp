@@ -35,7 +35,8 @@ TEST(CollectiveCheck, PassesOnEveryNumberOfRanks) {
 class LyingCommunicator final : public Communicator {
  public:
   LyingCommunicator(Communicator& truth, std::string lie)
-      : Communicator({truth.rank(), truth.world_size(), truth.local_rank(), truth.local_size()}),
+      : Communicator({truth.rank(), truth.world_size(), truth.local_rank(), truth.local_size()},
+                     std::make_shared<RankGroup>()),
         truth_(truth),
         lie_(std::move(lie)) {}
 
@@ -70,7 +71,9 @@ class LyingCommunicator final : public Communicator {
     truth_.barrier();
     return std::make_unique<CompleteWork>();
   }
-  std::unique_ptr<Communicator> make_duplicate() override { throw base::CommunicationError("not needed here"); }
+  std::unique_ptr<Communicator> make_group(const std::shared_ptr<const RankGroup>&, const std::vector<int>&) override {
+    throw base::CommunicationError("not needed here");
+  }
 
  private:
   std::unique_ptr<Work> finish(const std::string& operation, const at::Tensor& result) {

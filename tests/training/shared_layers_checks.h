@@ -46,12 +46,13 @@ inline const std::vector<SharedRun>& shared_runs() {
   };
   static const std::vector<SharedRun> kRuns = {
       {"tied", [](RunConfig&) {}},
-      {"tied_checkpointing", [](RunConfig& config) { config.train.activation_checkpointing = true; }},
+      {"tied_checkpointing",
+       [](RunConfig& config) { config.train.activation_checkpointing = models::ActivationCheckpointing::full; }},
       {"untied", untied},
       {"untied_checkpointing_lora",
        [untied](RunConfig& config) {
          untied(config);
-         config.train.activation_checkpointing = true;
+         config.train.activation_checkpointing = models::ActivationCheckpointing::full;
          config.lora.rank = 2;
          config.lora.patterns = {"*.mlp.*"};
        }},
