@@ -1,4 +1,4 @@
-// `rosa headroom`: what retrieval could bring at most, before any training.
+// `rosa headroom`: what retrieval could bring, before any training.
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
@@ -128,7 +128,7 @@ int run_headroom(const HeadroomOptions& options) {
 
 void add_headroom_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
-      "headroom", "Before any training: what retrieval could bring a windowed model at most, on some data.");
+      "headroom", "Before any training: what a copier by longest matches could bring a windowed model, on some data.");
   const auto options = std::make_shared<HeadroomOptions>();
   CLI::Option* config = command->add_option("CONFIG", options->file,
                                             "YAML configuration of a run: its held-out data, models and windows");

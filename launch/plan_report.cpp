@@ -1,5 +1,6 @@
 #include "launch/plan_report.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -249,6 +250,9 @@ void PlanTotals::add(const training::Stage& stage, const RunPlan& plan, bool on_
   num_steps += stage.config.train.num_steps;
   num_tokens += tokens;
   flops += plan.flops.total() * tokens;
+  checkpoint_bytes = std::max(checkpoint_bytes, plan.checkpoint_bytes);
+  num_checkpoints = stage.config.checkpoint.keep_last > 0 ? std::max(num_checkpoints, plan.num_checkpoints)
+                                                          : num_checkpoints + plan.num_checkpoints;
   const int64_t peak = on_gpu ? plan.memory.device_peak() : plan.memory.host_peak();
   if (peak <= peak_bytes) return;
   peak_bytes = peak;
@@ -258,7 +262,9 @@ void PlanTotals::add(const training::Stage& stage, const RunPlan& plan, bool on_
 std::vector<Finding> PlanTotals::findings() const {
   return {{"all steps",
            concat(num_steps, " steps, ", quantity_text(num_tokens), " tokens, ", quantity_text(flops), "FLOP"), ""},
-          {"most memory of a rank", concat(size_text(peak_bytes), ", in stage ", fullest), ""}};
+          {"most memory of a rank", concat(size_text(peak_bytes), ", in stage ", fullest), ""},
+          {"checkpoints",
+           concat("at most ", num_checkpoints, " at once: ", size_text(num_checkpoints * checkpoint_bytes)), ""}};
 }
 
 json PlanTotals::as_json() const {
@@ -266,6 +272,8 @@ json PlanTotals::as_json() const {
           {"tokens", num_tokens},
           {"flops", flops},
           {"peak_bytes", peak_bytes},
+          {"checkpoint_bytes", checkpoint_bytes},
+          {"num_checkpoints", num_checkpoints},
           {"fullest_stage", fullest}};
 }
 

@@ -45,6 +45,7 @@ nlohmann::json plan_json(const PlanView& view);
 // Of all stages of a run.
 struct PlanTotals {
   int64_t num_steps = 0, peak_bytes = 0;
+  int64_t num_checkpoints = 0, checkpoint_bytes = 0;  // at once, at most; of one
   double num_tokens = 0.0, flops = 0.0;
   std::string fullest;  // the stage of the peak
 
