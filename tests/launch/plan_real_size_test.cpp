@@ -22,6 +22,8 @@ using nlohmann::json;
 using testing::JobResult;
 using testing::run_rosa;
 
+constexpr testing::Seconds kDeadline(1800);  // of two steps, on a slow or busy host
+
 class PlanAtRealSize : public ::testing::Test {
  protected:
   PlanAtRealSize() {
@@ -44,7 +46,7 @@ class PlanAtRealSize : public ::testing::Test {
     for (const std::string& setting : settings) {
       for (std::vector<std::string>* command : {&plan, &train}) command->insert(command->end(), {"--set", setting});
     }
-    const JobResult planned = run_rosa(plan), trained = run_rosa(train);
+    const JobResult planned = run_rosa(plan), trained = run_rosa(train, {}, kDeadline);
     EXPECT_EQ(planned.exit_code, 0) << planned.output;
     EXPECT_EQ(trained.exit_code, 0) << trained.output;
     int64_t measured = 0;
