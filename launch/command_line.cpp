@@ -131,18 +131,6 @@ std::string plain_name(const std::string& option) {
   return plain;
 }
 
-std::string joined(const Words& words, const std::string& between) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
-}
-
-Words names_of(const std::vector<const CLI::App*>& commands) {
-  Words names;
-  for (const CLI::App* command : commands) names.push_back(command->get_name());
-  return names;
-}
-
 bool is_option(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
 
 // What a word that begins with a dash sets: --name, --name=value, -n, -nvalue.

@@ -15,12 +15,6 @@ namespace {
 
 using base::concat;
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-  return text;
-}
-
 // Of an option that takes one of a list, which CLI11 shows as TEXT:{a,b}.
 std::vector<std::string> values_of(const CLI::Option& option) {
   const std::string type = option.get_type_name();
@@ -30,12 +24,6 @@ std::vector<std::string> values_of(const CLI::Option& option) {
   std::istringstream list(type.substr(begin + 1, end - begin - 1));
   for (std::string value; std::getline(list, value, ',');) values.push_back(value);
   return values;
-}
-
-std::vector<std::string> names_of(const CLI::App& command) {
-  std::vector<std::string> names;
-  for (const CLI::App* sub : subcommands(command)) names.push_back(sub->get_name());
-  return names;
 }
 
 // The program itself under an empty name, and all below it.
@@ -85,20 +73,20 @@ std::string bash_completion(const CLI::App& program) {
   std::map<std::string, std::string> commands_by_keys;  // the lists of keys are long, and few
   for (const auto& [path, command] : with_program(program)) {
     const std::string own = path.empty() ? path : path + " ";
-    for (const std::string& name : names_of(*command)) {
+    for (const std::string& name : names_of(subcommands(*command))) {
       paths += concat("      \"", path, ">", name, "\") path=\"", own, name, "\" ;;\n");
     }
-    words += concat("    \"", path, "\") commands=\"", joined(names_of(*command)), "\" options=\"",
-                    joined(option_names(*command)), "\" ;;\n");
+    words += concat("    \"", path, "\") commands=\"", joined(names_of(subcommands(*command)), " "), "\" options=\"",
+                    joined(option_names(*command), " "), "\" ;;\n");
     for (const CLI::Option* option : options_of(*command)) {
       const std::vector<std::string> list = values_of(*option);
       if (list.empty()) continue;
       for (const std::string& name : option->get_lnames()) {
-        values += concat("    \"", path, ">--", name, "\") values=\"", joined(list), "\" ;;\n");
+        values += concat("    \"", path, ">--", name, "\") values=\"", joined(list, " "), "\" ;;\n");
       }
     }
     if (!path.empty() && has_option(*command, "--set")) {
-      std::string& same = commands_by_keys[joined(keys_of(path))];
+      std::string& same = commands_by_keys[joined(keys_of(path), " ")];
       same += concat(same.empty() ? "" : "|", "\"", path, ">--set\"");
     }
   }

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -151,15 +152,15 @@ class WorkFolder {
   std::string what_;
 };
 
-// Before any step: whether the checkpoints are whole, and of one recipe. Empty: they are.
-std::string trouble_with(const std::vector<fs::path>& checkpoints, const Checkpoint& first) {
-  for (const fs::path& path : checkpoints) {
+// Before any step: whether the checkpoints after `first` are whole, and of its recipe. Empty: they are.
+std::string trouble_with(std::span<const fs::path> later, const Checkpoint& first) {
+  for (const fs::path& path : later) {
     try {
       const Checkpoint checkpoint = training::open_checkpoint(path);
-      for (const auto& [name, change] :
-           training::changed_identity(first.state("identity"), checkpoint.state("identity"), {})) {
+      const auto changed = training::changed_identity(first.state("identity"), checkpoint.state("identity"), {});
+      if (!changed.empty()) {
         return concat("the run's recipe changed between step ", first.manifest().info.step, " and ",
-                      checkpoint.manifest().info.step, " (", base::printable(name),
+                      checkpoint.manifest().info.step, " (", base::printable(changed.begin()->first),
                       "): verify the steps before and after that apart");
       }
     } catch (const base::CheckpointError& error) {
@@ -212,7 +213,7 @@ int run_verify(const VerifyOptions& options) {
     const std::string of_main = communicator.broadcast_text(trouble, /*root=*/0);
     base::require<base::CheckpointError>(of_main.empty(), of_main, more...);
   };
-  require_on_all(session.is_main_rank() ? trouble_with(checkpoints, first) : "");
+  require_on_all(session.is_main_rank() ? trouble_with(std::span(checkpoints).subspan(1), first) : "");
   if (session.is_main_rank()) folder.prepare();
   communicator.barrier();
   session.lock_folder(folder.path());

@@ -163,7 +163,7 @@ StepMetrics Trainer::step(int64_t step) {
   metrics.num_skipped = step_guard_.num_skipped();
   metrics.num_spikes = step_guard_.num_spikes();
   end_step(metrics, batches.front().input_ids.size(1));
-  if (is_logged_step(step, metrics.num_steps, config_.logging.every)) {
+  if (is_logged_) {
     metrics.layers = layer_metrics();
     metrics.sources = source_metrics(step, batches, sequences);
   }
@@ -225,7 +225,7 @@ StepMetrics Trainer::begin_step(int64_t step) {
   StepMetrics metrics;
   metrics.step = step;
   metrics.num_steps = num_steps_of_run();
-  counts_gates_ = is_logged_step(step, metrics.num_steps, config_.logging.every);
+  is_logged_ = is_logged_step(step, metrics.num_steps, config_.logging.every);
   metrics.stage = span_.stage;
   return metrics;
 }
@@ -254,7 +254,7 @@ void Trainer::end_step(StepMetrics& metrics, int64_t sequence_length) const {
   metrics.gradient_communication_ms = times.communication_ms;
   metrics.exposed_communication = times.communication_ms > 0.0 ? times.exposed_ms / times.communication_ms : 0.0;
   metrics.memory_bytes = peak_memory_bytes();
-  if (is_logged_step(metrics.step, metrics.num_steps, config_.logging.every)) {
+  if (is_logged_) {
     if (const auto memory = base::read_process_memory()) metrics.proportional_bytes = memory->proportional_bytes;
   }
   metrics.optimizer_bytes = optimizer_bytes();
@@ -358,7 +358,7 @@ models::ForwardOptions Trainer::training_options(const Batch& batch, const StepS
     options.operator_options.alpha = settings.alpha;
     options.operator_options.bits_tau = settings.bits_tau;
     options.operator_options.attn_tau = settings.attn_tau;
-    if (counts_gates_) options.gate_statistics = &gate_statistics_;
+    if (is_logged_) options.gate_statistics = &gate_statistics_;
   }
   options.activation_checkpointing = config_.train.activation_checkpointing;
   options.sequence_chunk = config_.train.sequence_chunk;

@@ -114,7 +114,7 @@ class Trainer {
   // Of the step under way.
   std::chrono::steady_clock::time_point step_start_;
   double waited_before_ms_ = 0.0;
-  bool counts_gates_ = false;  // for the metrics
+  bool is_logged_ = false;  // its line shows more than others'
   models::GateStatistics gate_statistics_;
 };
 
